@@ -1,0 +1,47 @@
+# `make` alone prints the targets. Everything runs in .venv, which the first target that needs it builds.
+
+PYTHON ?= python3
+BIN := .venv/bin
+DEMO := runs/demo
+
+# The demo's length, and further options for its training and its evaluation.
+ITERATIONS ?= 100
+DEMO_ARGS ?=
+EVALUATE_ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format clean
+
+help:  ## print this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: .venv/.installed  ## train, evaluate and report MAML on point-goal in runs/demo (ITERATIONS=100)
+	@if [ -e $(DEMO) ]; then echo "Removing the previous $(DEMO)"; rm -rf $(DEMO); fi
+	$(BIN)/metarl train maml --family point-goal --iterations $(ITERATIONS) --out $(DEMO) $(DEMO_ARGS)
+	$(BIN)/metarl evaluate $(DEMO) --baselines random pretrained oracle $(EVALUATE_ARGS)
+	$(BIN)/metarl report $(DEMO)
+
+test: lint  ## lint, then run every test
+	$(BIN)/pytest
+
+lint: .venv/.installed  ## ruff, mypy and the import contracts
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+format: .venv/.installed  ## sort imports and format all Python files
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+clean:  ## remove the virtual environment and every cache (runs/ stays)
+	rm -rf .venv dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find metarl envs tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv/.installed: pyproject.toml constraints.txt
+	@command -v $(PYTHON) >/dev/null || { echo "metarl needs Python 3.11 or newer: no $(PYTHON) found; set PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "metarl needs Python 3.11 or newer: $(PYTHON) is $$($(PYTHON) --version 2>&1); set PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@echo "Installing metarl and its development tools into .venv (a few minutes the first time)"
+	@$(PYTHON) -m venv --clear .venv
+	@$(BIN)/pip install -qq --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	@touch $@

@@ -1,0 +1,89 @@
+"""Families given by formulas: what such a family states, and how its tasks are read.
+
+The vector environment (``analytic_envs``) evaluates the formulas for all rows at once; the single
+environment is that vector environment with one row, so the two agree by construction.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+from gymnasium.spaces import Box, Discrete
+from numpy.typing import NDArray
+
+Floats: TypeAlias = NDArray[np.float64]
+Bools: TypeAlias = NDArray[np.bool_]
+Tasks: TypeAlias = dict[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Analytic:
+    """A family's formulas, each for any number n of rows at once.
+
+    Every function returns new arrays (the environments keep and hand out what it returns). It treats rows
+    independently, by operations that are correctly rounded, so that a row's bits do not depend on n.
+    ``noise`` and the arguments of ``task`` and ``start`` are uniform numbers in [0, 1).
+
+    Attributes:
+        title: what messages call it, for example ``point-goal/finn2017``.
+        horizon: time steps after which an episode is truncated.
+        task_shapes: shape of one task's entry under each key; all entries are float64.
+        task: float64 "n task_draws" to training tasks.
+        start: float64 "n start_draws" to the state "n ...".
+        step: (state, action "n ...", tasks, noise "n step_draws") to (state, reward, terminated): float64 "n"
+            and bool "n". Actions are float64 and finite, or int64 within the Discrete space.
+        observe: state to observations "n ...", in the observation space's dtype.
+        refuse: tasks "n ..." to a bool "n" of those that the family cannot serve, and what it can, in words.
+    """
+
+    title: str
+    horizon: int
+    observation_space: Box
+    action_space: Box | Discrete
+    task_shapes: Mapping[str, tuple[int, ...]]
+    task: Callable[[Floats], Tasks]
+    start: Callable[[Floats], NDArray[Any]]
+    step: Callable[[NDArray[Any], NDArray[Any], Tasks, Floats], tuple[NDArray[Any], Floats, Bools]]
+    observe: Callable[[NDArray[Any]], NDArray[Any]]
+    task_draws: int = 0
+    start_draws: int = 0
+    step_draws: int = 0
+    refuse: Callable[[Tasks], tuple[Bools, str]] | None = None
+
+
+def read_tasks(model: Analytic, tasks: object, n: int | None = None) -> Tasks:
+    """The tasks as float64 arrays of n rows (None: as many as there are), copied.
+
+    Raises:
+        ValueError: keys, shapes or values that the family does not have; one line names key and row.
+    """
+    keys = sorted(model.task_shapes)
+    if not isinstance(tasks, Mapping) or sorted(map(str, tasks)) != keys:
+        given = sorted(map(str, tasks)) if isinstance(tasks, Mapping) else type(tasks).__name__
+        raise ValueError(f"{model.title}: task has {given}; allowed: a dict with the keys {keys}")
+    read: Tasks = {}
+    for key, row_shape in model.task_shapes.items():
+        try:
+            values = np.array(tasks[key], dtype=np.float64)
+        except (TypeError, ValueError):
+            raise ValueError(f"{model.title}: task {key!r} is not numeric: {tasks[key]!r:.80}") from None
+        rows = n if n is not None or values.ndim == 0 else len(values)
+        if values.shape != (rows, *row_shape):
+            allowed = f"({', '.join(map(str, ['rows' if rows is None else rows, *row_shape]))})"
+            raise ValueError(f"{model.title}: task {key!r} has shape {values.shape}; allowed: {allowed}")
+        n = rows
+        refuse_rows(model, f"task {key!r}", values, ~np.isfinite(values), "finite numbers")
+        read[key] = values
+    if model.refuse is not None:
+        bad, allowed = model.refuse(read)
+        for key in keys[:1]:
+            refuse_rows(model, f"task {key!r}", read[key], bad, allowed)
+    return read
+
+
+def refuse_rows(model: Analytic, what: str, values: NDArray[Any], bad: Bools, allowed: str) -> None:
+    """ValueError that names the first row of ``values`` "n ..." where ``bad`` "n ..." holds, if any."""
+    if bad.any():
+        row = int(np.argwhere(bad)[0, 0])
+        raise ValueError(f"{model.title}: {what} of row {row} is {values[row].tolist()}; allowed: {allowed}")

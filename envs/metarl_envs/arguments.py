@@ -1,0 +1,38 @@
+"""Checks of a family's arguments: each failure is one line that names what was given and what is allowed."""
+
+import operator
+from collections.abc import Iterable, Mapping
+
+
+def chosen_spec(family: str, spec: str | None, specs: Mapping[str, str]) -> str:
+    """The given spec, or the first one for None; ValueError for an unknown one."""
+    if spec is None:
+        return next(iter(specs))
+    if spec not in specs:
+        raise ValueError(f"{family}: unknown spec {spec!r}; allowed: {', '.join(specs)}")
+    return spec
+
+
+def no_others(family: str, unknown: Iterable[str], allowed: Iterable[str]) -> None:
+    """ValueError if a family was given an argument that it does not have."""
+    for name in unknown:
+        raise ValueError(f"{family}: unknown argument {name!r}; allowed: {', '.join(allowed)}")
+
+
+def positive_int(family: str, name: str, value: object) -> int:
+    """The value as an int of at least 1; ValueError otherwise (bools and floats are refused too)."""
+    try:
+        number = 0 if isinstance(value, bool) else operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        number = 0
+    if number < 1:
+        raise ValueError(f"{family}: {name} is {value!r}; allowed: integers from 1")
+    return number
+
+
+def known_split(family: str, split: str, allowed: Iterable[str]) -> str:
+    """The split, if the family has it; ValueError otherwise."""
+    allowed = tuple(allowed)
+    if split not in allowed:
+        raise ValueError(f"{family}: no split {split!r}; allowed: {', '.join(allowed)}")
+    return split

@@ -1,0 +1,1 @@
+"""Placeholder until the lead writes the lazy front door."""

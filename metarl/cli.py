@@ -1,0 +1,191 @@
+"""The ``metarl`` command: reads what is asked, hands it on, ends with one line and a status."""
+
+import sys
+import textwrap
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from metarl.core.errors import RequestError, RunFailed
+from metarl.run.files import tell
+from metarl.run.options import Baseline, Evaluate, Files, List, Report, Resume
+from metarl.run.parser import filled, parse
+from metarl.run.signals import Stopped
+
+if TYPE_CHECKING:
+    from metarl.run.config import TrainConfig
+
+Values = dict[str, Any]
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        args: the words after ``metarl``; the process's own if None.
+
+    Returns:
+        The exit status: 0 done; 1 the run failed and can be resumed; 2 the request cannot be met and nothing
+        was written; 130 or 143 stopped by a signal after saving. All but 0 tell why in one line on stderr.
+    """
+    args = sys.argv[1:] if args is None else args
+    try:
+        return _run(args)
+    except RequestError as error:
+        return _end(error, 2)
+    except RunFailed as error:
+        return _end(error, 1)
+    except Stopped as stop:
+        return _end(stop, stop.status)
+    except KeyboardInterrupt:
+        return _end("interrupted", 130)
+
+
+def _run(args: Sequence[str]) -> int:
+    if list(args) == ["--version"]:
+        from metarl import __version__
+
+        print(f"metarl {__version__}")
+        return 0
+    try:
+        command, values = parse(args)
+    except SystemExit:  # the help was printed
+        return 0
+    HANDLERS[command.name](values)
+    return 0
+
+
+def _end(why: object, status: int) -> int:
+    tell(f"metarl: {' '.join(str(why).split())}")
+    return status
+
+
+def _config(values: Values) -> "TrainConfig":
+    """The configuration that the command line asks for on top of its ``--config`` file."""
+    from metarl.run.config import DEFAULTS, from_yaml
+    from metarl.run.resolve import resolve
+
+    files: Files = filled(Files, values)
+    asked = {name: value for name, value in values.items() if name in DEFAULTS}
+    return resolve(yaml=from_yaml(files.config) if files.config else {}, command_line=asked)
+
+
+def _out(values: Values) -> Path | None:
+    return Path(values["out"]) if "out" in values else None
+
+
+def _train(values: Values) -> None:
+    config = _config(values)
+    from metarl.run.trainer import train
+
+    run = train(config, _out(values))
+    print(f"{run.path} is trained; next: metarl evaluate {run.path} --baselines random pretrained oracle")
+
+
+def _resume(values: Values) -> None:
+    asked: Resume = filled(Resume, values)
+    from metarl.run.trainer import resume
+
+    run = resume(Path(asked.run_dir), asked.iterations)
+    print(f"{run.path} is trained; next: metarl evaluate {run.path} --baselines random pretrained oracle")
+
+
+def _evaluate(values: Values) -> None:
+    asked: Evaluate = filled(Evaluate, values)
+    if asked.out and len(asked.run_dirs) > 1:
+        raise RequestError(
+            f"out must be unset for {len(asked.run_dirs)} runs, got {asked.out!r}; each gets a file"
+        )
+    from metarl.run.evaluation import evaluate_run
+
+    for run_dir in asked.run_dirs:
+        evaluation = evaluate_run(
+            Path(run_dir),
+            checkpoint=asked.checkpoint,
+            split=asked.split,
+            tasks=asked.tasks,
+            steps=asked.steps,
+            episodes=asked.episodes,
+            inner_lr=asked.inner_lr,
+            baselines=asked.baselines,
+            deterministic=asked.deterministic,
+            seed=asked.seed,
+            out=_out(values),
+        )
+        print(f"{run_dir}\n{evaluation.table()}")
+
+
+def _report(values: Values) -> None:
+    asked: Report = filled(Report, values)
+    from metarl.run.report import write_report
+
+    print(write_report([Path(run_dir) for run_dir in asked.run_dirs], _out(values)))
+
+
+def _baseline(values: Values) -> None:
+    asked: Baseline = filled(Baseline, values)
+    config = _config({"algorithm": "maml"} | values)
+    from metarl.run.baselines import train_baseline
+
+    run = train_baseline(asked.kind, config, _out(values))
+    print(f"{run.path} is trained; next: metarl evaluate {run.path}")
+
+
+def _list(values: Values) -> None:
+    asked: List = filled(List, values)
+    {"families": _list_families, "algorithms": _list_algorithms, "objectives": _list_objectives}[asked.what]()
+
+
+def _list_families() -> None:
+    from metarl.rollout.registry import families
+
+    for name in families:
+        print(name)
+        try:
+            family = families[name]
+        except RequestError as error:  # one that cannot be imported must not hide the others
+            _entry("", str(error))
+            continue
+        specs: dict[str, str] = getattr(family, "specs", {})
+        for number, (spec, text) in enumerate(specs.items()):
+            _entry(f"{spec} (default)" if number == 0 else spec, text)
+        for option, value in getattr(family, "defaults", {}).items():
+            _entry(f"--{option.replace('_', '-')}", f"{value} unless said otherwise")
+
+
+def _list_algorithms() -> None:
+    from metarl.run.config import ALGORITHMS
+
+    for name, algorithm in ALGORITHMS.items():
+        _entry(name, algorithm.summary)
+
+
+def _list_objectives() -> None:
+    from metarl.core.objectives import objectives
+
+    for name in objectives:
+        _entry(name, " ".join((objectives[name].__doc__ or "").strip().partition("\n\n")[0].split()))
+
+
+def _entry(name: str, text: str) -> None:
+    """A name and what it means, with the lines that follow set under the meaning."""
+    lead = f"  {name:<20} "
+    print(
+        textwrap.fill(text, 100, initial_indent=lead, subsequent_indent=" " * len(lead))
+        if text
+        else lead.rstrip()
+    )
+
+
+HANDLERS: dict[str, Callable[[Values], None]] = {
+    "train": _train,
+    "resume": _resume,
+    "evaluate": _evaluate,
+    "report": _report,
+    "baseline": _baseline,
+    "list": _list,
+}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,77 @@
+"""Action distributions as tuples of parameters, hence trees that pass through ``vmap``.
+
+``torch.distributions`` objects are not trees and validate their arguments, which ``vmap`` forbids; the few
+formulas a policy needs stand here and are tested against them. Leading axes are arbitrary throughout.
+"""
+
+import math
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int, Shaped
+from torch import Tensor
+
+
+class DiagGaussian(NamedTuple):
+    """Independent normals: the log-probability of an action is the sum over its dimensions."""
+
+    mean: Float[Tensor, "*b action"]
+    log_std: Float[Tensor, "*b action"]
+
+    def sample(self, noise: Float[Tensor, "*b action"]) -> Float[Tensor, "*b action"]:
+        """The action that belongs to standard-normal ``noise``."""
+        return self.mean + self.log_std.exp() * noise
+
+    def mode(self) -> Float[Tensor, "*b action"]:
+        return self.mean
+
+    def log_prob(self, action: Float[Tensor, "*b action"]) -> Float[Tensor, "*b"]:
+        z = (action - self.mean) * (-self.log_std).exp()
+        return (-0.5 * z * z - self.log_std - 0.5 * math.log(2 * math.pi)).sum(-1)
+
+    def entropy(self) -> Float[Tensor, "*b"]:
+        return (self.log_std + 0.5 * math.log(2 * math.pi * math.e)).sum(-1)
+
+    def kl(self, other: "DiagGaussian") -> Float[Tensor, "*b"]:
+        """KL(self ‖ other)."""
+        var_ratio = (2 * (self.log_std - other.log_std)).exp()
+        shift = (self.mean - other.mean) * (-other.log_std).exp()
+        return (0.5 * (var_ratio + shift * shift - 1) + other.log_std - self.log_std).sum(-1)
+
+    def fisher(self, tangent: "DiagGaussian") -> "DiagGaussian":
+        """The Fisher matrix in (mean, log_std) applied to a tangent: diagonal, 1/σ² and 2."""
+        return DiagGaussian(tangent.mean * (-2 * self.log_std).exp(), 2 * tangent.log_std)
+
+
+class Categorical(NamedTuple):
+    """One of k actions, by unnormalised log-probabilities."""
+
+    logits: Float[Tensor, "*b k"]
+
+    def sample(self, noise: Float[Tensor, "*b"]) -> Int[Tensor, "*b"]:
+        """The action that belongs to a uniform number in [0, 1), by inversion of the distribution function."""
+        cdf = torch.softmax(self.logits, -1).cumsum(-1)
+        return (noise.unsqueeze(-1) >= cdf[..., :-1]).sum(-1)
+
+    def mode(self) -> Int[Tensor, "*b"]:
+        return self.logits.argmax(-1)
+
+    def log_prob(self, action: Shaped[Tensor, "*b"]) -> Float[Tensor, "*b"]:
+        return torch.log_softmax(self.logits, -1).gather(-1, action.long().unsqueeze(-1)).squeeze(-1)
+
+    def entropy(self) -> Float[Tensor, "*b"]:
+        log_p = torch.log_softmax(self.logits, -1)
+        return -(log_p.exp() * log_p).sum(-1)
+
+    def kl(self, other: "Categorical") -> Float[Tensor, "*b"]:
+        """KL(self ‖ other)."""
+        log_p, log_q = torch.log_softmax(self.logits, -1), torch.log_softmax(other.logits, -1)
+        return (log_p.exp() * (log_p - log_q)).sum(-1)
+
+    def fisher(self, tangent: "Categorical") -> "Categorical":
+        """The Fisher matrix in the logits applied to a tangent: diag(p) − p pᵀ."""
+        p = torch.softmax(self.logits, -1)
+        return Categorical(p * (tangent.logits - (p * tangent.logits).sum(-1, keepdim=True)))
+
+
+Distribution = DiagGaussian | Categorical

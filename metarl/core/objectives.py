@@ -1,0 +1,36 @@
+"""Objectives: ``(apply, params, batch) -> loss`` of one task, to be minimised. Batching is done outside."""
+
+from collections.abc import Callable
+from typing import Any
+
+from jaxtyping import Float
+from torch import Tensor
+
+from metarl.core.batch import Episodes, masked_mean
+from metarl.core.models import Apply
+from metarl.core.params import Params
+from metarl.core.registry import Registry
+
+Objective = Callable[[Apply, Params, Any], Float[Tensor, ""]]
+objectives: Registry[Objective] = Registry("objective")
+
+
+@objectives.register("vpg")
+def vpg(apply: Apply, params: Params, batch: Episodes) -> Float[Tensor, ""]:
+    """Vanilla policy gradient (Williams 1992): −E[log π(a|s) A], each valid step of the task counting once.
+
+    Its gradient is the policy gradient on the batch that ``params`` collected. Its Hessian is not that of the
+    expected return: as an inner objective it leaves the sampling distribution's own dependence on the
+    parameters out, as Finn et al. 2017 do.
+    """
+    return -masked_mean(apply(params, batch.obs).log_prob(batch.action) * batch.advantage, batch.mask)
+
+
+@objectives.register("surrogate")
+def surrogate(apply: Apply, params: Params, batch: Episodes) -> Float[Tensor, ""]:
+    """Importance-weighted advantage (Schulman et al. 2015, eq. 14): −E[π(a|s) / π_behaviour(a|s) · A].
+
+    At the behaviour policy every ratio is 1 and the gradient is that of ``vpg``.
+    """
+    ratio = (apply(params, batch.obs).log_prob(batch.action) - batch.log_prob).exp()
+    return -masked_mean(ratio * batch.advantage, batch.mask)

@@ -1,0 +1,33 @@
+"""Settings of a process, made once at its start, before any parallel work."""
+
+import ctypes
+import functools
+
+import torch
+
+# glibc's mallopt parameters (malloc.h).
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+_KEEP_BYTES = 1 << 30
+
+
+@functools.cache
+def prepare_process() -> None:
+    """Makes results reproducible and freed memory reusable in this process. Later calls do nothing.
+
+    * One intra-op thread: metarl's parallelism is over chunks of tasks, and several intra-op threads collapse
+      as soon as another process holds a core.
+    * Each transcendental function runs once on a large tensor: the first parallel call of a fresh process is
+      otherwise served at low precision now and then (pytorch issue 188792).
+    * glibc keeps large freed blocks: by default each freed tensor goes back to the system and the next one of
+      its size is paged in again.
+    """
+    torch.set_num_threads(1)
+    x = torch.full((65536,), 0.5)
+    for fn in (torch.tanh, torch.exp, torch.log, torch.sin, torch.cos, torch.sqrt, torch.sigmoid, torch.erf):
+        fn(x)
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError, TypeError):
+        return  # not glibc: its allocator decides
+    mallopt(_M_MMAP_THRESHOLD, _KEEP_BYTES)
+    mallopt(_M_TRIM_THRESHOLD, _KEEP_BYTES)

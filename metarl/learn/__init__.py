@@ -1,0 +1,1 @@
+"""Floor 1: adaptation, meta-learners and meta-optimisers; needs core and torch only."""

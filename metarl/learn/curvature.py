@@ -1,0 +1,68 @@
+"""Exact curvature of the mean KL without third derivatives.
+
+At the point where a trust region is drawn, the gradient of KL(old ‖ new) with respect to the adapted
+parameters is zero. Its Hessian with respect to the meta-parameters is therefore exactly JᵀFJ, with J the
+Jacobian of the adapted parameters and F the Fisher matrix of the adapted policy: second derivatives of
+``adapt`` never meet the KL's, whatever the rule.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.func import vmap
+
+from metarl.core.batch import Episodes
+from metarl.core.models import Apply
+from metarl.core.params import Meta, detach, leaves, replace_leaves, tree_map
+from metarl.learn.adapt import Adaptation, unroll
+
+Tensors = Sequence[Tensor]
+
+
+class LinearMap:
+    """The Jacobian of ``outputs`` with respect to ``inputs``, kept as retained graphs.
+
+    ``pull(w)`` is Jᵀw by one backward pass. ``push(v)`` is Jv: Jᵀw is recorded once as a function of a dummy
+    w, in which it is linear, and its own backward pass gives Jv.
+    """
+
+    def __init__(self, outputs: Tensors, inputs: Tensors) -> None:
+        self._outputs, self._inputs = outputs, inputs
+        self._dummy = [torch.zeros_like(x, requires_grad=True) for x in outputs]
+        self._pulled = torch.autograd.grad(
+            outputs, inputs, self._dummy, create_graph=True, materialize_grads=True
+        )
+
+    def pull(self, w: Tensors) -> Tensors:
+        return torch.autograd.grad(self._outputs, self._inputs, w, retain_graph=True, materialize_grads=True)
+
+    def push(self, v: Tensors) -> Tensors:
+        return torch.autograd.grad(self._pulled, self._dummy, v, retain_graph=True, materialize_grads=True)
+
+
+def kl_curvature(
+    apply: Apply, adaptation: Adaptation, meta: Meta, support: Sequence[Any], query: Episodes
+) -> Callable[[Meta], Meta]:
+    """v ↦ JᵀFJ v for each task of a chunk (task axis first on every leaf of ``meta`` and ``v``).
+
+    F is that of the mean over the query's valid steps.
+    """
+    meta = tree_map(lambda x: x.detach().requires_grad_(), meta)
+    adapted = unroll(adaptation, meta, support).params
+    jacobian = LinearMap(leaves(adapted), leaves(meta))
+
+    params = tree_map(lambda x: x.requires_grad_(), detach(adapted))
+    policies = vmap(apply)(params, query.obs)
+    network = LinearMap(leaves(policies), leaves(params))
+    steps = query.mask.sum((-2, -1), keepdim=True).clamp(min=1.0)
+    weight = (query.mask / steps).unsqueeze(-1)
+    at = detach(policies)
+
+    def product(v: Meta) -> Meta:
+        tangent = replace_leaves(at, network.push(jacobian.push(leaves(v))))
+        cotangent = [x * weight for x in leaves(at.fisher(tangent))]
+        return replace_leaves(v, jacobian.pull(network.pull(cotangent)))
+
+    return product

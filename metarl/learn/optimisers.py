@@ -1,0 +1,135 @@
+"""Meta-optimisers: how a step is made of a ``Problem``. State is a value; ``init`` makes the first."""
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+
+from metarl.core.errors import RequestError
+from metarl.core.params import Meta, all_finite, ravel, tree_map, unravel
+from metarl.core.registry import Registry
+from metarl.learn.problem import Point, Problem, Vector
+
+State = dict[str, Any]
+Metrics = dict[str, float]
+
+
+class MetaOptimiser(NamedTuple):
+    """``init(meta) -> state`` and ``step(problem, meta, state) -> (meta, state, metrics)``, both pure.
+
+    ``state`` is a dict of trees of tensors, empty where there is nothing to remember.
+    """
+
+    init: Callable[[Meta], State]
+    step: Callable[[Problem, Meta, State], tuple[Meta, State, Metrics]]
+
+
+optimisers: Registry[Callable[..., MetaOptimiser]] = Registry("meta-optimiser")
+
+
+@optimisers.register("sgd")
+def sgd(lr: float) -> MetaOptimiser:
+    """Gradient descent on the meta-objective with a fixed step size."""
+
+    def step(problem: Problem, meta: Meta, state: State) -> tuple[Meta, State, Metrics]:
+        point = problem.at(meta)
+        return tree_map(lambda x, g: x - lr * g, meta, point.grad), state, _metrics(point)
+
+    return MetaOptimiser(lambda meta: {}, step)
+
+
+@optimisers.register("adam")
+def adam(lr: float, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8) -> MetaOptimiser:
+    """Adam (Kingma & Ba 2015, algorithm 1)."""
+
+    def init(meta: Meta) -> State:
+        zeros = tree_map(torch.zeros_like, meta)
+        return {"mean": zeros, "square": zeros, "count": torch.zeros((), dtype=torch.float64)}
+
+    def step(problem: Problem, meta: Meta, state: State) -> tuple[Meta, State, Metrics]:
+        point = problem.at(meta)
+        count = state["count"] + 1
+        mean = tree_map(lambda m, g: beta1 * m + (1 - beta1) * g, state["mean"], point.grad)
+        square = tree_map(lambda s, g: beta2 * s + (1 - beta2) * g * g, state["square"], point.grad)
+        mean_scale, square_scale = 1 - beta1 ** float(count), 1 - beta2 ** float(count)
+
+        def update(x: torch.Tensor, m: torch.Tensor, s: torch.Tensor) -> torch.Tensor:
+            return x - lr * (m / mean_scale) / ((s / square_scale).sqrt() + eps)
+
+        meta = tree_map(update, meta, mean, square)
+        return meta, {"mean": mean, "square": square, "count": count}, _metrics(point)
+
+    return MetaOptimiser(init, step)
+
+
+@optimisers.register("trpo")
+def trpo(
+    max_kl: float = 0.01,
+    cg_iterations: int = 10,
+    cg_damping: float = 1e-5,
+    backtrack_ratio: float = 0.8,
+    max_backtracks: int = 15,
+) -> MetaOptimiser:
+    """Trust-region step (Schulman et al. 2015, appendix C) on the meta-parameters.
+
+    The direction solves (JᵀFJ + damping) s = g by conjugate gradients; its length would reach ``max_kl`` if the
+    KL were quadratic; it is shortened by ``backtrack_ratio`` until the surrogate improves and the mean KL is
+    at most ``max_kl``. Where no length does, or anything is not finite, the parameters stay.
+    """
+
+    def step(problem: Problem, meta: Meta, state: State) -> tuple[Meta, State, Metrics]:
+        if problem.curvature is None:
+            raise RequestError("meta-optimiser 'trpo' needs a policy's KL, which this model does not have; use adam")
+        point = problem.at(meta)
+        gradient, start = ravel(point.grad), ravel(meta)
+        curvature = problem.curvature(meta)
+        direction, product = conjugate_gradient(
+            lambda v: curvature(v) + cg_damping * v, gradient, cg_iterations
+        )
+        del curvature
+        full = direction * math.sqrt(2 * max_kl / max(float(direction @ product), 1e-30))
+        fraction = 1.0
+        for _ in range(max_backtracks + 1):
+            candidate = unravel(start - fraction * full, meta)
+            new = problem.losses(candidate, point)
+            assert new.kl is not None, "a problem with curvature has a KL"
+            if bool(new.loss < point.loss) and float(new.kl) <= max_kl and all_finite(candidate):
+                return candidate, state, _metrics(point) | {
+                    "kl": float(new.kl),
+                    "improvement": float(point.loss - new.loss),
+                    "line_search/accepted": 1.0,
+                    "line_search/step_fraction": fraction,
+                }
+            fraction *= backtrack_ratio
+        rejected = {"kl": 0.0, "improvement": 0.0, "line_search/accepted": 0.0, "line_search/step_fraction": 0.0}
+        return meta, state, _metrics(point) | rejected
+
+    return MetaOptimiser(lambda meta: {}, step)
+
+
+def conjugate_gradient(
+    product: Callable[[Vector], Vector], b: Vector, iterations: int, tolerance: float = 1e-10
+) -> tuple[Vector, Vector]:
+    """Approximate solution x of A x = b for a symmetric positive A given as a product, and A x.
+
+    A x is b minus the residual, so it costs no product of its own. Stops early when the squared residual is
+    under ``tolerance``.
+    """
+    x, residual = torch.zeros_like(b), b.clone()
+    search, rr = residual.clone(), float(residual @ residual)
+    for _ in range(iterations):
+        if not rr > tolerance:
+            break
+        a_search = product(search)
+        alpha = rr / float(search @ a_search)
+        x = x + alpha * search
+        residual = residual - alpha * a_search
+        rr, previous = float(residual @ residual), rr
+        search = residual + (rr / previous) * search
+    return x, b - residual
+
+
+def _metrics(point: Point) -> Metrics:
+    norm = float(ravel(point.grad).norm())
+    return {"loss": float(point.loss), "grad_norm": norm} | point.metrics

@@ -1,0 +1,218 @@
+"""The configuration of a run: its fields are the command line's options and the keys of ``config.yaml``.
+
+A field is written once, with its default, what it may be, its unit and where the default comes from; the
+command line's help, the check of every value and ``DEFAULTS`` are read off it.
+"""
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TypeVar
+
+from metarl.core.errors import RequestError
+from metarl.run import yamlfile
+from metarl.run.fields import auto, defaults, flag, many, number, one_of, option, pairs, text, whole
+
+T = TypeVar("T")
+if TYPE_CHECKING:
+    Resolved = Annotated[T, "None until it is resolved"]  # whoever reads a configuration reads a resolved one
+else:
+    Resolved = T | None
+
+
+class Algorithm(NamedTuple):
+    """A meta-learner's name in one line, and the defaults it brings along."""
+
+    summary: str
+    defaults: Mapping[str, Any]
+
+
+ALGORITHMS: dict[str, Algorithm] = {
+    "maml": Algorithm(
+        "model-agnostic meta-learning, differentiated through the inner steps (Finn et al. 2017)", {}
+    ),
+    "fomaml": Algorithm("first-order MAML: the inner gradients count as constants (Finn et al. 2017)", {}),
+}
+LOGGERS = ("wandb",)
+
+
+def _is_model(name: str) -> bool:
+    module, colon, factory = name.partition(":")
+    return name == "mlp" or (
+        colon == ":" and factory.isidentifier() and all(part.isidentifier() for part in module.split("."))
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """Everything a training run is told; a field left out is ``None`` until ``resolve`` fills it in.
+
+    ``metarl train --help`` prints every field with its unit and default. After resolving, only the fields
+    whose type says so may be ``None``.
+    """
+
+    algorithm: Resolved[str] = option(None, one_of(*ALGORITHMS), "meta-learner", "none, must be given")
+    family: Resolved[str] = option(
+        None,
+        text("NAME"),
+        "task family, see metarl list families; or module:Class for one of your own",
+        "none, must be given",
+    )
+    spec: Resolved[str] = option(
+        None, text("NAME"), "which of the family's published definitions", "the family's first"
+    )
+    family_arg: Resolved[Mapping[str, Any]] = option(
+        {}, pairs(), "further arguments of the family; the values are read as YAML"
+    )
+
+    model: Resolved[str] = option(
+        "mlp",
+        text("mlp|MODULE:FACTORY", "mlp or module:factory", _is_model),
+        "policy network; factory(observation_space, action_space) returns an nn.Module",
+    )
+    hidden: Resolved[tuple[int, ...]] = option(
+        (64, 64), many(whole(1)), "units of each hidden layer of mlp (ProMP, Rothfuss et al. 2019)"
+    )
+    activation: Resolved[str] = option("tanh", one_of("tanh", "relu"), "between the layers of mlp (ProMP)")
+    init_std: Resolved[float] = option(
+        1.0,
+        number(above=0),
+        "initial standard deviation of a Gaussian policy, in units of the action space as the policy acts, "
+        "not as the environment scales it (Finn et al. 2017)",
+    )
+    init_from: str | None = option(
+        None, text("FILE"), "safetensors file with the initial weights", "drawn from the seed"
+    )
+
+    seed: Resolved[int] = option(1, whole(0), "root of every random draw of the run")
+    iterations: Resolved[int] = option(
+        200, whole(0), "meta-iterations in all (our choice; at most 500 in Finn et al. 2017)"
+    )
+    tasks: Resolved[int] = option(20, whole(1), "tasks in a meta-batch (navigation in Finn et al. 2017)")
+    episodes: Resolved[int] = option(
+        20, whole(1), "episodes of each task before and after each inner step (Finn et al. 2017)"
+    )
+    inner_steps: Resolved[int] = option(1, whole(0), "gradient steps of adaptation (Finn et al. 2017)")
+    inner_lr: Resolved[float] = option(
+        0.1,
+        number(above=0),
+        "step size of adaptation, in parameter units per gradient (Finn et al. 2017, ProMP)",
+    )
+    objective: Resolved[str] = option(
+        "vpg", text("NAME"), "loss of an inner step, see metarl list objectives (Finn et al. 2017)"
+    )
+
+    meta_optimizer: Resolved[str] = option(
+        "trpo", one_of("trpo", "adam", "sgd"), "optimiser of the meta-parameters (Finn et al. 2017)"
+    )
+    meta_lr: Resolved[float] = option(
+        1e-3, number(above=0), "step size of adam and sgd, unused by trpo (ProMP)"
+    )
+    max_kl: Resolved[float] = option(
+        0.01, number(above=0), "bound of a trpo step on the mean KL divergence, in nats (Finn et al. 2017)"
+    )
+    cg_iterations: Resolved[int] = option(
+        10, whole(1), "conjugate-gradient iterations of a trpo step (Finn et al. 2017)"
+    )
+    cg_damping: Resolved[float] = option(
+        1e-5, number(at_least=0), "added to the curvature's diagonal by trpo (Finn et al. 2017)"
+    )
+    curvature_stride: Resolved[int] = option(
+        4, whole(1), "time steps between those that trpo's curvature uses; 1 uses all (our choice)"
+    )
+    backtrack_ratio: Resolved[float] = option(
+        0.8,
+        number(above=0, below=1),
+        "factor between the trial steps of trpo's line search (Finn et al. 2017)",
+    )
+    max_backtracks: Resolved[int] = option(
+        15, whole(1), "trial steps of trpo's line search (Finn et al. 2017)"
+    )
+
+    gamma: Resolved[float] = option(
+        0.99, number(at_least=0, at_most=1), "discount of reward, per time step (Finn et al. 2017)"
+    )
+    gae_lambda: Resolved[float] = option(
+        1.0,
+        number(at_least=0, at_most=1),
+        "decay of generalised advantage estimation, per time step (Finn et al. 2017)",
+    )
+    bootstrap: Resolved[bool] = option(
+        False,
+        flag(),
+        "value the state in which the horizon cuts an episode; without it the horizon belongs to the "
+        "objective and what would follow is worth nothing (Finn et al. 2017)",
+    )
+    observe_task: Resolved[bool] = option(False, flag(), "show the policy the task's features: the oracle")
+
+    device: Resolved[str] = option(
+        "auto", one_of("auto", "cpu", "cuda"), "where the networks run; auto takes the GPU if there is one"
+    )
+    chunk: int | None = option(
+        None, auto(whole(1)), "tasks computed at a time, bounds memory", "auto, chosen for the device"
+    )
+    threads: int | None = option(
+        None, auto(whole(1)), "CPU threads that work on chunks", "auto, the number of usable cores"
+    )
+    executor: Resolved[str] = option(
+        "auto", one_of("auto", "inline"), "where environments step; inline: in this process"
+    )
+    workers: Resolved[int] = option(1, whole(1), "worker processes; no effect on the inline executor")
+
+    logger: Resolved[tuple[str, ...]] = option(
+        (), many(one_of(*LOGGERS), repeats=True), "mirror of metrics.jsonl; may be repeated"
+    )
+    wandb_project: Resolved[str] = option("metarl", text("NAME"), "Weights & Biases project")
+    wandb_entity: str | None = option(
+        None, text("NAME"), "Weights & Biases user or team", "the account's own"
+    )
+    wandb_group: str | None = option(None, text("NAME"), "Weights & Biases group of runs")
+    wandb_mode: Resolved[str] = option(
+        "online", one_of("online", "offline", "disabled"), "how Weights & Biases keeps the run"
+    )
+    checkpoint_every: Resolved[int] = option(
+        10, whole(1), "meta-iterations between checkpoints, each with a validation"
+    )
+    keep_checkpoints: Resolved[int] = option(3, whole(1), "latest checkpoints to keep, besides the best one")
+    validation_tasks: Resolved[int] = option(
+        20, whole(1), "held-out tasks that choose the best checkpoint (our choice)"
+    )
+
+
+DEFAULTS: dict[str, Any] = defaults(TrainConfig)
+
+
+def as_dict(config: TrainConfig) -> dict[str, Any]:
+    """The fields by name, unset ones included; values are not copied."""
+    return {name: getattr(config, name) for name in DEFAULTS}
+
+
+def check_names(values: Mapping[str, Any], source: str) -> None:
+    """Every key is the name of a field.
+
+    Raises:
+        RequestError: naming ``source``, the first key that is none, and what comes close or else is allowed.
+    """
+    for key in values:
+        if key not in DEFAULTS:
+            close = difflib.get_close_matches(str(key).replace("-", "_"), DEFAULTS, n=3)
+            hint = f"did you mean {' or '.join(close)}?" if close else f"allowed: {', '.join(DEFAULTS)}"
+            raise RequestError(f"unknown option {key!r} in {source}; {hint}")
+
+
+def to_yaml(config: TrainConfig) -> str:
+    """The configuration as YAML, one field a line; ``from_yaml`` reads the same values back."""
+    values = as_dict(config)
+    return yamlfile.dump({name: list(v) if isinstance(v, tuple) else v for name, v in values.items()})
+
+
+def from_yaml(path: str | Path) -> dict[str, Any]:
+    """The values a YAML file gives, by field name and not yet checked; ``null`` is unset.
+
+    Raises:
+        RequestError: for a file that cannot be read or is no mapping of known names to values.
+    """
+    values = yamlfile.read_mapping(path)
+    check_names(values, str(path))
+    return values

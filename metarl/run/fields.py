@@ -1,0 +1,182 @@
+"""What a value of an option may be: a ``Kind`` for its words, its check and its place on a command line.
+
+A kind takes a value from a YAML file, from Python or, as text, from the command line, and gives back the one
+form in which a configuration keeps it, so that every way in is checked by the same code in the same words.
+"""
+
+import dataclasses
+import math
+import operator
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from metarl.core.errors import RequestError
+from metarl.run import yamlfile
+
+V = TypeVar("V")
+
+
+@dataclass(frozen=True)
+class Kind:
+    """``accept`` returns the canonical value, or raises ValueError or TypeError for what is not ``allowed``.
+
+    ``allowed`` completes "<name> must be …"; ``nargs`` is how many words it takes on the command line, where
+    an option that ``repeats`` adds to what stood before and any other replaces it.
+    """
+
+    metavar: str
+    allowed: str
+    accept: Callable[[Any], Any]
+    nargs: Any = 1
+    repeats: bool = False
+
+
+def option(default: Any, kind: Kind, text: str, unset: str = "unset") -> Any:
+    """A dataclass field that is unset (``None``) until it is resolved.
+
+    Args:
+        default: what it is when nothing else says so; ``None`` when it may stay unset.
+        kind: what it may be.
+        text: what it means, with its unit and where the default comes from.
+        unset: what happens where it stays unset, for the help.
+    """
+    return dataclasses.field(
+        default=None, metadata={"default": default, "kind": kind, "text": text, "unset": unset}
+    )
+
+
+def defaults(cls: type) -> dict[str, Any]:
+    """The defaults of a dataclass of options, by field name."""
+    return {field.name: field.metadata["default"] for field in dataclasses.fields(cls)}
+
+
+def accept(field: "dataclasses.Field[Any]", value: Any) -> Any:
+    """The canonical form of ``value`` for one field.
+
+    Raises:
+        RequestError: naming the field, what is allowed and what was given.
+    """
+    kind: Kind = field.metadata["kind"]
+    try:
+        return kind.accept(value)
+    except (TypeError, ValueError, OverflowError):
+        raise RequestError(f"{field.name} must be {kind.allowed}, got {shown(value)}") from None
+
+
+def shown(value: Any) -> str:
+    """``repr`` on one line, cut where it is long."""
+    line = " ".join(repr(value).split())
+    return line if len(line) <= 80 else line[:77] + "..."
+
+
+def whole(at_least: int) -> Kind:
+    """Whole numbers; a bool is not one."""
+
+    def check(value: Any) -> int:
+        if isinstance(value, bool):
+            raise TypeError
+        given = int(value) if isinstance(value, str) else operator.index(value)
+        return _keep(given, given >= at_least)
+
+    return Kind("INT", f"a whole number of at least {at_least}", check)
+
+
+def number(
+    *,
+    above: float = -math.inf,
+    below: float = math.inf,
+    at_least: float = -math.inf,
+    at_most: float = math.inf,
+) -> Kind:
+    """Finite numbers in a range; neither nan nor inf is one, nor is a bool."""
+
+    def check(value: Any) -> float:
+        if isinstance(value, bool):
+            raise TypeError
+        given = float(value)
+        inside = above < given < below and at_least <= given <= at_most
+        return _keep(given, math.isfinite(given) and inside)
+
+    bounds = {"above": above, "of at least": at_least, "below": below, "of at most": at_most}
+    words = " and ".join(f"{word} {bound:g}" for word, bound in bounds.items() if math.isfinite(bound))
+    return Kind("FLOAT", f"a finite number {words}".strip(), check)
+
+
+def one_of(*names: str) -> Kind:
+    """One of a few names."""
+    return Kind(
+        "{" + ",".join(names) + "}", "one of " + ", ".join(names), lambda value: _keep(value, value in names)
+    )
+
+
+def text(metavar: str, allowed: str = "text", test: Callable[[str], bool] = bool) -> Kind:
+    """Text that is not empty, or that passes ``test``."""
+    return Kind(metavar, allowed, lambda value: _keep(value, isinstance(value, str) and test(value)))
+
+
+def flag() -> Kind:
+    """Yes or no; the bare option on a command line means yes."""
+    words = {"true": True, "false": False}
+
+    def check(value: Any) -> bool:
+        if isinstance(value, bool):
+            return value
+        return words[_keep(value, isinstance(value, str) and value.lower() in words).lower()]
+
+    return Kind("[{true,false}]", "true or false", check, (0, 1))
+
+
+def many(kind: Kind, repeats: bool = False) -> Kind:
+    """Any number of values of a kind, kept as a tuple; a value alone is a tuple of one."""
+
+    def check(value: Any) -> tuple[Any, ...]:
+        return tuple(kind.accept(item) for item in (value if isinstance(value, (list, tuple)) else (value,)))
+
+    return Kind(
+        f"{kind.metavar} [{kind.metavar} ...]", f"a list in which each is {kind.allowed}", check, "*", repeats
+    )
+
+
+def auto(kind: Kind) -> Kind:
+    """A kind that may also be left to the program: ``auto`` is kept as ``None``."""
+    return Kind(
+        f"auto|{kind.metavar}",
+        f"auto or {kind.allowed}",
+        lambda value: None if value == "auto" else kind.accept(value),
+        kind.nargs,
+    )
+
+
+def pairs() -> Kind:
+    """A mapping from names to plain values; on a command line ``K=V`` with V as in YAML."""
+
+    def check(value: Any) -> dict[str, Any]:
+        items = value.items() if isinstance(value, Mapping) else [_pair(word) for word in value]
+        return {_keep(key, isinstance(key, str) and key.isidentifier()): _plain(item) for key, item in items}
+
+    return Kind("K=V [K=V ...]", "pairs of a name and a plain value (K=V)", check, "*", True)
+
+
+def _pair(word: Any) -> tuple[str, Any]:
+    key, equals, value = _keep(word, isinstance(word, str)).partition("=")
+    return key, yamlfile.parse(_keep(value, equals == "="))
+
+
+def _plain(value: Any) -> Any:
+    """A value that YAML keeps exactly: scalars, and lists and mappings of them."""
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, Mapping):
+        return {_keep(key, isinstance(key, str)): _plain(item) for key, item in value.items()}
+    return _keep(value, value is None or type(value) in (bool, int, str) or _is_finite_float(value))
+
+
+def _is_finite_float(value: Any) -> bool:
+    return type(value) is float and math.isfinite(value)
+
+
+def _keep(value: V, allowed: bool) -> V:
+    if not allowed:
+        raise ValueError
+    return value

@@ -1,0 +1,97 @@
+"""Writing files so that a reader, a crash or a power cut never meets half of one."""
+
+import json
+import math
+import os
+import secrets
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, BinaryIO
+
+
+def write_atomic(path: Path | str, data: bytes | str) -> Path:
+    """Put ``data`` (text as UTF-8) at ``path``: afterwards it holds all of the new content, or still the old.
+
+    The content goes to a temporary file beside ``path`` and is on the disk before it takes the name. When
+    anything fails (a full disk, a signal) the temporary file is removed and ``OSError`` passes through.
+    """
+    path = Path(path)
+    beside = path.with_name(f".{path.name}.tmp-{secrets.token_hex(4)}")
+    try:
+        write_synced(beside, data.encode() if isinstance(data, str) else data)
+        beside.replace(path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+    return path
+
+
+def write_synced(path: Path, data: bytes) -> None:
+    """Write a file that does not exist yet and wait until the disk has it."""
+    with path.open("xb") as file:
+        file.write(data)
+        sync_file(file)
+
+
+def sync_file(file: BinaryIO) -> None:
+    """Wait until the disk has what was written to ``file``."""
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames inside ``folder`` survive a power cut, where the system can (Windows cannot)."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        with suppress(OSError):  # some network file systems refuse to sync a folder
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def to_json(value: Any, indent: int | None = None, sort_keys: bool = False) -> str:
+    """Strict JSON: ``nan`` and infinities become ``null``; 0-d tensors and NumPy scalars become numbers.
+
+    Python would write ``NaN``, which no other reader of JSON accepts. Floats keep every bit.
+    """
+    separators = (",", ":") if sort_keys else None
+    return json.dumps(
+        _plain(value), indent=indent, sort_keys=sort_keys, separators=separators, allow_nan=False
+    )
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _plain(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(entry) for entry in value]
+    if value is None or isinstance(value, (str, int)):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if hasattr(value, "tolist"):  # NumPy arrays and scalars, tensors
+        return _plain(value.tolist())
+    return str(value) if isinstance(value, Path) else value  # what is left, json refuses by name
+
+
+def tell(line: str) -> None:
+    """Print one line on standard error. Telling never costs a run: a closed pipe is ignored."""
+    try:
+        with suppress(OSError, ValueError):
+            print(line, file=sys.stderr, flush=True)
+    except RuntimeError:  # from a signal handler that interrupted a print
+        with suppress(OSError):
+            os.write(2, f"{line}\n".encode())
+
+
+def warn(message: str) -> None:
+    """The one way in which everything in ``run`` warns: ``metarl: warning: ...``, one line on standard error.
+
+    Not Python's ``warnings``: those print two lines, may be hidden, and ``-W error`` would end the run.
+    """
+    tell(f"metarl: warning: {' '.join(message.split())}")

@@ -1,0 +1,135 @@
+"""The commands of the command line and the options that each of them has."""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+from metarl.run.config import TrainConfig
+from metarl.run.fields import flag, many, number, one_of, option, text, whole
+
+Field = dataclasses.Field[Any]
+BASELINES = ("random", "pretrained", "oracle")
+
+
+@dataclass(frozen=True)
+class Files:
+    """Where a training command reads and writes."""
+
+    config: str | None = option(None, text("FILE.yaml"), "values under those of the command line", "none")
+    out: str | None = option(
+        None, text("RUN_DIR"), "new run directory", "runs/ and a name made of family, method and seed"
+    )
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """Which baseline."""
+
+    kind: str = option(None, one_of("pretrained", "oracle", "random"), "baseline to train")
+
+
+@dataclass(frozen=True)
+class Resume:
+    """What resume is told."""
+
+    run_dir: str = option(None, text("RUN_DIR"), "run to go on with")
+    iterations: int | None = option(
+        None, whole(0), "meta-iterations in all", "as many as the run was started with"
+    )
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """What evaluate is told."""
+
+    run_dirs: tuple[str, ...] = option(None, many(text("RUN_DIR")), "runs to evaluate, one after the other")
+    checkpoint: str = option(
+        "best",
+        text(
+            "best|last|N",
+            "best, last or the number of a checkpoint",
+            lambda s: s in ("best", "last") or s.isdigit(),
+        ),
+        "which checkpoint; best: by return on validation tasks",
+    )
+    split: str = option("test", one_of("validation", "test", "ood"), "tasks to measure on")
+    tasks: int = option(40, whole(1), "held-out tasks (Finn et al. 2017)")
+    steps: int = option(
+        3, whole(0), "gradient steps of adaptation, the return is measured before and after each"
+    )
+    episodes: int = option(20, whole(1), "episodes of each task and gradient step")
+    inner_lr: tuple[float, ...] | None = option(
+        None,
+        many(number(above=0)),
+        "step size of each gradient step, the last one also for those that follow",
+        "the best of a printed grid on validation tasks",
+    )
+    baselines: tuple[str, ...] = option((), many(one_of(*BASELINES), repeats=True), "agents to compare with")
+    deterministic: bool = option(False, flag(), "act by the mode of the policy instead of sampling")
+    seed: int = option(1, whole(0), "root of every random draw of the evaluation")
+    out: str | None = option(None, text("FILE"), "where to write", "RUN_DIR/evaluation.json")
+
+
+@dataclass(frozen=True)
+class Report:
+    """What report is told."""
+
+    run_dirs: tuple[str, ...] = option(None, many(text("RUN_DIR")), "runs to show on one page")
+    out: str | None = option(
+        None, text("FILE.html"), "where to write", "RUN_DIR/report.html of the first run"
+    )
+
+
+@dataclass(frozen=True)
+class List:
+    """What list is told."""
+
+    what: str = option(None, one_of("families", "algorithms", "objectives"), "what to list")
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command's name, its help, its fields in order, and which of them stand without ``--``."""
+
+    name: str
+    text: str
+    groups: tuple[type, ...]
+    positional: str
+    required: bool = True  # that the positional one is given
+
+    @property
+    def fields(self) -> list[Field]:
+        """The fields of all groups; where two share a name, the first counts."""
+        fields = {field.name: field for group in reversed(self.groups) for field in dataclasses.fields(group)}
+        return sorted(fields.values(), key=lambda field: field.name != self.positional)
+
+
+PRECEDENCE = (
+    "A value given here wins over the --config file, which wins over the family's and the algorithm's own."
+)
+COMMANDS = {
+    command.name: command
+    for command in (
+        Command(
+            "train",
+            f"Meta-train an agent on a family of tasks.\n\n{PRECEDENCE}",
+            (Files, TrainConfig),
+            "algorithm",
+            False,
+        ),
+        Command(
+            "resume", "Go on with a run that was stopped, failed or is to train longer.", (Resume,), "run_dir"
+        ),
+        Command("evaluate", "Measure how well runs adapt to held-out tasks.", (Evaluate,), "run_dirs"),
+        Command(
+            "report", "Put runs and their evaluations on one self-contained page.", (Report,), "run_dirs"
+        ),
+        Command(
+            "baseline",
+            f"Train what a run is compared with.\n\n{PRECEDENCE}",
+            (Baseline, Files, TrainConfig),
+            "kind",
+        ),
+        Command("list", "List what can be named.", (List,), "what"),
+    )
+}

@@ -1,0 +1,177 @@
+"""What a report reads: a run directory as checked values."""
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metarl.core.errors import RequestError
+from metarl.run import yamlfile
+from metarl.run.loggers import read_metrics
+
+Array = NDArray[np.float64]
+METRICS = {  # what a task family measures, and how it is called on the page
+    "return": "mean return",
+    "mse": "mean squared error",
+    "accuracy": "mean accuracy",
+    "success": "success rate",
+}
+LOWER_IS_BETTER = ("mse",)
+
+
+@dataclass(frozen=True)
+class Agent:
+    """One agent's evaluation: mean, low and high "k" at every step, per_task "task k" where kept."""
+
+    name: str
+    mean: Array
+    low: Array
+    high: Array
+    per_task: Array | None
+    inner_lr: tuple[float, ...]
+    env_steps: float | None
+
+
+@dataclass(frozen=True)
+class Traces:
+    """The agent's paths in the plane, [task][episode] "time 2", and each task's goal "2" where there is one."""
+
+    before: list[list[Array]]
+    after: list[list[Array]]
+    goals: list[Array | None]
+    steps: int
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """evaluation.json; the trained agent comes first."""
+
+    metric: str
+    protocol: Mapping[str, Any]
+    agents: tuple[Agent, ...]
+    traces: Traces | None
+
+
+@dataclass(frozen=True)
+class RunData:
+    """A run directory; evaluation is None before the first one."""
+
+    path: Path
+    config: Mapping[str, Any]
+    rows: list[dict[str, Any]]
+    evaluation: Evaluation | None
+
+
+def read_run(path: Path) -> RunData:
+    """The run directory's config.yaml, metrics.jsonl and evaluation.json.
+
+    Raises:
+        RequestError: it is no run directory, or one of the files is damaged; one line.
+    """
+    if not (path / "config.yaml").is_file():
+        raise RequestError(f"{path} is not a run directory: no config.yaml")
+    config, metrics = yamlfile.read_mapping(path / "config.yaml"), path / "metrics.jsonl"
+    rows = read_metrics(metrics) if metrics.is_file() else []  # none before the first iteration is done
+    return RunData(path, config, rows, _read_evaluation(path / "evaluation.json"))
+
+
+def _read_evaluation(path: Path) -> Evaluation | None:
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        agents = [_agent(str(name), values) for name, values in data["agents"].items()]
+        if not agents:
+            raise ValueError("no agents")
+        agents.sort(key=lambda agent: agent.name != "meta")
+        protocol = data.get("protocol") or {}
+        traces = _traces(data["traces"], agents[0].name) if data.get("traces") else None
+        return Evaluation(str(data["metric"]), dict(protocol), tuple(agents), traces)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise RequestError(f"cannot read {path}: {error.strerror}") from None
+    except KeyError as error:
+        raise RequestError(f"{path} is damaged: {error} is missing") from None
+    except (ValueError, TypeError, AttributeError, IndexError) as error:
+        raise RequestError(f"{path} is damaged: {' '.join(str(error).split())}") from None
+
+
+def _agent(name: str, values: Mapping[str, Any]) -> Agent:
+    mean, ci = _array(values["mean"], 1), _array(values["ci95"], 2)
+    if ci.shape != (len(mean), 2) or not len(mean):
+        raise ValueError(f"agent {name} has {len(mean)} means and intervals of shape {ci.shape}")
+    per_task = _array(values["per_task"], 2) if values.get("per_task") else None
+    rates = tuple(float(rate) for rate in values.get("inner_lr") or ())
+    return Agent(name, mean, ci[:, 0], ci[:, 1], per_task, rates, values.get("env_steps"))
+
+
+def _array(values: Any, dimensions: int) -> Array:
+    """As floats, with NaN for null and for what is not finite."""
+    array = np.array(values, dtype=np.float64)
+    if array.ndim != dimensions:
+        raise ValueError(f"expected {dimensions} dimensions, got {array.ndim}")
+    return np.where(np.isfinite(array), array, np.nan)
+
+
+def _traces(data: Mapping[str, Any], agent: str) -> Traces | None:
+    """The first and the last step's paths of one agent; None where it has none."""
+    paths = {int(step): tasks for step, tasks in data.get("agents", {}).get(agent, {}).items()}
+    if len(paths) < 2:
+        return None
+    first, last = ([[_path(e) for e in task] for task in paths[step]] for step in (min(paths), max(paths)))
+    goals = [None if mark is None else _array(mark, 1)[:2] for mark in data.get("marks") or []]
+    return Traces(first, last, goals + [None] * (len(first) - len(goals)), max(paths))
+
+
+def _path(points: Any) -> Array:
+    """One episode's path "time 2" without the rows that are no points."""
+    path = _array(points, 2)[:, :2] if len(points) else np.empty((0, 2))
+    return path[np.isfinite(path).all(axis=1)]
+
+
+def series(rows: list[dict[str, Any]], key: str) -> tuple[Array, Array]:
+    """The iterations at which `key` has a finite number, and those numbers."""
+    pairs = [(row["iteration"], row[key]) for row in rows if _is_number(row.get(key))]
+    found = np.array(pairs, dtype=np.float64).reshape(-1, 2)
+    return found[:, 0], found[:, 1]
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and math.isfinite(value)
+
+
+def step_keys(rows: list[dict[str, Any]], prefix: str) -> list[str]:
+    """`prefix`/step_0, step_1, … as far as any row has them."""
+    present = {key for row in rows for key in row}
+    keys = []
+    while f"{prefix}/step_{len(keys)}" in present:
+        keys.append(f"{prefix}/step_{len(keys)}")
+    return keys
+
+
+def better(metric: str, new: Array, old: Array) -> NDArray[np.bool_]:
+    """Where `new` is at least as good as `old`."""
+    return np.asarray(new <= old if metric in LOWER_IS_BETTER else new >= old)
+
+
+def best_iteration(run: RunData, metric: str) -> int | None:
+    """The best checkpoint's iteration: as the evaluation names it, else by validation after the last step."""
+    named = re.fullmatch(r"best \(iteration (\d+)\)", str(run.evaluation.protocol.get("checkpoint"))) if run.evaluation else None
+    if named:
+        return int(named[1])
+    keys = step_keys(run.rows, f"validation/{metric}")
+    x, y = series(run.rows, keys[-1]) if keys else (np.empty(0), np.empty(0))
+    if not len(x):
+        return None
+    return int(x[np.argmin(y) if metric in LOWER_IS_BETTER else np.argmax(y)])
+
+
+def training_metric(run: RunData) -> str:
+    """What the rows measure: the evaluation's metric where they have it, else the first one that they have."""
+    wanted = [run.evaluation.metric] if run.evaluation else []
+    return next((m for m in [*wanted, *METRICS] if step_keys(run.rows, m)), (wanted or ["return"])[0])

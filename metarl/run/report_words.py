@@ -1,0 +1,168 @@
+"""The report's sentences and numbers: what the measurements say, in plain words."""
+
+import math
+import shlex
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from metarl.run.report_data import (
+    LOWER_IS_BETTER,
+    METRICS,
+    Agent,
+    Array,
+    Evaluation,
+    RunData,
+    better,
+    series,
+    step_keys,
+    training_metric,
+)
+from metarl.run.svg import tick
+
+AGENTS = {
+    "meta": "the trained agent",
+    "pretrained": "the same network trained on the same tasks without inner steps",
+    "random": "the untrained initialisation",
+    "oracle": "also observes which task it is in",
+}
+
+
+def decimals(values: Iterable[float]) -> int:
+    """How many decimals show three digits of the largest of `values`, and at least the integers."""
+    largest = max((abs(v) for v in values if math.isfinite(v)), default=0.0)
+    return 0 if largest >= 1000 else 1 if largest >= 10 else 2 if largest >= 1 else 3
+
+
+def number(value: float, places: int) -> str:
+    """With a real minus sign and thousands apart; a dash where there is none."""
+    if not math.isfinite(value):
+        return "–"
+    return f"{value + 0.0:,.{places}f}".replace("-", "−").replace(",", "\u202f")
+
+
+def count(n: int, thing: str) -> str:
+    """1 task, 2 tasks."""
+    return f"{n:,} {thing}{'' if n == 1 else 's'}".replace(",", "\u202f")
+
+
+def places(evaluation: Evaluation) -> int:
+    """One number of decimals for all means and intervals of an evaluation."""
+    return decimals(float(v) for agent in evaluation.agents for v in (*agent.mean, *agent.low, *agent.high))
+
+
+def measured(metric: str) -> str:
+    """The metric's name on the page."""
+    return METRICS.get(metric, metric)
+
+
+def headline(run: RunData) -> str:
+    """The one sentence a reader takes away."""
+    if run.evaluation is None:
+        return _training_headline(run)
+    evaluation, agent = run.evaluation, run.evaluation.agents[0]
+    digits, steps = places(evaluation), len(agent.mean) - 1
+    name, tasks = measured(evaluation.metric), _tasks(evaluation)
+    first, last = number(float(agent.mean[0]), digits), number(float(agent.mean[-1]), digits)
+    who = "the agent’s" if agent.name == "meta" else f"{agent.name}’s"
+    if steps == 0:
+        return f"Without adaptation {who} {name} is {first} on {tasks}{_others(evaluation, digits)}."
+    change = _change(agent, first, last)
+    within = f" ({number(float(agent.mean[1]), digits)} after the first)" if steps > 1 else ""
+    return f"After {_steps(steps, evaluation.protocol)} {who} {name} {change}{within} on {tasks}{_others(evaluation, digits)}."
+
+
+def _change(agent: Agent, first: str, last: str) -> str:
+    if "–" in (first, last):
+        return f"goes from {first} to {last}"
+    if first == last:
+        return f"stays at {last}"
+    return f"{'rises' if agent.mean[-1] > agent.mean[0] else 'falls'} from {first} to {last}"
+
+
+def _steps(steps: int, protocol: Mapping[str, Any]) -> str:
+    for thing in ("episode", "shot"):
+        if isinstance(n := protocol.get(f"{thing}s"), int):
+            return f"{count(steps, 'step')} of {count(n, thing)}" + (" each" if steps > 1 else "")
+    return count(steps, "step")
+
+
+def _tasks(evaluation: Evaluation) -> str:
+    """How many tasks, and whether training had met them."""
+    protocol, of_agent = evaluation.protocol, evaluation.agents[0].per_task
+    n = protocol.get("tasks", 0 if of_agent is None else len(of_agent))
+    split, seen = protocol.get("split"), protocol.get("tasks_seen_in_training")
+    if seen:
+        return f"{count(n, 'task')}, which training had seen: there are no others"
+    kinds = {"validation": "validation ", "train": "training ", "test": "" if seen is None else "unseen "}
+    where = " outside the training distribution" if split == "ood" else ""
+    return count(n, f"{kinds.get(str(split), '')}task") + where
+
+
+def _others(evaluation: Evaluation, digits: int) -> str:
+    others = [f"{agent.name} {number(float(agent.mean[-1]), digits)}" for agent in evaluation.agents[1:]]
+    if not others:
+        return ""
+    listed = others[0] if len(others) == 1 else f"{', '.join(others[:-1])} and {others[-1]}"
+    return f"; {listed.replace(' ', ' reaches ', 1)}"
+
+
+def _training_headline(run: RunData) -> str:
+    metric = training_metric(run)
+    keys = step_keys(run.rows, metric)
+    if not keys:
+        return "No iteration has finished yet."
+    ends = [y[-1] for _, y in (series(run.rows, key) for key in (keys[0], keys[-1])) if len(y)]
+    done = f"Not evaluated yet. In iteration {run.rows[-1]['iteration']} the training tasks’ {measured(metric)}"
+    shown = [number(float(y), decimals(ends)) for y in ends]
+    if len(keys) == 1 or len(ends) < 2:
+        return f"{done} is {' '.join(shown[:1])}."
+    return f"{done} is {shown[0]} before and {shown[1]} after {count(len(keys) - 1, 'step')} of adaptation."
+
+
+def facts(run: RunData) -> list[str]:
+    """What was run, in a few words each."""
+    config, rows = run.config, run.rows
+    found = [f"spec {config['spec']}"] if config.get("spec") else []
+    if rows:
+        found.append(count(rows[-1]["iteration"], "iteration"))
+        found += [f"{tick(y[-1])} environment steps" for _, y in [series(rows, "env_steps")] if len(y)]
+    if isinstance(config.get("tasks"), int) and isinstance(config.get("episodes"), int):
+        found.append(f"{count(config['tasks'], 'task')} × {count(config['episodes'], 'episode')} an iteration")
+    return found + ([f"seed {config['seed']}"] if "seed" in config else [])
+
+
+def per_task_words(before: Array, after: Array, metric: str, digits: int) -> str:
+    """How many tasks gain, by how much in the middle, and which one ends worst; values "task", some finite."""
+    gained = int((better(metric, after, before) & (after != before)).sum())
+    worst = int(np.nanargmax(after) if metric in LOWER_IS_BETTER else np.nanargmin(after))
+    return (
+        f"{gained} of {count(len(after), 'task')} improve; the median change is "
+        f"{number(float(np.nanmedian(after - before)), digits)}. Task {worst + 1} ends worst: "
+        f"{number(float(before[worst]), digits)} before, {number(float(after[worst]), digits)} after."
+    )
+
+
+def commands(run: RunData) -> list[str]:
+    """The command lines that make this run, its evaluation and this page again."""
+    where = shlex.quote(str(run.path))
+    again = shlex.quote(f"{run.path}-again")
+    train = f"metarl train {shlex.quote(str(run.config.get('algorithm', 'ALGO')))}"
+    return [f"{train} --config {where}/config.yaml --out {again}", evaluate_command(run), f"metarl report {where}"]
+
+
+def evaluate_command(run: RunData) -> str:
+    """The evaluation that was made, or the plain one."""
+    words = ["metarl", "evaluate", str(run.path)]
+    if run.evaluation is None:
+        return shlex.join(words)
+    protocol = run.evaluation.protocol
+    values = {key: protocol[key] for key in ("split", "tasks", "steps", "episodes", "seed") if key in protocol}
+    if checkpoint := str(protocol.get("checkpoint", "")).split():
+        values = {"checkpoint": checkpoint[0], **values}
+    for key, value in values.items():
+        words += [f"--{key}", str(value)]
+    words += ["--deterministic"] if protocol.get("deterministic") is True else []
+    others = [agent.name for agent in run.evaluation.agents if agent.name != "meta"]
+    return shlex.join(words + (["--baselines", *others] if others else []))

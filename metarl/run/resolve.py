@@ -1,0 +1,133 @@
+"""The one way from defaults to a configuration, and the checks at its end."""
+
+import dataclasses
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from metarl.core.errors import RequestError
+from metarl.rollout.registry import families, make
+from metarl.run.config import ALGORITHMS, DEFAULTS, TrainConfig, as_dict, check_names, from_yaml
+from metarl.run.fields import accept
+
+if TYPE_CHECKING:
+    import torch
+
+_FIELDS = {field.name: field for field in dataclasses.fields(TrainConfig)}
+
+
+def resolve(
+    algorithm: str | None = None,
+    family: str | None = None,
+    yaml: Mapping[str, Any] | None = None,
+    command_line: Mapping[str, Any] | None = None,
+) -> TrainConfig:
+    """Lay the layers over one another and check the outcome once.
+
+    Later ones win: ``DEFAULTS``, the algorithm's defaults, the family's defaults, ``yaml``, ``command_line``.
+    In each of them ``None`` is unset.
+
+    Args:
+        algorithm: name of the meta-learner; else the command line's, else the file's.
+        family: name of the task family; likewise.
+        yaml: what a file says, by field name (``from_yaml``).
+        command_line: what was asked for directly, by field name.
+
+    Returns:
+        A configuration in which only fields that allow it are ``None``.
+
+    Raises:
+        RequestError: one line naming the field, what was given and what is allowed.
+    """
+    asked = [_set(yaml or {}), _set(command_line or {}), _set({"algorithm": algorithm, "family": family})]
+    for values in asked:
+        check_names(values, "the configuration")
+    named = {name: value for values in asked for name, value in values.items()}
+    algorithm, family = _checked("algorithm", named), _checked("family", named)
+    own = getattr(families[family], "defaults", {})
+    check_names(own, f"the defaults of family {family!r}")
+    layers = [DEFAULTS, ALGORITHMS[algorithm].defaults, own, named]
+    return _check({name: value for values in layers for name, value in values.items()})
+
+
+def resolved(config: TrainConfig) -> TrainConfig:
+    """``resolve`` for a configuration made in Python; one that is resolved already comes back equal."""
+    return resolve(command_line=as_dict(config))
+
+
+def load_config(path: str | Path) -> TrainConfig:
+    """The resolved configuration that a YAML file describes, such as a run's ``config.yaml``."""
+    return resolve(yaml=from_yaml(path))
+
+
+def validate(config: TrainConfig) -> TrainConfig:
+    """Check a resolved configuration, for instance after ``dataclasses.replace``; returns its canonical form.
+
+    Raises:
+        RequestError: one line naming the field, what was given and what is allowed.
+    """
+    return _check(as_dict(config))
+
+
+def choose_device(name: str) -> "tuple[torch.device, str]":
+    """The device to run on, and in a few words why.
+
+    Args:
+        name: ``auto`` (the GPU if there is one), ``cpu`` or ``cuda``.
+
+    Raises:
+        RequestError: for ``cuda`` where there is none; it is never replaced silently.
+    """
+    import torch
+
+    if name == "cpu":
+        return torch.device("cpu"), "asked for"
+    if torch.cuda.is_available():
+        return torch.device(
+            "cuda"
+        ), f"{'asked for' if name == 'cuda' else 'auto'}: {torch.cuda.get_device_name()}"
+    if name == "cuda":
+        why = (
+            "this PyTorch is built without CUDA"
+            if torch.version.cuda is None
+            else "PyTorch finds no CUDA device"
+        )
+        raise RequestError(f"device 'cuda' is not available ({why}); allowed here: auto, cpu")
+    return torch.device("cpu"), "auto: no CUDA device"
+
+
+def usable_cores() -> int:
+    """Cores this process may run on, which a container or a scheduler may limit."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _set(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _checked(name: str, values: Mapping[str, Any]) -> str:
+    if name not in values:
+        allowed = ", ".join(ALGORITHMS) if name == "algorithm" else ", ".join(families)
+        raise RequestError(f"{name} is not set; allowed: {allowed}")
+    return str(accept(_FIELDS[name], values[name]))
+
+
+def _check(values: Mapping[str, Any]) -> TrainConfig:
+    """Each value alone, then what only makes sense together."""
+    checked: dict[str, Any] = {
+        name: None if value is None else accept(_FIELDS[name], value) for name, value in values.items()
+    }
+    checked["threads"] = checked["threads"] or usable_cores()
+    unset = [name for name, value in checked.items() if value is None and DEFAULTS[name] is not None]
+    if unset:
+        raise RequestError(f"{unset[0]} is not set; resolve the configuration first")
+    checked["spec"] = make(checked["family"], checked["spec"], **checked["family_arg"]).spec
+    _check_objective(checked["objective"])
+    return TrainConfig(**checked)
+
+
+def _check_objective(name: str) -> None:
+    from metarl.core.objectives import objectives  # loads torch
+
+    objectives[name]

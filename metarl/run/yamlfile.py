@@ -1,0 +1,68 @@
+"""YAML as the configuration files use it: safe, with ``1e-3`` read as the number it looks like.
+
+PyYAML follows YAML 1.1, in which a float needs a point and a signed exponent, so that ``meta_lr: 1e-3`` would
+be text. Reader and writer here share YAML 1.2's rule; what one writes the other reads back unchanged.
+"""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from metarl.core.errors import RequestError
+
+_FLOAT = re.compile(r"^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)[eE][-+]?[0-9]+$")
+
+
+class _Reader(yaml.SafeLoader):
+    pass
+
+
+class _Writer(yaml.SafeDumper):
+    pass
+
+
+for _kind in (_Reader, _Writer):
+    _kind.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+0123456789."))
+
+
+def parse(text: str) -> Any:
+    """The value of one YAML document.
+
+    Raises:
+        ValueError: where it is not YAML; the message is one line with the place and the problem.
+    """
+    try:
+        return yaml.load(text, Loader=_Reader)
+    except yaml.MarkedYAMLError as error:
+        place = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
+        raise ValueError(f"{place}{error.problem or error.context}") from None
+    except yaml.YAMLError as error:
+        raise ValueError(" ".join(str(error).split())) from None
+
+
+def dump(value: Any) -> str:
+    """``value`` as YAML in its own order, one key a line."""
+    return str(yaml.dump(value, Dumper=_Writer, sort_keys=False, allow_unicode=True, default_flow_style=None))
+
+
+def read_mapping(path: str | Path) -> dict[str, Any]:
+    """The mapping a YAML file holds; an empty file holds an empty one.
+
+    Raises:
+        RequestError: for a file that cannot be read, is not YAML or holds something else; one line.
+    """
+    try:
+        value = parse(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RequestError(f"cannot read {path}: {error.strerror}") from None
+    except ValueError as error:
+        raise RequestError(f"{path} is not valid YAML: {error}") from None
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise RequestError(
+            f"{path} must hold a mapping of option names to values, got {type(value).__name__}"
+        )
+    return value

@@ -1,0 +1,146 @@
+"""The linear feature baseline against one least-squares problem a task, and advantages end to end."""
+
+import dataclasses
+
+import pytest
+import reference
+import torch
+from metarl.core.baselines import explained_variance, fit_linear, linear_features, with_advantage
+from metarl.core.batch import Episodes
+from tiny import close, episodes, masks, model, one, randn
+from torch import Tensor
+
+GAMMA, LAM = 0.9, 0.8
+
+
+def batch() -> Episodes:
+    return episodes(1, model()[1])
+
+
+def long_batch() -> Episodes:
+    """3 tasks × 6 episodes × 9 steps: more steps than features, so that the fit means something."""
+    mask = (torch.arange(9)[None, None, :] < torch.tensor([[9, 4, 7, 1, 9, 5]])[..., None]).double().expand(3, 6, 9)
+    last = mask * (1 - torch.cat([mask[..., 1:], torch.zeros(3, 6, 1)], -1))
+    even = (torch.arange(6) % 2 == 0)[None, :, None]
+    obs, reward = 2 * randn(1, 3, 6, 9, 2), randn(2, 3, 6, 9)
+    return Episodes(
+        obs=obs,
+        action=randn(3, 3, 6, 9, 2),
+        reward=reward + obs[..., 0],
+        terminated=(last > 0) & even,
+        truncated=(last > 0) & ~even,
+        mask=mask.contiguous(),
+        log_prob=torch.zeros_like(reward),
+        final_obs=randn(4, 3, 6, 2),
+        advantage=torch.zeros_like(reward),
+    )
+
+
+def slow_advantage(part: Episodes, bootstrap: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """One task's advantage before normalisation, its values and its returns, all in loops."""
+    returns = reference.discounted_returns(part.reward, part.mask, GAMMA)
+    weights = reference.fit_linear(part.obs, part.mask, returns)
+    value = torch.stack([torch.stack([reference.features(o, t) @ weights for t, o in enumerate(e)]) for e in part.obs])
+    final = torch.stack([reference.features(o, int(m.sum())) @ weights for o, m in zip(part.final_obs, part.mask)])
+    final = final if bootstrap else torch.zeros_like(final)
+    return reference.gae(part.reward, value, final, part.terminated, part.mask, GAMMA, LAM), value, returns
+
+
+def test_features_by_hand() -> None:
+    # Observation (-2, 30), the second clipped to 10; squares 4, 100; t = 50: 0.5, 0.25, 0.125; 1.
+    found = linear_features(torch.tensor([[-2.0, 30.0]]), torch.tensor([50.0]))
+    assert found.tolist() == [[-2.0, 10.0, 4.0, 100.0, 0.5, 0.25, 0.125, 1.0]]
+    close(found[0], reference.features(torch.tensor([-2.0, 30.0], dtype=torch.float64), 50))
+
+
+def test_the_first_step_has_time_zero() -> None:
+    found = linear_features(torch.zeros(1, 3, 1), torch.arange(3.0))
+    assert found[0, :, 2].tolist() == pytest.approx([0.0, 0.01, 0.02])
+
+
+def test_fit_is_the_ridge_solution_of_each_task() -> None:
+    part = long_batch()
+    features = linear_features(part.obs, torch.arange(9.0))
+    target = randn(5, 3, 6, 9)
+    weights = fit_linear(features, part.mask, target)
+    assert weights.shape == (3, 8)
+    for i in range(3):
+        close(weights[i], reference.fit_linear(part.obs[i], part.mask[i], target[i]), 1e-6)
+
+
+def test_ridge_is_as_strong_as_stated() -> None:
+    # One feature of 1 in two steps, returns 3 and 3: w = 6 / (2 + ridge).
+    ones = torch.ones(1, 2, 1, dtype=torch.float64)
+    found = fit_linear(ones, ones[..., 0], 3 * ones[..., 0], ridge=1.0)
+    assert float(found) == pytest.approx(2.0)
+    assert float(fit_linear(ones, ones[..., 0], 3 * ones[..., 0])) == pytest.approx(6 / (2 + 1e-5), rel=1e-12)
+
+
+@pytest.mark.parametrize("bootstrap", [False, True])
+def test_advantages_equal_the_definition(bootstrap: bool) -> None:
+    whole = long_batch()
+    found, explained = with_advantage(whole, GAMMA, LAM, bootstrap)
+    for i in range(3):
+        slow, value, returns = slow_advantage(one(whole, i), bootstrap)
+        steps = whole.mask[i] > 0
+        expected = (slow[steps] - slow[steps].mean()) / slow[steps].std(correction=0)
+        close(found.advantage[i][steps], expected, 1e-6)
+        assert bool((found.advantage[i][~steps] == 0).all())
+        left = (returns - value)[steps].var(correction=0) / returns[steps].var(correction=0)
+        close(explained[i], 1 - left, 1e-6)
+
+
+def test_bootstrap_matters_to_truncated_episodes_alone() -> None:
+    whole = long_batch()
+    terminated = dataclasses.replace(
+        whole, terminated=whole.terminated | whole.truncated, truncated=torch.zeros_like(whole.truncated)
+    )
+    ended = [with_advantage(terminated, GAMMA, LAM, b)[0].advantage for b in (False, True)]
+    close(ended[0], ended[1])
+    cut = [with_advantage(whole, GAMMA, LAM, b)[0].advantage for b in (False, True)]
+    assert not torch.allclose(cut[0], cut[1], atol=1e-3)
+
+
+def test_fit_and_advantage_are_per_task() -> None:
+    whole = long_batch()
+    changed = dataclasses.replace(whole, reward=whole.reward.clone())
+    changed.reward[1] = 7 * changed.reward[1] ** 2
+    before, after = (with_advantage(b, GAMMA, LAM, True) for b in (whole, changed))
+    for i, same in enumerate((True, False, True)):
+        assert torch.equal(before[0].advantage[i], after[0].advantage[i]) is same
+        assert torch.equal(before[1][i], after[1][i]) is same
+
+
+def test_ten_times_the_reward_is_the_same_update() -> None:
+    whole = long_batch()
+    ten = dataclasses.replace(whole, reward=10 * whole.reward)
+    before, after = (with_advantage(b, GAMMA, LAM, True)[0].advantage for b in (whole, ten))
+    close(after, before, 1e-6)
+
+
+def test_padding_has_no_say() -> None:
+    whole = long_batch()
+    empty = 1 - whole.mask
+    other = dataclasses.replace(whole, reward=whole.reward + 50 * empty, obs=whole.obs + 5 * empty[..., None])
+    before, after = (with_advantage(b, GAMMA, LAM, True) for b in (whole, other))
+    close(after[0].advantage, before[0].advantage, 1e-6)
+    close(after[1], before[1], 1e-6)
+
+
+def test_returns_that_the_features_carry_are_explained() -> None:
+    mask, x = masks(), randn(1, 3, 2, 4)
+    close(explained_variance(x, x, mask), torch.ones(3, dtype=torch.float64))
+    close(explained_variance(torch.zeros_like(x), x, mask), torch.zeros(3, dtype=torch.float64))
+    assert torch.equal(explained_variance(x, torch.ones_like(x), mask), torch.zeros(3, dtype=torch.float64))
+
+
+def test_float32_batches_lose_nothing_in_the_fit() -> None:
+    whole = long_batch()
+    single = Episodes(**{f.name: _single(getattr(whole, f.name)) for f in dataclasses.fields(whole)})
+    found, _ = with_advantage(single, GAMMA, LAM, True)
+    assert found.advantage.dtype == torch.float32
+    close(found.advantage.double(), with_advantage(whole, GAMMA, LAM, True)[0].advantage, 1e-3)
+
+
+def _single(x: Tensor) -> Tensor:
+    return x.float() if x.dtype == torch.float64 else x

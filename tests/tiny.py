@@ -1,0 +1,92 @@
+"""Tiny learning problems in float64: 3 tasks × 2 episodes × 4 steps, hidden 4, ragged episodes, 43 or fewer numbers.
+
+Nothing in them is special: biases are not zero, behaviour log-probabilities are not the policy's, episodes end
+early in both ways, and the padding holds values that would be noticed.
+"""
+
+from typing import Any
+
+import reference
+import torch
+from metarl.core.batch import Episodes
+from metarl.core.models import MLP, Apply, GaussianMLP, initial_params, policy
+from metarl.core.params import Meta, Params, tree_map
+from metarl.learn.maml import TaskData
+from torch import Tensor, nn
+
+# Steps of each task's two episodes; the second number is how the episode ends: terminated or time.
+LENGTHS = ((4, 2), (1, 4), (3, 3))
+TERMINATED = ((False, True), (True, False), (False, True))
+
+
+def generator(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def randn(seed: int, *shape: int) -> Tensor:
+    return torch.randn(shape, generator=generator(seed), dtype=torch.float64)
+
+
+def network(kind: str = "gaussian") -> nn.Module:
+    return GaussianMLP(2, 2, hidden=(4,)).double() if kind == "gaussian" else MLP(2, (4,), 3).double()
+
+
+def model(kind: str = "gaussian", seed: int = 0) -> tuple[Apply, Params]:
+    """A policy and its parameters, all drawn: no bias and no log_std is zero."""
+    module = network(kind)
+    shapes = initial_params(module)
+    return policy(module), {n: 0.5 * randn(100 * seed + i, *p.shape) for i, (n, p) in enumerate(shapes.items())}
+
+
+def masks() -> Tensor:
+    return torch.tensor([[[1.0] * n + [0.0] * (4 - n) for n in row] for row in LENGTHS], dtype=torch.float64)
+
+
+def episodes(seed: int, params: Params, kind: str = "gaussian") -> Episodes:
+    """Drawn experience "3 2 4 ...", whose behaviour policy is near ``params``'s."""
+    mask = masks()
+    last = mask * (1 - torch.cat([mask[..., 1:], torch.zeros(3, 2, 1, dtype=torch.float64)], -1))
+    terminated = (last > 0) & torch.tensor(TERMINATED)[..., None]
+    obs = randn(seed, 3, 2, 4, 2)
+    action = randn(seed + 1, 3, 2, 4, 2) if kind == "gaussian" else torch.arange(24).reshape(3, 2, 4) % 3
+    log_prob = reference.log_prob(reference.policy(params, obs), action) + 0.1 * randn(seed + 2, 3, 2, 4)
+    return Episodes(
+        obs=obs,
+        action=action,
+        reward=randn(seed + 3, 3, 2, 4),
+        terminated=terminated,
+        truncated=(last > 0) & ~terminated,
+        mask=mask,
+        log_prob=log_prob,
+        final_obs=randn(seed + 4, 3, 2, 2),
+        advantage=randn(seed + 5, 3, 2, 4),
+    )
+
+
+def data(steps: int, params: Params, kind: str = "gaussian", seed: int = 0) -> TaskData:
+    """``steps`` support batches and a query batch, all different."""
+    batches = [episodes(1000 * seed + 10 * (k + 1), params, kind) for k in range(steps + 1)]
+    return TaskData(tuple(batches[:-1]), batches[-1])
+
+
+def one(tree: Any, task: int) -> Any:
+    """One task's part, without the task axis."""
+    return tree_map(lambda x: x[task], tree)
+
+
+def as_reference(tasks: TaskData) -> list[reference.Task]:
+    return [([one(b, i) for b in tasks.support], one(tasks.query, i)) for i in range(tasks.query.mask.shape[0])]
+
+
+def meta(params: Params) -> Meta:
+    return Meta(params, {})
+
+
+def close(a: Tensor, b: Tensor, tol: float = 1e-10) -> None:
+    torch.testing.assert_close(a, b, rtol=tol, atol=tol)
+
+
+def close_params(a: Params, b: Params, tol: float = 1e-10) -> None:
+    assert list(a) == list(b)
+    for name, value in a.items():
+        torch.testing.assert_close(value, b[name], rtol=tol, atol=tol, msg=lambda m, n=name: f"{n}: {m}")
