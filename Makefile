@@ -28,7 +28,7 @@ lint: .venv/.installed  ## ruff, mypy and the import contracts
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	$(BIN)/lint-imports --no-cache
+	$(BIN)/lint-imports --no-cache --no-logo
 
 format: .venv/.installed  ## sort imports and format all Python files
 	$(BIN)/ruff check --fix

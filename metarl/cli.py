@@ -3,6 +3,7 @@
 import sys
 import textwrap
 from collections.abc import Callable, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,9 +44,7 @@ def main(args: Sequence[str] | None = None) -> int:
 
 def _run(args: Sequence[str]) -> int:
     if list(args) == ["--version"]:
-        from metarl import __version__
-
-        print(f"metarl {__version__}")
+        print(f"metarl {version('metarl-toolkit')}")
         return 0
     try:
         command, values = parse(args)
@@ -60,14 +59,15 @@ def _end(why: object, status: int) -> int:
     return status
 
 
-def _config(values: Values) -> "TrainConfig":
-    """The configuration that the command line asks for on top of its ``--config`` file."""
+def _config(values: Values, **beneath: Any) -> "TrainConfig":
+    """The configuration that the command line asks for on top of its ``--config`` file and of ``beneath``."""
     from metarl.run.config import DEFAULTS, from_yaml
     from metarl.run.resolve import resolve
 
     files: Files = filled(Files, values)
+    told = from_yaml(files.config) if files.config else {}
     asked = {name: value for name, value in values.items() if name in DEFAULTS}
-    return resolve(yaml=from_yaml(files.config) if files.config else {}, command_line=asked)
+    return resolve(yaml=beneath | told, command_line=asked)
 
 
 def _out(values: Values) -> Path | None:
@@ -124,7 +124,7 @@ def _report(values: Values) -> None:
 
 def _baseline(values: Values) -> None:
     asked: Baseline = filled(Baseline, values)
-    config = _config({"algorithm": "maml"} | values)
+    config = _config(values, algorithm="maml")
     from metarl.run.baselines import train_baseline
 
     run = train_baseline(asked.kind, config, _out(values))

@@ -23,8 +23,9 @@ settings.load_profile("metarl")
 
 def pytest_configure(config: pytest.Config) -> None:
     os.environ["MPLBACKEND"] = "Agg"
-    if config.cache is not None:  # matplotlib's list of fonts is kept between runs, but not at home
-        os.environ["MPLCONFIGDIR"] = str(config.cache.mkdir("matplotlib"))
+    # matplotlib's list of fonts is kept between runs, but not in the home directory
+    if cache := getattr(config, "cache", None):
+        os.environ["MPLCONFIGDIR"] = str(cache.mkdir("matplotlib"))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

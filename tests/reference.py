@@ -1,8 +1,8 @@
 """The slow twin: a meta-learner written from the definitions, float64, plain loops, no torch.func.
 
-Every fast part is held against it. A batch is anything with the attributes of one task's ``Episodes`` (arrays
-"episode time ..."); a task is ``(support batches, query batch)``; ``tasks`` is a list of those. Distributions are
-tuples: ``(mean, log_std)`` or ``(logits,)``. Nothing here imports metarl.
+Every fast part is held against it. A batch is anything with the attributes of one task's ``Episodes`` (tensors
+"episode time ..."); a task is ``(support batches, query batch)``; ``tasks`` is a list of those. Distributions
+are tuples: ``(mean, log_std)`` or ``(logits,)``. Nothing here imports metarl.
 """
 
 import math
@@ -17,7 +17,7 @@ Task = tuple[Sequence[Any], Any]
 
 
 def policy(params: Params, obs: Tensor) -> tuple[Tensor, ...]:
-    """A tanh MLP whose layers are the weights in order of insertion; Gaussian where there is a ``log_std``."""
+    """A tanh MLP, its layers in order of insertion; Gaussian where there is a ``log_std``."""
     x, weights = obs, [name for name in params if name.endswith("weight")]
     for name in weights:
         x = x @ params[name].T + params[name.replace("weight", "bias")]
@@ -82,7 +82,7 @@ def features(obs: Tensor, t: int) -> Tensor:
 
 
 def fit_linear(obs: Tensor, mask: Tensor, target: Tensor, ridge: float = 1e-5) -> Tensor:
-    """min_w sum (w . x - y)^2 + ridge |w|^2 over one task's valid steps, as one lstsq with the ridge as rows."""
+    """min_w sum (w . x - y)^2 + ridge |w|^2 over one task's valid steps: one lstsq, the ridge as rows."""
     rows = [(e, t) for e in range(mask.shape[0]) for t in range(mask.shape[1]) if mask[e, t] > 0]
     x = torch.stack([features(obs[e, t], t) for e, t in rows])
     y = torch.stack([target[e, t] for e, t in rows])
@@ -191,11 +191,11 @@ def trpo_step(
     hessian, g = kl_hvp(params, tasks, lr, order), flat(maml_grad(params, tasks, lr, order))
     s = conjugate_gradients(lambda v: hessian(v) + damping * v, g, cg)
     step = torch.sqrt(2 * delta / (s @ (hessian(s) + damping * s))) * s
-    before = float(maml_loss(leaves(params), tasks, lr, order))
+    before = maml_loss(leaves(params), tasks, lr, order).detach()
     for k in range(backtracks + 1):
         new = unflat(flat(params) - shrink**k * step, params)
-        better = float(maml_loss(leaves(new), tasks, lr, order)) < before
-        if better and float(maml_kl(leaves(new), params, tasks, lr, order)) <= delta:
+        better = maml_loss(leaves(new), tasks, lr, order).detach() < before
+        if better and maml_kl(leaves(new), params, tasks, lr, order).detach() <= delta:
             return new, k
     return params, None
 

@@ -1,18 +1,20 @@
-"""Tiny learning problems in float64: 3 tasks × 2 episodes × 4 steps, hidden 4, ragged episodes, 43 or fewer numbers.
+"""Tiny learning problems in float64: 3 tasks × 2 episodes × 4 steps, hidden 4, ragged episodes.
 
-Nothing in them is special: biases are not zero, behaviour log-probabilities are not the policy's, episodes end
-early in both ways, and the padding holds values that would be noticed.
+Nothing in them is special: biases are not zero, behaviour log-probabilities are not the policy's, episodes
+end early in both ways, and the padding holds values that would be noticed.
 """
 
 from typing import Any
 
-import reference
 import torch
+from torch import Tensor, nn
+
+import reference
 from metarl.core.batch import Episodes
 from metarl.core.models import MLP, Apply, GaussianMLP, initial_params, policy
 from metarl.core.params import Meta, Params, tree_map
+from metarl.core.rules import Rule
 from metarl.learn.maml import TaskData
-from torch import Tensor, nn
 
 # Steps of each task's two episodes; the second number is how the episode ends: terminated or time.
 LENGTHS = ((4, 2), (1, 4), (3, 3))
@@ -35,7 +37,9 @@ def model(kind: str = "gaussian", seed: int = 0) -> tuple[Apply, Params]:
     """A policy and its parameters, all drawn: no bias and no log_std is zero."""
     module = network(kind)
     shapes = initial_params(module)
-    return policy(module), {n: 0.5 * randn(100 * seed + i, *p.shape) for i, (n, p) in enumerate(shapes.items())}
+    return policy(module), {
+        n: 0.5 * randn(100 * seed + i, *p.shape) for i, (n, p) in enumerate(shapes.items())
+    }
 
 
 def masks() -> Tensor:
@@ -69,13 +73,31 @@ def data(steps: int, params: Params, kind: str = "gaussian", seed: int = 0) -> T
     return TaskData(tuple(batches[:-1]), batches[-1])
 
 
+def momentum() -> Rule:
+    """A rule with a memory and learned numbers: what must survive between steps and be differentiated."""
+
+    def step(rule: Params, carry: Any, params: Params, grads: Params, loss: Tensor) -> tuple[Params, Any]:
+        velocity, count, total = carry
+        velocity = tree_map(lambda v, g: rule["beta"] * v + g, velocity, grads)
+        new = tree_map(lambda p, v: p - rule["lr"] * (1 + 0.1 * count) * v, params, velocity)
+        return new, (velocity, count + 1, total + loss)
+
+    def begin(rule: Params, params: Params) -> Any:
+        zero = torch.zeros((), dtype=torch.float64)
+        return tree_map(torch.zeros_like, params), zero, zero
+
+    return Rule("momentum", init=lambda params, generator: {}, begin=begin, step=step)
+
+
 def one(tree: Any, task: int) -> Any:
     """One task's part, without the task axis."""
     return tree_map(lambda x: x[task], tree)
 
 
 def as_reference(tasks: TaskData) -> list[reference.Task]:
-    return [([one(b, i) for b in tasks.support], one(tasks.query, i)) for i in range(tasks.query.mask.shape[0])]
+    return [
+        ([one(b, i) for b in tasks.support], one(tasks.query, i)) for i in range(tasks.query.mask.shape[0])
+    ]
 
 
 def meta(params: Params) -> Meta:

@@ -70,7 +70,7 @@ def read_tasks(model: Analytic, tasks: object, n: int | None = None) -> Tasks:
             raise ValueError(f"{model.title}: task {key!r} is not numeric: {tasks[key]!r:.80}") from None
         rows = n if n is not None or values.ndim == 0 else len(values)
         if values.shape != (rows, *row_shape):
-            allowed = f"({', '.join(map(str, ['rows' if rows is None else rows, *row_shape]))})"
+            allowed = str((rows or "rows", *row_shape)).replace("'", "")
             raise ValueError(f"{model.title}: task {key!r} has shape {values.shape}; allowed: {allowed}")
         n = rows
         refuse_rows(model, f"task {key!r}", values, ~np.isfinite(values), "finite numbers")

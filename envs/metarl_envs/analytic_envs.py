@@ -1,7 +1,7 @@
 """The environments of every analytic family: seeds, time limit and freezing around its formulas."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any, SupportsIndex, TypeAlias
 
 import gymnasium
 import numpy as np
@@ -39,7 +39,8 @@ class AnalyticVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         self.action_space = batch_space(model.action_space, num_envs)
         self._model = model
         discrete = isinstance(model.action_space, Discrete)
-        self._action_kinds, self._action_dtype = ("iu", np.int64) if discrete else ("fiu", np.float64)
+        self._action_kinds = "iu" if discrete else "fiu"
+        self._action_dtype = np.dtype(np.int64 if discrete else np.float64)
         self._started = False
         self._seeds = row_draws.row_seeds(0, num_envs)
         self._task: Tasks = {}
@@ -52,7 +53,7 @@ class AnalyticVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
     def reset(
         self,
         *,
-        seed: int | Sequence[int] | NDArray[np.integer] | None = None,
+        seed: SupportsIndex | Sequence[SupportsIndex] | NDArray[Any] | None = None,
         options: dict[str, Any] | None = None,
     ) -> tuple[NDArray[Any], dict[str, Any]]:
         """Start the masked rows; see the class. A ValueError changes nothing."""

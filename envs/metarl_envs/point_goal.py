@@ -53,9 +53,18 @@ def _corner_step(state: Floats, action: Floats, tasks: Tasks, noise: Floats) -> 
     return new, np.where(rewarded, progress, 0.0), np.zeros(len(new), dtype=np.bool_)
 
 
-def _square(uniforms: Floats, half: float) -> Floats:
-    """Uniform numbers in [0, 1) to positions uniform in [−half, half)²."""
-    return uniforms * (2.0 * half) - half
+def _square_tasks(uniforms: Floats) -> Tasks:
+    """Goals uniform in [−0.5, 0.5)²."""
+    return {"goal": uniforms - 0.5}
+
+
+def _origin(uniforms: Floats) -> Floats:
+    return np.zeros((len(uniforms), 2))
+
+
+def _small_square(uniforms: Floats) -> Floats:
+    """Starts uniform in [−0.2, 0.2)²."""
+    return uniforms * 0.4 - 0.2
 
 
 def _ring(n: int, rng: np.random.Generator) -> Floats:
@@ -94,8 +103,8 @@ def _navigation(horizon: int) -> Analytic:
         action_space=Box(-1.0, 1.0, (2,), np.float32),
         task_shapes={"goal": (2,)},
         task_draws=2,
-        task=lambda u: {"goal": _square(u, 0.5)},
-        start=lambda u: np.zeros((len(u), 2)),
+        task=_square_tasks,
+        start=_origin,
         step=_navigation_step,
         observe=_position,
     )
@@ -111,7 +120,7 @@ def _corners(horizon: int) -> Analytic:
         task_draws=1,
         task=_corner_tasks,
         start_draws=2,
-        start=lambda u: _square(u, 0.2),
+        start=_small_square,
         step=_corner_step,
         observe=_position,
         refuse=_not_corners,

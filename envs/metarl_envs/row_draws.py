@@ -11,7 +11,7 @@ would give seed s + 0x9E37… the numbers of seed s one column later.
 
 import operator
 from collections.abc import Sequence
-from typing import TypeAlias
+from typing import Any, SupportsIndex, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,7 +59,7 @@ def next_seeds(seeds: Seeds) -> Seeds:
     return _mix(_keys(seeds, NEXT) + _GOLDEN)
 
 
-def row_seeds(seed: int | Sequence[int] | NDArray[np.integer] | None, n: int) -> Seeds:
+def row_seeds(seed: SupportsIndex | Sequence[SupportsIndex] | NDArray[Any] | None, n: int) -> Seeds:
     """One seed a row, as Gymnasium reads a vector environment's ``seed``.
 
     Args:
@@ -71,11 +71,11 @@ def row_seeds(seed: int | Sequence[int] | NDArray[np.integer] | None, n: int) ->
     """
     if seed is None:
         return np.random.SeedSequence().generate_state(n, np.uint64).astype(np.uint64, copy=False)
-    if np.ndim(seed) == 0:
+    if not isinstance(seed, Sequence | np.ndarray):
         return np.uint64(_one_seed(seed)) + np.arange(n, dtype=np.uint64)
-    if np.ndim(seed) != 1 or len(seed) != n:  # type: ignore[arg-type]
-        raise ValueError(f"seed has shape {np.shape(seed)}; allowed: an int, or one int for each of {n} rows")
-    return np.array([_one_seed(s) for s in seed], dtype=np.uint64)  # type: ignore[union-attr]
+    if len(seed) != n:
+        raise ValueError(f"{len(seed)} seeds for {n} rows; allowed: one int, or one int for each row")
+    return np.array([_one_seed(s) for s in seed], dtype=np.uint64)
 
 
 def _one_seed(seed: object) -> int:

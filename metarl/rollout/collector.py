@@ -66,8 +66,8 @@ def collect(
     start_seeds = [
         seed for t in range(m) for seed in seeding.seeds(address.seed, "starts", *address.of(t), n=episodes)
     ]
-    noise = None if deterministic else _noise(env.single_action_space, m, episodes, horizon, address)
-    record = _Record(env, m, episodes, horizon)
+    noise = None if deterministic else action_noise(env.single_action_space, m, episodes, horizon, address)
+    record = Record(env.single_observation_space, env.single_action_space, (m, episodes), horizon)
     policies: list[Distribution] = []
     rows = {name: np.repeat(value, episodes, axis=0) for name, value in tasks.items()}
     obs, _ = env.reset(seed=start_seeds, options={"task": rows})
@@ -77,15 +77,54 @@ def collect(
             action = policy.mode() if noise is None else policy.sample(noise[:, :, t])
             policies.append(policy)
             flat = action.reshape(m * episodes, *action.shape[2:]).numpy()
-            next_obs, reward, terminated, truncated, _ = env.step(_inside(env.single_action_space, flat))
+            next_obs, reward, terminated, truncated, _ = env.step(to_action_space(env.single_action_space, flat))
             record.put(t, obs, flat, reward, terminated, truncated, next_obs)
             obs = next_obs
             if not record.alive.any():
                 break
-        return record.episodes(_over_time(policies))
+        policy = _over_time(policies)
+        action = torch.from_numpy(record.action).view(m, episodes, *record.action.shape[1:])
+        log_prob = torch.zeros(m, episodes, horizon)
+        log_prob[:, :, : len(policies)] = policy.log_prob(action[:, :, : len(policies)])
+    return record.episodes(log_prob)
 
 
-def _noise(space: gymnasium.Space[Any], m: int, episodes: int, horizon: int, address: Address) -> Tensor:
+def collect_in(
+    env: gymnasium.Env[Any, Any],
+    act: Apply,
+    params: Params,
+    *,
+    episodes: int,
+    horizon: int,
+    address: Address,
+    deterministic: bool = False,
+) -> Episodes:
+    """``collect`` in one plain environment, which is one task: its episodes run one after another.
+
+    ``params`` has a task axis of length 1, as the result has. An environment that is not done after ``horizon``
+    steps is cut short there.
+    """
+    start_seeds = seeding.seeds(address.seed, "starts", *address.of(0), n=episodes) >> np.uint64(33)
+    noise = None if deterministic else action_noise(env.action_space, 1, episodes, horizon, address)
+    record = Record(env.observation_space, env.action_space, (1, episodes), horizon)
+    log_prob = torch.zeros(1, episodes, horizon)
+    with torch.no_grad():
+        for e in range(episodes):
+            obs, _ = env.reset(seed=int(start_seeds[e]))
+            for t in range(horizon):
+                policy = act(params, torch.as_tensor(np.asarray(obs))[None, None])
+                action = policy.mode() if noise is None else policy.sample(noise[:, e : e + 1, t])
+                log_prob[:, e : e + 1, t] = policy.log_prob(action)
+                taken = action[0, 0].numpy()
+                next_obs, reward, terminated, truncated, _ = env.step(to_action_space(env.action_space, taken))
+                record.put(t, obs, taken, reward, terminated, truncated, np.asarray(next_obs)[None], rows=slice(e, e + 1))
+                obs = next_obs
+                if not record.alive[e]:
+                    break
+    return record.episodes(log_prob)
+
+
+def action_noise(space: gymnasium.Space[Any], m: int, episodes: int, horizon: int, address: Address) -> Tensor:
     """What turns a policy into actions: normal for continuous, uniform for discrete ones; "task episode time …"."""
 
     def of_task(t: int) -> np.ndarray:
@@ -97,7 +136,7 @@ def _noise(space: gymnasium.Space[Any], m: int, episodes: int, horizon: int, add
     return torch.from_numpy(np.stack([of_task(t) for t in range(m)]))
 
 
-def _inside(space: gymnasium.Space[Any], action: np.ndarray) -> np.ndarray:
+def to_action_space(space: gymnasium.Space[Any], action: np.ndarray) -> np.ndarray:
     """The action as the environment takes it: a Gaussian's is cut to the bounds of the space."""
     return action.clip(space.low, space.high) if isinstance(space, gymnasium.spaces.Box) else action
 
@@ -108,59 +147,64 @@ def _over_time(policies: list[Distribution]) -> Distribution:
     return replace_leaves(policies[0], [torch.stack(column, dim=2) for column in columns])
 
 
-class _Record:
-    """Arrays of a collection under way, rows of the vector environment first, and which rows still go on."""
+class Record:
+    """Arrays of a collection under way, rows (task times episode) first, and which rows still go on."""
 
-    def __init__(self, env: VectorEnv, m: int, episodes: int, horizon: int) -> None:
+    def __init__(
+        self,
+        observation_space: gymnasium.Space[Any],
+        action_space: gymnasium.Space[Any],
+        lead: tuple[int, int],
+        horizon: int,
+    ) -> None:
         def array(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-            return np.zeros((m * episodes, *shape), dtype)
+            return np.zeros((lead[0] * lead[1], *shape), dtype)
 
-        obs_space, action_space = env.single_observation_space, env.single_action_space
-        assert obs_space.shape is not None and action_space.shape is not None
-        self._lead, self._horizon = (m, episodes), horizon
+        obs_shape, action_shape = observation_space.shape, action_space.shape
+        assert obs_shape is not None and action_shape is not None, "a Box or Discrete space has a shape"
         discrete = isinstance(action_space, gymnasium.spaces.Discrete)
-        self.obs = array((horizon, *obs_space.shape), obs_space.dtype)
-        self.action = array((horizon, *action_space.shape), np.int64 if discrete else np.float32)
+        self._lead, self._horizon = lead, horizon
+        self.obs = array((horizon, *obs_shape), observation_space.dtype)
+        self.action = array((horizon, *action_shape), np.int64 if discrete else np.float32)
         self.reward = array((horizon,), np.float32)
         self.terminated, self.truncated = array((horizon,), bool), array((horizon,), bool)
         self.mask = array((horizon,), np.float32)
-        self.final_obs = array(obs_space.shape, obs_space.dtype)
-        self.alive = np.ones(m * episodes, bool)
+        self.final_obs = array(obs_shape, observation_space.dtype)
+        self.alive = array((), bool) | True
 
     def put(
         self,
         t: int,
         obs: np.ndarray,
         action: np.ndarray,
-        reward: np.ndarray,
-        terminated: np.ndarray,
-        truncated: np.ndarray,
+        reward: Any,
+        terminated: Any,
+        truncated: Any,
         next_obs: np.ndarray,
+        rows: Any = slice(None),
     ) -> None:
-        """Enters step ``t`` of every row; a row that had ended before leaves no reward, no flag and no mask."""
+        """Enters step ``t`` of ``rows``; one that had ended before leaves no reward, no flag and no mask."""
+        alive = self.alive[rows]
         cut = truncated | (t == self._horizon - 1)
-        ended = (terminated | cut) & self.alive
-        self.obs[:, t], self.action[:, t], self.mask[:, t] = obs, action, self.alive
-        self.reward[:, t] = np.where(self.alive, reward, 0.0)
-        self.terminated[:, t] = terminated & ended
-        self.truncated[:, t] = cut & ~terminated & ended
-        if ended.any():
-            self.final_obs[ended] = next_obs[ended]
-            self.alive &= ~ended
+        ended = (terminated | cut) & alive
+        self.obs[rows, t], self.action[rows, t], self.mask[rows, t] = obs, action, alive
+        self.reward[rows, t] = np.where(alive, reward, 0.0)
+        self.terminated[rows, t] = terminated & ended
+        self.truncated[rows, t] = cut & np.logical_not(terminated) & ended
+        if np.any(ended):
+            self.final_obs[rows][ended] = np.asarray(next_obs)[ended]
+            self.alive[rows] = alive & ~ended
 
-    def episodes(self, policy: Distribution) -> Episodes:
-        """The finished record; ``policy`` covers the steps that were taken, the rest is padding."""
-        taken = leaves(policy)[0].shape[2]
+    def episodes(self, log_prob: Tensor) -> Episodes:
+        """The finished record, with advantages still to be estimated; ``log_prob`` is "task episode time"."""
 
         def tensor(x: np.ndarray) -> Tensor:
             return torch.from_numpy(x).view(*self._lead, *x.shape[1:])
 
-        action, mask = tensor(self.action), tensor(self.mask)
-        log_prob = torch.zeros_like(mask)
-        log_prob[:, :, :taken] = policy.log_prob(action[:, :, :taken])
+        mask = tensor(self.mask)
         return Episodes(
             obs=tensor(self.obs),
-            action=action,
+            action=tensor(self.action),
             reward=tensor(self.reward),
             terminated=tensor(self.terminated),
             truncated=tensor(self.truncated),

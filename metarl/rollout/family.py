@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import gymnasium
 import numpy as np
@@ -19,6 +19,7 @@ Array: TypeAlias = NDArray[Any]
 Tasks: TypeAlias = Mapping[str, Array]
 
 
+@runtime_checkable
 class TaskFamily(Protocol):
     """Draws tasks, as plain arrays with one row a task, and serves them as Gymnasium environments.
 

@@ -189,9 +189,10 @@ def prune(directory: Path, keep: int, best_one: int | None = None) -> None:
 
 def clean(directory: Path) -> None:
     """Remove what killed processes left behind; only the process that writes the run may call this."""
-    kept = set(_folders(directory).values())
+    for iteration, folder in _folders(directory).items():
+        folder.rename(directory / f"{iteration:06d}")  # set aside, and the replacement did not arrive
     for folder in directory.glob("*") if directory.is_dir() else ():
-        if LEFTOVER.fullmatch(folder.name) and folder not in kept:
+        if LEFTOVER.fullmatch(folder.name):
             shutil.rmtree(folder)
 
 

@@ -4,6 +4,9 @@ A field is written once, with its default, what it may be, its unit and where th
 command line's help, the check of every value and ``DEFAULTS`` are read off it.
 """
 
+# option() is dataclasses.field with its metadata, called once for each field.
+# ruff: noqa: RUF009
+
 import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -34,7 +37,6 @@ ALGORITHMS: dict[str, Algorithm] = {
     ),
     "fomaml": Algorithm("first-order MAML: the inner gradients count as constants (Finn et al. 2017)", {}),
 }
-LOGGERS = ("wandb",)
 
 
 def _is_model(name: str) -> bool:
@@ -161,7 +163,7 @@ class TrainConfig:
     workers: Resolved[int] = option(1, whole(1), "worker processes; no effect on the inline executor")
 
     logger: Resolved[tuple[str, ...]] = option(
-        (), many(one_of(*LOGGERS), repeats=True), "mirror of metrics.jsonl; may be repeated"
+        (), many(text("NAME"), repeats=True), "mirror of metrics.jsonl: wandb; may be repeated"
     )
     wandb_project: Resolved[str] = option("metarl", text("NAME"), "Weights & Biases project")
     wandb_entity: str | None = option(
@@ -196,7 +198,7 @@ def check_names(values: Mapping[str, Any], source: str) -> None:
     """
     for key in values:
         if key not in DEFAULTS:
-            close = difflib.get_close_matches(str(key).replace("-", "_"), DEFAULTS, n=3)
+            close = difflib.get_close_matches(str(key).replace("-", "_"), DEFAULTS, cutoff=0.7)
             hint = f"did you mean {' or '.join(close)}?" if close else f"allowed: {', '.join(DEFAULTS)}"
             raise RequestError(f"unknown option {key!r} in {source}; {hint}")
 
@@ -208,11 +210,11 @@ def to_yaml(config: TrainConfig) -> str:
 
 
 def from_yaml(path: str | Path) -> dict[str, Any]:
-    """The values a YAML file gives, by field name and not yet checked; ``null`` is unset.
+    """The values a YAML file gives, by field name and not yet checked; one that is ``null`` is left out.
 
     Raises:
         RequestError: for a file that cannot be read or is no mapping of known names to values.
     """
     values = yamlfile.read_mapping(path)
     check_names(values, str(path))
-    return values
+    return {name: value for name, value in values.items() if value is not None}

@@ -84,10 +84,10 @@ def whole(at_least: int) -> Kind:
 
 def number(
     *,
-    above: float = -math.inf,
-    below: float = math.inf,
-    at_least: float = -math.inf,
-    at_most: float = math.inf,
+    above: int | float = -math.inf,
+    below: int | float = math.inf,
+    at_least: int | float = -math.inf,
+    at_most: int | float = math.inf,
 ) -> Kind:
     """Finite numbers in a range; neither nan nor inf is one, nor is a bool."""
 
@@ -111,8 +111,12 @@ def one_of(*names: str) -> Kind:
 
 
 def text(metavar: str, allowed: str = "text", test: Callable[[str], bool] = bool) -> Kind:
-    """Text that is not empty, or that passes ``test``."""
-    return Kind(metavar, allowed, lambda value: _keep(value, isinstance(value, str) and test(value)))
+    """Printable text of one line that is not empty, or that passes ``test``."""
+
+    def check(value: Any) -> str:
+        return str(_keep(value, isinstance(value, str) and value.isprintable() and test(value)))
+
+    return Kind(metavar, allowed, check)
 
 
 def flag() -> Kind:

@@ -1,4 +1,4 @@
-"""The figures of the report: arrays in, one SVG string out. See `svg` for colours and sizes."""
+"""The figures of the report: arrays in, one SVG string out. See `svg` for names, colours and sizes."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -11,17 +11,27 @@ from numpy.typing import NDArray
 from metarl.run.svg import colour, draw, plain, spread, tick
 
 Array = NDArray[np.float64]
-WIDE, NARROW = 720, 360  # a desktop's and a phone's column
-KNOWN: dict[str, tuple[int, str, Any]] = {  # colour, marker, dashes: told apart without colour as well
-    "meta": (0, "o", "-"),
-    "pretrained": (1, "s", (0, (5, 2))),
-    "random": (2, "^", (0, (1, 1.5))),
-    "oracle": (3, "D", (0, (6, 2, 1, 2))),
+WIDE, NARROW = 800, 360  # a desktop's and a phone's column
+
+
+class Style(NamedTuple):
+    """How an agent is drawn; each is told apart without colour as well."""
+
+    role: str
+    marker: str
+    dashes: Any
+
+
+KNOWN = {
+    "meta": Style("agent-0", "o", "-"),
+    "pretrained": Style("agent-1", "s", (0, (5, 2))),
+    "random": Style("agent-2", "^", (0, (1, 1.5))),
+    "oracle": Style("agent-3", "D", (0, (6, 2, 1, 2))),
 }
-SPARE: tuple[tuple[int, str, Any], ...] = (
-    (4, "v", (0, (3, 1))),
-    (5, "P", (0, (4, 1, 1, 1, 1, 1))),
-    (6, "X", (0, (8, 2))),
+SPARE = (
+    Style("agent-4", "v", (0, (3, 1))),
+    Style("agent-5", "P", (0, (4, 1, 1, 1, 1, 1))),
+    Style("agent-6", "X", (0, (8, 2))),
 )
 
 
@@ -35,41 +45,40 @@ class Curve(NamedTuple):
 
 
 class Line(NamedTuple):
-    """A value over iterations: "n" each, finite, in order of x."""
+    """A value over iterations: "n" each, in order of x."""
 
     name: str
     x: Array
     y: Array
 
 
-def agent_style(name: str, names: Sequence[str]) -> dict[str, Any]:
-    """How an agent is drawn: the known ones keep their style, others of `names` take the spare ones in turn."""
+def agent_style(name: str, names: Sequence[str]) -> Style:
+    """The known agents keep their style, the others of `names` take the spare ones in turn."""
     others = [other for other in names if other not in KNOWN]
-    index, marker, dashes = KNOWN[name] if name in KNOWN else SPARE[others.index(name) % len(SPARE)]
-    return {"color": colour(f"agent-{index}"), "marker": marker, "linestyle": dashes}
+    return KNOWN[name] if name in KNOWN else SPARE[others.index(name) % len(SPARE)]
 
 
 def adaptation(name: str, curves: Sequence[Curve], title: str, xlabel: str, width: int = WIDE) -> str:
     """Mean over tasks after each inner step with its interval, one curve an agent."""
     names = [curve.name for curve in curves]
-    last = max((len(curve.mean) for curve in curves), default=1) - 1
+    styles = [agent_style(name, names) for name in names]
+    lines = [Line(curve.name, np.arange(len(curve.mean), dtype=np.float64), curve.mean) for curve in curves]
+    last = max(len(curve.mean) for curve in curves) - 1
 
     def paint(axes: Axes) -> None:
         axes.set(xlim=(-0.04 * last - 0.01, 1.04 * last + 0.01), xlabel=xlabel)
         axes.set_xticks(range(0, last + 1, 1 + last // 11))
-        for i, curve in enumerate(curves):
-            style = agent_style(curve.name, names)
-            steps = np.arange(len(curve.mean), dtype=np.float64)
-            nudged = steps + 0.008 * last * (i - (len(curves) - 1) / 2)  # bars of several agents stay apart
-            axes.fill_between(steps, curve.low, curve.high, color=style["color"], alpha=0.12, linewidth=0)
-            axes.vlines(nudged, curve.low, curve.high, color=style["color"], linewidth=1.5)
-            axes.plot(nudged, curve.mean, linewidth=2, markersize=6, **style)
-        _title(axes, title)
-        _direct_labels(axes, [Line(c.name, np.arange(len(c.mean), dtype=np.float64), c.mean) for c in curves],
-                       [agent_style(n, names)["color"] for n in names])
+        for i, (curve, line, style) in enumerate(zip(curves, lines, styles, strict=True)):
+            shade = colour(style.role)
+            nudged = line.x + 0.008 * last * (i - (len(curves) - 1) / 2)  # bars of several agents stay apart
+            axes.fill_between(line.x, curve.low, curve.high, color=shade, alpha=0.12, linewidth=0)
+            axes.vlines(nudged, curve.low, curve.high, color=shade, linewidth=1.5)
+            axes.plot(nudged, curve.mean, color=shade, linewidth=2, linestyle=style.dashes)
+            axes.plot(nudged, curve.mean, color=shade, linewidth=0, marker=style.marker, markersize=6.5)
+        _direct_labels(axes, lines, [colour(style.role) for style in styles])
 
     described = f"{title} after each step of adaptation: {', '.join(names)}"
-    return draw(name, (width, _height(width)), described, paint, _margins(names))
+    return draw(name, (width, _height(width)), title, paint, _margins(lines), described=described)
 
 
 def learning(
@@ -81,30 +90,34 @@ def learning(
     title: str,
     width: int = WIDE,
 ) -> str:
-    """Training value over iterations, before (first of `steps`) and after adaptation; validation and its best."""
-    colours = [colour("before")] + [colour("agent-0")] * (len(steps) - 1)
-    lines = list(steps) + ([validation] if validation else [])
+    """The training tasks' value over iterations, with validation and the best checkpoint.
+
+    Args:
+        steps: before adaptation first, then after ever more steps.
+        best: the best checkpoint's iteration, or None.
+        env_steps: environment steps used until each iteration; may be empty.
+    """
+    lines = [*steps, validation] if validation else list(steps)
+    roles = ["before" if len(steps) > 1 else "agent-0"] + ["agent-0"] * (len(steps) - 1) + ["agent-1"]
+    shades = [colour(role) for role in roles[: len(lines)]]
 
     def paint(axes: Axes) -> None:
-        for i, (line, shade) in enumerate(zip(steps, colours, strict=True)):
-            alpha = 1 if i in (0, len(steps) - 1) else 0.35 + 0.3 * i / len(steps)
-            axes.plot(line.x, line.y, color=shade, linewidth=1.5, alpha=alpha)
-        if validation:
-            style = agent_style("pretrained", [])
-            axes.plot(validation.x, validation.y, linewidth=1.5, markersize=4.5, **style)
+        for i, (line, shade) in enumerate(zip(lines, shades, strict=True)):
+            marker, alpha = "s" if line is validation else None, 0.4 if 0 < i < len(steps) - 1 else 1
+            axes.plot(line.x, line.y, color=shade, linewidth=1.5, alpha=alpha, marker=marker, markersize=4.5)
         axes.set(xlabel="iteration, environment steps" if len(env_steps.x) else "iteration")
         axes.xaxis.set_major_locator(MaxNLocator(6 if width > NARROW else 3, integer=True))
         axes.xaxis.set_major_formatter(FuncFormatter(_iterations(env_steps)))
         axes.margins(x=0.01)
         if best is not None:
+            place, top = axes.get_xaxis_transform(), 1.02  # x in iterations, y in heights of the axes
             axes.axvline(best, color=colour("muted"), linewidth=1, linestyle=(0, (2, 2)))
-            axes.annotate(f"best: {tick(best)}", (best, 1), xycoords=("data", "axes fraction"), ha="center",
-                          xytext=(0, 3), textcoords="offset points", color=colour("muted"))
-        _title(axes, title, pad=24)
-        _direct_labels(axes, lines, [*colours, colour("agent-1")])
+            axes.text(best, top, f"best: {tick(best)}", transform=place, ha="center", color=colour("muted"))
+        _direct_labels(axes, lines, shades)
 
-    margins = _margins([line.name for line in lines], top=46, bottom=54)
-    return draw(name, (width, _height(width) + 32), f"{title} over training", paint, margins)
+    margins = _margins(lines, top=46, bottom=54)
+    size, described = (width, _height(width) + 32), f"{title} over iterations"
+    return draw(name, size, title, paint, margins, title_pad=8 if best is None else 24, described=described)
 
 
 def _iterations(env_steps: Line) -> Any:
@@ -117,7 +130,12 @@ def _iterations(env_steps: Line) -> Any:
 
 
 def trace(
-    name: str, before: Sequence[Array], after: Sequence[Array], mark: Array | None, box: Array, labels: tuple[str, str]
+    name: str,
+    before: Sequence[Array],
+    after: Sequence[Array],
+    mark: Array | None,
+    box: Array,
+    labels: tuple[str, str],
 ) -> str:
     """Paths in the plane of one task, before adaptation above and after it below.
 
@@ -134,12 +152,14 @@ def trace(
             for path in paths:
                 _fading(axes, path, shade)
             if mark is not None:
-                axes.plot(*mark, marker="X", markersize=9, color=colour("goal"), markeredgecolor=colour("paper"))
+                cross: Any = {"markersize": 8, "markeredgewidth": 0.8}
+                axes.plot(*mark, "X", color=colour("goal"), markeredgecolor=colour("paper"), **cross)
             axes.set(xlim=box[:, 0], ylim=box[:, 1], aspect="equal", xticklabels=[], yticklabels=[])
             axes.spines[:].set_visible(True)
             axes.text(0.04, 0.96, plain(label), transform=axes.transAxes, va="top", color=colour("muted"))
 
-    return draw(name, (160, 324), f"paths {labels[0]} and {labels[1]}", paint, (1, 1, 1, 1), font=11, rows=2)
+    described = f"paths {labels[0]} and {labels[1]}"
+    return draw(name, (132, 267), "", paint, (1, 1, 1, 1), font=10.5, rows=2, described=described)
 
 
 def _fading(axes: Axes, path: Array, shade: str) -> None:
@@ -147,28 +167,30 @@ def _fading(axes: Axes, path: Array, shade: str) -> None:
     cuts = np.linspace(0, len(path) - 1, 4).round().astype(int)
     for alpha, start, stop in zip((0.25, 0.45, 0.75), cuts, cuts[1:], strict=False):
         axes.plot(*path[start : stop + 1].T, color=shade, linewidth=0.9, alpha=alpha)
-    axes.plot(*path[:1].T, marker="o", markersize=4, color=colour("paper"), markeredgecolor=colour("ink"))
-    axes.plot(*path[-1:].T, marker="o", markersize=2.5, color=shade)
+    axes.plot(*path[:1].T, "o", markersize=3.5, color=colour("paper"), markeredgecolor=colour("ink"))
+    axes.plot(*path[-1:].T, "o", markersize=2, color=shade)
 
 
-def per_task(name: str, before: Array, after: Array, good: NDArray[np.bool_], title: str, width: int = WIDE) -> str:
-    """Each task's value before (ring) and after (dot) adaptation, tasks in order of the latter."""
+def per_task(
+    name: str, before: Array, after: Array, good: NDArray[np.bool_], title: str, width: int = WIDE
+) -> str:
+    """Each task before (ring) and after adaptation, in order of the latter; not `good` ones set apart."""
     order = np.argsort(after, kind="stable")
-    rank = np.arange(len(order))
+    rank, before, after, good = np.arange(len(order)), before[order], after[order], good[order]
+    size = float(np.clip((width - 80) / max(len(order), 1) * 0.5, 2, 6))
 
     def paint(axes: Axes) -> None:
-        size = float(np.clip((width - 80) / max(len(order), 1) * 0.5, 2, 6))
-        for kept, shade in ((True, "agent-0"), (False, "agent-1")):
-            here = good[order] == kept
-            axes.vlines(rank[here], before[order][here], after[order][here], color=colour(shade), alpha=0.6)
-            axes.plot(rank[here], after[order][here], "o" if kept else "v", color=colour(shade), markersize=size)
-        ring = {"markerfacecolor": colour("paper"), "markeredgecolor": colour("before")}
-        axes.plot(rank, before[order], "o", markersize=size, **ring)
-        axes.set(xlim=(-0.8, len(order) - 0.2), xlabel="tasks, in order of their value after adaptation", xticks=[])
-        axes.grid(False, axis="x")
-        _title(axes, title)
+        for here, role, marker in ((good, "agent-0", "o"), (~good, "agent-1", "v")):
+            shade = colour(role)
+            axes.vlines(rank[here], before[here], after[here], color=shade, alpha=0.6)
+            axes.plot(rank[here], after[here], marker, color=shade, markersize=size)
+        axes.plot(rank, before, "o", markersize=size, color=colour("paper"), markeredgecolor=colour("before"))
+        axes.set(xlim=(-0.8, len(order) - 0.2), xticks=[])
+        axes.set(xlabel="tasks, in order of their value after adaptation")
 
-    return draw(name, (width, _height(width) - 30), f"{title} of every task before and after", paint, _margins([], bottom=28))
+    described = f"{title} of every task before and after adaptation"
+    margins = _margins([], bottom=28)
+    return draw(name, (width, _height(width) - 30), title, paint, margins, described=described)
 
 
 def small(name: str, line: Line) -> str:
@@ -176,41 +198,35 @@ def small(name: str, line: Line) -> str:
 
     def paint(axes: Axes) -> None:
         axes.plot(line.x, line.y, color=colour("agent-0"), linewidth=1.2)
-        axes.xaxis.set_major_locator(MaxNLocator(2, integer=True))
+        axes.xaxis.set_major_locator(MaxNLocator(2, integer=True, steps=[1, 2, 5, 10]))
         axes.yaxis.set_major_locator(MaxNLocator(3))
         axes.margins(x=0.02)
-        _title(axes, line.name)
 
-    return draw(name, (200, 130), f"{line.name} over iterations", paint, (42, 10, 24, 20), font=11)
+    described = f"{line.name} over iterations"
+    return draw(name, (192, 124), line.name, paint, (42, 10, 24, 20), font=11, described=described)
 
 
 def _height(width: int) -> int:
     return 360 if width > NARROW else 300
 
 
-def _margins(labels: Sequence[str], top: float = 28, bottom: float = 40) -> tuple[float, float, float, float]:
-    """Room for the labels at the right ends of lines."""
-    longest = max((len(plain(label)) for label in labels), default=0)
+def _margins(lines: Sequence[Line], top: float = 28, bottom: float = 40) -> tuple[float, float, float, float]:
+    """With room for the lines' names on the right."""
+    longest = max((len(plain(line.name)) for line in lines), default=0)
     return 46, 20 + 6.6 * longest, top, bottom
 
 
-def _title(axes: Axes, text: str, pad: float = 8) -> None:
-    """The y axis's name, across its top: nobody turns the head."""
-    axes.set_title(plain(text, 60), parse_math=False, pad=pad)
-
-
-def _direct_labels(axes: Axes, lines: Sequence[Line], colours: Sequence[str]) -> None:
-    """Each line's name right of its last point, moved up or down until none overlaps, with a hair back to it."""
+def _direct_labels(axes: Axes, lines: Sequence[Line], shades: Sequence[str]) -> None:
+    """Each line's name right of its last point, moved until none overlaps, with a hair back to the point."""
     axes.set(xlim=axes.get_xlim(), ylim=axes.get_ylim())  # fixed from here on
     (_, floor), (edge, ceiling) = axes.transAxes.transform([(0, 0), (1, 1)])
     ends = []
-    for line, shade in zip(lines, colours, strict=True):
+    for line, shade in zip(lines, shades, strict=True):
         known = np.flatnonzero(np.isfinite(line.y))[-1:]
         ends += [(line.name, shade, *axes.transData.transform((line.x[i], line.y[i]))) for i in known]
     heights = spread([y for *_, y in ends], 15, floor, ceiling)
+    pixels: Any = {"xycoords": "figure pixels", "textcoords": "figure pixels", "annotation_clip": False}
     for (name, shade, x, y), height in zip(ends, heights, strict=True):
         hair = {"arrowstyle": "-", "color": shade, "linewidth": 0.6, "shrinkA": 0, "shrinkB": 0}
-        axes.annotate(
-            plain(name), (x + 5, y), (edge + 12, height), xycoords="figure pixels", textcoords="figure pixels",
-            va="center", color=shade, parse_math=False, annotation_clip=False, arrowprops=hair,
-        )
+        place: Any = {"xy": (x + 5, y), "xytext": (edge + 12, height), "va": "center"}
+        axes.annotate(plain(name), **place, **pixels, color=shade, arrowprops=hair)

@@ -85,30 +85,25 @@ class WandbLogger:
         name: str | None = None,
     ) -> None:
         """``mode``: online, offline or disabled; None is what WANDB_MODE says, else online."""
-        with _quiet():
-            import wandb  # takes half a second, hence only where it is wanted
+        import wandb  # takes half a second, hence only where it is wanted
 
-            settings = wandb.Settings(
-                silent=True,
-                quiet=True,
-                console="off",
-                init_timeout=self._start_timeout,
-                finish_timeout=self._finish_timeout,
-                finish_timeout_raises=True,
-            )
-            wandb.setup(settings=settings)
+        settings = wandb.Settings(
+            silent=True,
+            quiet=True,
+            console="off",
+            init_timeout=self._start_timeout,
+            finish_timeout=self._finish_timeout,
+            finish_timeout_raises=True,
+        )
+        wandb.setup(settings=settings)  # or the first lines would be printed before init has read them
         values = json.loads(to_json(dict(config)))
         labels: dict[str, Any] = {"project": project, "entity": entity, "group": group, "name": name}
 
         def init(**options: Any) -> Any:
-            with _quiet():
-                run = wandb.init(
+            with _nobody_to_ask():
+                return wandb.init(
                     config=values, dir=run_dir, reinit="create_new", settings=settings, **labels, **options
                 )
-                run.define_metric("iteration")
-                run.define_metric("env_steps")
-                run.define_metric("*", step_metric="iteration")
-                return run
 
         folder = Path(run_dir) / "wandb"
         resume = "allow" if (folder / "id").is_file() and mode != "offline" else None
@@ -118,6 +113,9 @@ class WandbLogger:
             self._warn(error, f"the run is kept offline in {folder}")
             held = isinstance(error, wandb.errors.CommError)  # the failed start still occupies its id
             self._run = init(mode="offline", id=_run_id(folder, renew=held))
+        self._run.define_metric("iteration")
+        self._run.define_metric("env_steps")
+        self._run.define_metric("*", step_metric="iteration")
 
     @guarded
     def row(self, row: Mapping[str, Any]) -> None:
@@ -152,8 +150,7 @@ class WandbLogger:
         """Upload what is left; after ``finish_timeout`` it stays on the disk for ``wandb sync``."""
         run, self._run = self._run, None
         if run is not None:
-            with _quiet():
-                run.finish()
+            run.finish()
 
     def fail(self, error: Exception) -> None:
         """Give the mirror up; the run does not notice."""
@@ -162,7 +159,7 @@ class WandbLogger:
         if isinstance(error, ConnectionError):  # wandb's own process died; at exit it would print a traceback
             import wandb
 
-            with _quiet(), suppress(Exception, SystemExit):
+            with suppress(Exception, SystemExit):
                 wandb.teardown()
 
     def _warn(self, error: Exception, consequence: str) -> None:
@@ -191,11 +188,10 @@ def _finite(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """No terminal to ask for a key on, and no chatter: what wandb prints despite ``silent`` is dropped."""
-    stdin, stderr = sys.stdin, sys.stderr
-    sys.stdin, sys.stderr = io.StringIO(), io.StringIO()
+def _nobody_to_ask() -> Iterator[None]:
+    """Standard input is no terminal meanwhile, so a missing key is an error and not a question."""
+    stdin, sys.stdin = sys.stdin, io.StringIO()
     try:
         yield
     finally:
-        sys.stdin, sys.stderr = stdin, stderr
+        sys.stdin = stdin

@@ -99,9 +99,9 @@ class Command:
 
     @property
     def fields(self) -> list[Field]:
-        """The fields of all groups; where two share a name, the first counts."""
-        fields = {field.name: field for group in reversed(self.groups) for field in dataclasses.fields(group)}
-        return sorted(fields.values(), key=lambda field: field.name != self.positional)
+        """The fields of all groups, the positional one first."""
+        fields = [field for group in self.groups for field in dataclasses.fields(group)]
+        return sorted(fields, key=lambda field: field.name != self.positional)
 
 
 PRECEDENCE = (
@@ -113,7 +113,7 @@ COMMANDS = {
         Command(
             "train",
             f"Meta-train an agent on a family of tasks.\n\n{PRECEDENCE}",
-            (Files, TrainConfig),
+            (TrainConfig, Files),
             "algorithm",
             False,
         ),
@@ -127,7 +127,7 @@ COMMANDS = {
         Command(
             "baseline",
             f"Train what a run is compared with.\n\n{PRECEDENCE}",
-            (Baseline, Files, TrainConfig),
+            (Baseline, TrainConfig, Files),
             "kind",
         ),
         Command("list", "List what can be named.", (List,), "what"),

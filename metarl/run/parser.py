@@ -49,7 +49,7 @@ def parse(args: Sequence[str]) -> tuple[Command, dict[str, Any]]:
     if command.required and command.positional not in values:
         field = command.fields[0]
         kind: Kind = field.metadata["kind"]
-        raise RequestError(f"metarl {command.name} needs {kind.metavar}: {field.metadata['text']}")
+        raise RequestError(f"{command.name} needs {kind.metavar}: {field.metadata['text']}")
     return command, values
 
 
@@ -100,7 +100,7 @@ def _unknown(command: Command, word: str) -> str:
     allowed = [
         f"--{field.name.replace('_', '-')}" for field in command.fields if field.name != command.positional
     ]
-    close = difflib.get_close_matches(name, allowed)
+    close = difflib.get_close_matches(name, allowed, cutoff=0.7)
     hint = f"did you mean {' or '.join(close)}?" if close else f"allowed: {' '.join(allowed)}"
     return f"unknown option {name} of metarl {command.name}; {hint}"
 

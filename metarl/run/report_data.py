@@ -40,7 +40,7 @@ class Agent:
 
 @dataclass(frozen=True)
 class Traces:
-    """The agent's paths in the plane, [task][episode] "time 2", and each task's goal "2" where there is one."""
+    """The agent's paths in the plane, [task][episode] "time 2", and each task's goal "2" if it has one."""
 
     before: list[list[Array]]
     after: list[list[Array]]
@@ -107,7 +107,8 @@ def _agent(name: str, values: Mapping[str, Any]) -> Agent:
         raise ValueError(f"agent {name} has {len(mean)} means and intervals of shape {ci.shape}")
     per_task = _array(values["per_task"], 2) if values.get("per_task") else None
     rates = tuple(float(rate) for rate in values.get("inner_lr") or ())
-    return Agent(name, mean, ci[:, 0], ci[:, 1], per_task, rates, values.get("env_steps"))
+    steps = None if values.get("env_steps") is None else float(values["env_steps"])
+    return Agent(name, mean, ci[:, 0], ci[:, 1], per_task, rates, steps)
 
 
 def _array(values: Any, dimensions: int) -> Array:
@@ -148,7 +149,7 @@ def _is_number(value: Any) -> bool:
 def step_keys(rows: list[dict[str, Any]], prefix: str) -> list[str]:
     """`prefix`/step_0, step_1, … as far as any row has them."""
     present = {key for row in rows for key in row}
-    keys = []
+    keys: list[str] = []
     while f"{prefix}/step_{len(keys)}" in present:
         keys.append(f"{prefix}/step_{len(keys)}")
     return keys
@@ -161,8 +162,8 @@ def better(metric: str, new: Array, old: Array) -> NDArray[np.bool_]:
 
 def best_iteration(run: RunData, metric: str) -> int | None:
     """The best checkpoint's iteration: as the evaluation names it, else by validation after the last step."""
-    named = re.fullmatch(r"best \(iteration (\d+)\)", str(run.evaluation.protocol.get("checkpoint"))) if run.evaluation else None
-    if named:
+    checkpoint = run.evaluation.protocol.get("checkpoint") if run.evaluation else None
+    if named := re.fullmatch(r"best \(iteration (\d+)\)", str(checkpoint)):
         return int(named[1])
     keys = step_keys(run.rows, f"validation/{metric}")
     x, y = series(run.rows, keys[-1]) if keys else (np.empty(0), np.empty(0))
@@ -172,6 +173,6 @@ def best_iteration(run: RunData, metric: str) -> int | None:
 
 
 def training_metric(run: RunData) -> str:
-    """What the rows measure: the evaluation's metric where they have it, else the first one that they have."""
+    """What the rows measure: the evaluation's metric if they have it, else the first one that they have."""
     wanted = [run.evaluation.metric] if run.evaluation else []
     return next((m for m in [*wanted, *METRICS] if step_keys(run.rows, m)), (wanted or ["return"])[0])

@@ -3,7 +3,7 @@
 import math
 import shlex
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -39,7 +39,7 @@ def number(value: float, places: int) -> str:
     """With a real minus sign and thousands apart; a dash where there is none."""
     if not math.isfinite(value):
         return "–"
-    return f"{value + 0.0:,.{places}f}".replace("-", "−").replace(",", "\u202f")
+    return f"{round(value, places) + 0.0:,.{places}f}".replace("-", "−").replace(",", "\u202f")
 
 
 def count(n: int, thing: str) -> str:
@@ -57,6 +57,11 @@ def measured(metric: str) -> str:
     return METRICS.get(metric, metric)
 
 
+def is_whole(value: object) -> TypeGuard[int]:
+    """Whether a value read from a file can be counted."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
 def headline(run: RunData) -> str:
     """The one sentence a reader takes away."""
     if run.evaluation is None:
@@ -70,7 +75,8 @@ def headline(run: RunData) -> str:
         return f"Without adaptation {who} {name} is {first} on {tasks}{_others(evaluation, digits)}."
     change = _change(agent, first, last)
     within = f" ({number(float(agent.mean[1]), digits)} after the first)" if steps > 1 else ""
-    return f"After {_steps(steps, evaluation.protocol)} {who} {name} {change}{within} on {tasks}{_others(evaluation, digits)}."
+    after = f"After {_steps(steps, evaluation.protocol)}"
+    return f"{after} {who} {name} {change}{within} on {tasks}{_others(evaluation, digits)}."
 
 
 def _change(agent: Agent, first: str, last: str) -> str:
@@ -83,29 +89,29 @@ def _change(agent: Agent, first: str, last: str) -> str:
 
 def _steps(steps: int, protocol: Mapping[str, Any]) -> str:
     for thing in ("episode", "shot"):
-        if isinstance(n := protocol.get(f"{thing}s"), int):
+        if is_whole(n := protocol.get(f"{thing}s")):
             return f"{count(steps, 'step')} of {count(n, thing)}" + (" each" if steps > 1 else "")
     return count(steps, "step")
 
 
 def _tasks(evaluation: Evaluation) -> str:
     """How many tasks, and whether training had met them."""
-    protocol, of_agent = evaluation.protocol, evaluation.agents[0].per_task
-    n = protocol.get("tasks", 0 if of_agent is None else len(of_agent))
-    split, seen = protocol.get("split"), protocol.get("tasks_seen_in_training")
+    protocol, values = evaluation.protocol, evaluation.agents[0].per_task
+    given, split, seen = (protocol.get(key) for key in ("tasks", "split", "tasks_seen_in_training"))
+    n = given if is_whole(given) else 0 if values is None else len(values)
     if seen:
-        return f"{count(n, 'task')}, which training had seen: there are no others"
+        return f"{count(n, 'task')}, all of them seen in training"
     kinds = {"validation": "validation ", "train": "training ", "test": "" if seen is None else "unseen "}
     where = " outside the training distribution" if split == "ood" else ""
     return count(n, f"{kinds.get(str(split), '')}task") + where
 
 
 def _others(evaluation: Evaluation, digits: int) -> str:
-    others = [f"{agent.name} {number(float(agent.mean[-1]), digits)}" for agent in evaluation.agents[1:]]
+    others = [(agent.name, number(float(agent.mean[-1]), digits)) for agent in evaluation.agents[1:]]
     if not others:
         return ""
-    listed = others[0] if len(others) == 1 else f"{', '.join(others[:-1])} and {others[-1]}"
-    return f"; {listed.replace(' ', ' reaches ', 1)}"
+    phrases = [f"{others[0][0]} reaches {others[0][1]}", *(f"{name} {value}" for name, value in others[1:])]
+    return "; " + (phrases[0] if len(phrases) == 1 else f"{', '.join(phrases[:-1])} and {phrases[-1]}")
 
 
 def _training_headline(run: RunData) -> str:
@@ -113,12 +119,12 @@ def _training_headline(run: RunData) -> str:
     keys = step_keys(run.rows, metric)
     if not keys:
         return "No iteration has finished yet."
-    ends = [y[-1] for _, y in (series(run.rows, key) for key in (keys[0], keys[-1])) if len(y)]
-    done = f"Not evaluated yet. In iteration {run.rows[-1]['iteration']} the training tasks’ {measured(metric)}"
-    shown = [number(float(y), decimals(ends)) for y in ends]
+    ends = [float(y[-1]) for _, y in (series(run.rows, key) for key in (keys[0], keys[-1])) if len(y)]
+    shown = [number(value, decimals(ends)) for value in ends]
+    done = f"Not evaluated yet. The training tasks’ {measured(metric)} was last"
     if len(keys) == 1 or len(ends) < 2:
-        return f"{done} is {' '.join(shown[:1])}."
-    return f"{done} is {shown[0]} before and {shown[1]} after {count(len(keys) - 1, 'step')} of adaptation."
+        return f"{done} {shown[0] if shown else 'not a finite number'}."
+    return f"{done} {shown[0]} before and {shown[1]} after {count(len(keys) - 1, 'step')} of adaptation."
 
 
 def facts(run: RunData) -> list[str]:
@@ -126,15 +132,16 @@ def facts(run: RunData) -> list[str]:
     config, rows = run.config, run.rows
     found = [f"spec {config['spec']}"] if config.get("spec") else []
     if rows:
-        found.append(count(rows[-1]["iteration"], "iteration"))
+        found += [count(rows[-1]["iteration"], "iteration")]
         found += [f"{tick(y[-1])} environment steps" for _, y in [series(rows, "env_steps")] if len(y)]
-    if isinstance(config.get("tasks"), int) and isinstance(config.get("episodes"), int):
-        found.append(f"{count(config['tasks'], 'task')} × {count(config['episodes'], 'episode')} an iteration")
+    tasks, episodes = config.get("tasks"), config.get("episodes")
+    if is_whole(tasks) and is_whole(episodes):
+        found += [f"{count(tasks, 'task')} × {count(episodes, 'episode')} an iteration"]
     return found + ([f"seed {config['seed']}"] if "seed" in config else [])
 
 
 def per_task_words(before: Array, after: Array, metric: str, digits: int) -> str:
-    """How many tasks gain, by how much in the middle, and which one ends worst; values "task", some finite."""
+    """How many tasks gain, by how much in the middle, and which ends worst; values "task", some finite."""
     gained = int((better(metric, after, before) & (after != before)).sum())
     worst = int(np.nanargmax(after) if metric in LOWER_IS_BETTER else np.nanargmin(after))
     return (
@@ -146,10 +153,9 @@ def per_task_words(before: Array, after: Array, metric: str, digits: int) -> str
 
 def commands(run: RunData) -> list[str]:
     """The command lines that make this run, its evaluation and this page again."""
-    where = shlex.quote(str(run.path))
-    again = shlex.quote(f"{run.path}-again")
-    train = f"metarl train {shlex.quote(str(run.config.get('algorithm', 'ALGO')))}"
-    return [f"{train} --config {where}/config.yaml --out {again}", evaluate_command(run), f"metarl report {where}"]
+    algorithm, where = str(run.config.get("algorithm", "ALGO")), str(run.path)
+    train = ["metarl", "train", algorithm, "--config", f"{where}/config.yaml", "--out", f"{where}-again"]
+    return [shlex.join(train), evaluate_command(run), shlex.join(["metarl", "report", where])]
 
 
 def evaluate_command(run: RunData) -> str:
@@ -157,12 +163,14 @@ def evaluate_command(run: RunData) -> str:
     words = ["metarl", "evaluate", str(run.path)]
     if run.evaluation is None:
         return shlex.join(words)
-    protocol = run.evaluation.protocol
-    values = {key: protocol[key] for key in ("split", "tasks", "steps", "episodes", "seed") if key in protocol}
-    if checkpoint := str(protocol.get("checkpoint", "")).split():
-        values = {"checkpoint": checkpoint[0], **values}
-    for key, value in values.items():
-        words += [f"--{key}", str(value)]
+    protocol, agents = run.evaluation.protocol, run.evaluation.agents
+    words += [
+        word for name in str(protocol.get("checkpoint", "")).split()[:1] for word in ("--checkpoint", name)
+    ]
+    for key in ("split", "tasks", "steps", "episodes", "seed"):
+        words += [f"--{key}", str(protocol[key])] if key in protocol else []
+    if agents[0].inner_lr and not protocol.get("inner_lr_grid"):  # given, not searched for
+        words += ["--inner-lr", *(f"{rate:g}" for rate in agents[0].inner_lr)]
     words += ["--deterministic"] if protocol.get("deterministic") is True else []
-    others = [agent.name for agent in run.evaluation.agents if agent.name != "meta"]
+    others = [agent.name for agent in agents if agent.name != "meta"]
     return shlex.join(words + (["--baselines", *others] if others else []))

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from metarl.core.errors import RequestError
+from metarl.core.registry import Registry
 from metarl.rollout.registry import families, make
 from metarl.run.config import ALGORITHMS, DEFAULTS, TrainConfig, as_dict, check_names, from_yaml
 from metarl.run.fields import accept
+from metarl.run.loggers import LOGGERS
 
 if TYPE_CHECKING:
     import torch
@@ -123,11 +125,13 @@ def _check(values: Mapping[str, Any]) -> TrainConfig:
     if unset:
         raise RequestError(f"{unset[0]} is not set; resolve the configuration first")
     checked["spec"] = make(checked["family"], checked["spec"], **checked["family_arg"]).spec
-    _check_objective(checked["objective"])
+    for registry, names in ((LOGGERS, checked["logger"]), (_objectives(), [checked["objective"]])):
+        for name in names:
+            registry[name]
     return TrainConfig(**checked)
 
 
-def _check_objective(name: str) -> None:
-    from metarl.core.objectives import objectives  # loads torch
+def _objectives() -> Registry[Any]:
+    from metarl.core.objectives import objectives  # loads torch, for which many a refusal need not wait
 
-    objectives[name]
+    return objectives

@@ -1,7 +1,7 @@
 """Matplotlib as a maker of SVG strings that live inside a page.
 
-Figures are drawn in placeholder colours that end up as CSS custom properties (`var(--ink)`), so the page decides
-how they look in light, in dark and on paper. Sizes are CSS pixels. The same data gives the same bytes.
+Figures are drawn in placeholder colours that end up as CSS custom properties (`var(--ink)`), so the page
+decides how they look in light, in dark and on paper. Sizes are CSS pixels. Same data, same bytes.
 """
 
 import io
@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from html import escape
+from typing import Any
 
 import matplotlib
 from matplotlib.figure import Figure
@@ -40,8 +41,8 @@ def tick(value: float, _position: object = None) -> str:
 def spread(wanted: Sequence[float], gap: float, low: float, high: float) -> list[float]:
     """Positions at least `gap` apart within [low, high], as near to the wanted ones as least squares allows.
 
-    Without the bounds this is isotonic regression on wanted[i] - i * gap, solved by pooling neighbours; clipping
-    its solution gives the bounded optimum. With too little room the lower bound holds and the upper gives way.
+    Without the bounds this is isotonic regression on wanted[i] - i * gap, solved by pooling neighbours;
+    clipping its solution gives the bounded optimum. With too little room the lower bound holds.
     """
     order = sorted(range(len(wanted)), key=lambda i: wanted[i])
     pools: list[tuple[float, int]] = []  # sum and count
@@ -62,21 +63,26 @@ def spread(wanted: Sequence[float], gap: float, low: float, high: float) -> list
 def draw(
     name: str,
     size: tuple[int, int],
-    description: str,
+    title: str,
     paint: Callable[..., None],
-    margins: tuple[float, float, float, float] = (46, 14, 28, 40),
+    margins: tuple[float, float, float, float],
     font: float = 12,
     rows: int = 1,
+    title_pad: float = 8,
+    described: str = "",
 ) -> str:
     """One SVG element.
 
     Args:
-        name: unique within the page; ids inside the figure begin with it.
+        name: unique within the page; the ids inside the figure begin with it.
         size: width and height.
-        description: what a screen reader says.
+        title: what the y axis shows, written across its top: nobody has to turn the head.
         paint: called with `rows` axes, one below the other.
-        margins: left, right, top, bottom, outside the axes.
+        margins: left, right, top and bottom of the axes.
         font: text size.
+        rows: how many axes.
+        title_pad: between the axes and the title.
+        described: what a screen reader says.
     """
     (width, height), (left, right, top, bottom) = size, margins
     with _style(name, font):
@@ -87,35 +93,36 @@ def draw(
         for axes in panels:
             axes.xaxis.set_major_formatter(FuncFormatter(tick))
             axes.yaxis.set_major_formatter(FuncFormatter(tick))
+        panels[0].set_title(plain(title, 60), pad=title_pad)
         paint(*panels)
         buffer = io.StringIO()
         nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
         figure.savefig(buffer, format="svg", transparent=True, metadata=nothing)
-    return _for_page(buffer.getvalue(), name, size, description)
+    return _for_page(buffer.getvalue(), name, size, described or title)
 
 
 @contextmanager
 def _style(salt: str, font: float) -> Iterator[None]:
-    """Matplotlib's own defaults plus ours, whatever the user's matplotlibrc says, and only for this figure."""
+    """Matplotlib's own defaults plus ours, whatever a user's matplotlibrc says, and only for this figure."""
     ink, muted, grid = colour("ink"), colour("muted"), colour("grid")
+    style: dict[Any, Any] = (
+        {"svg.fonttype": "none", "svg.hashsalt": salt, "text.parse_math": False}
+        | {"font.size": font, "text.color": ink, "axes.titlesize": font, "axes.titlelocation": "left"}
+        | {"axes.titlecolor": muted, "axes.labelcolor": muted, "axes.edgecolor": grid, "axes.linewidth": 0.8}
+        | {"axes.grid": True, "grid.color": grid, "grid.linewidth": 0.8, "axes.axisbelow": True}
+        | {"axes.spines.top": False, "axes.spines.right": False}
+        | {f"{axis}tick.labelcolor": muted for axis in "xy"}
+        | {f"{axis}tick.major.size": 0 for axis in "xy"}
+    )
     with matplotlib.rc_context(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph")  # the browser chooses the font, not matplotlib
         matplotlib.rcdefaults()
-        matplotlib.rcParams.update(
-            {"svg.fonttype": "none", "svg.hashsalt": salt, "font.size": font, "text.color": ink}
-            | {"axes.grid": True, "grid.color": grid, "grid.linewidth": 0.8, "axes.axisbelow": True}
-            | {"axes.edgecolor": grid, "axes.linewidth": 0.8, "axes.labelcolor": muted}
-            | {"axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": font}
-            | {"axes.titlecolor": muted, "axes.titlelocation": "left"}
-            | {f"{axis}tick.color": grid for axis in "xy"}
-            | {f"{axis}tick.labelcolor": muted for axis in "xy"}
-            | {f"{axis}tick.major.size": 0 for axis in "xy"}
-        )
+        matplotlib.rcParams.update(style)
         yield
 
 
-def _for_page(svg: str, name: str, size: tuple[int, int], description: str) -> str:
-    """The bare element: no prologue, ids of its own, CSS colours, the page's font, two decimals a coordinate."""
+def _for_page(svg: str, name: str, size: tuple[int, int], label: str) -> str:
+    """The bare element: no prologue, own ids, CSS colours, the page's font, coordinates of two decimals."""
 
     def tag(match: re.Match[str]) -> str:
         text = re.sub(r'^<g id="[^"]*"', "<g", match[0])
@@ -126,7 +133,7 @@ def _for_page(svg: str, name: str, size: tuple[int, int], description: str) -> s
         return re.sub(r' (?:d|x|y|transform)="[^"]*"', lambda m: re.sub(r"(\.\d\d)\d+", r"\1", m[0]), text)
 
     width, height = size
-    head = f'<svg role="img" aria-label="{escape(plain(description, 300))}" style="max-width: {width}px"'
+    head = f'<svg role="img" aria-label="{escape(plain(label, 200))}" style="max-width: {width}px"'
     head += f' viewBox="0 0 {width} {height}" xmlns="http://www.w3.org/2000/svg"'
     head += ' xmlns:xlink="http://www.w3.org/1999/xlink">'
     body = re.sub(r"<style.*?</style>", "", svg[svg.index("<svg") :], flags=re.DOTALL)

@@ -3,12 +3,13 @@
 import dataclasses
 
 import pytest
-import reference
 import torch
+from torch import Tensor
+
+import reference
 from metarl.core.baselines import explained_variance, fit_linear, linear_features, with_advantage
 from metarl.core.batch import Episodes
 from tiny import close, episodes, masks, model, one, randn
-from torch import Tensor
 
 GAMMA, LAM = 0.9, 0.8
 
@@ -19,7 +20,11 @@ def batch() -> Episodes:
 
 def long_batch() -> Episodes:
     """3 tasks × 6 episodes × 9 steps: more steps than features, so that the fit means something."""
-    mask = (torch.arange(9)[None, None, :] < torch.tensor([[9, 4, 7, 1, 9, 5]])[..., None]).double().expand(3, 6, 9)
+    mask = (
+        (torch.arange(9)[None, None, :] < torch.tensor([[9, 4, 7, 1, 9, 5]])[..., None])
+        .double()
+        .expand(3, 6, 9)
+    )
     last = mask * (1 - torch.cat([mask[..., 1:], torch.zeros(3, 6, 1)], -1))
     even = (torch.arange(6) % 2 == 0)[None, :, None]
     obs, reward = 2 * randn(1, 3, 6, 9, 2), randn(2, 3, 6, 9)
@@ -40,8 +45,15 @@ def slow_advantage(part: Episodes, bootstrap: bool) -> tuple[Tensor, Tensor, Ten
     """One task's advantage before normalisation, its values and its returns, all in loops."""
     returns = reference.discounted_returns(part.reward, part.mask, GAMMA)
     weights = reference.fit_linear(part.obs, part.mask, returns)
-    value = torch.stack([torch.stack([reference.features(o, t) @ weights for t, o in enumerate(e)]) for e in part.obs])
-    final = torch.stack([reference.features(o, int(m.sum())) @ weights for o, m in zip(part.final_obs, part.mask)])
+    value = torch.stack(
+        [torch.stack([reference.features(o, t) @ weights for t, o in enumerate(e)]) for e in part.obs]
+    )
+    final = torch.stack(
+        [
+            reference.features(o, int(m.sum())) @ weights
+            for o, m in zip(part.final_obs, part.mask, strict=True)
+        ]
+    )
     final = final if bootstrap else torch.zeros_like(final)
     return reference.gae(part.reward, value, final, part.terminated, part.mask, GAMMA, LAM), value, returns
 

@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 import torch
+
 from metarl.core.batch import Episodes, every, masked_mean, undiscounted_returns
 from metarl.core.params import leaves, replace_leaves, tree_map
 from tiny import close, episodes, model, one
@@ -35,7 +36,7 @@ def test_vmap_sees_one_task_at_a_time() -> None:
 
 
 def test_wrong_shapes_are_refused() -> None:
-    with pytest.raises(Exception, match="mask|reward|log_prob"):
+    with pytest.raises(Exception, match=r"mask|reward|log_prob"):
         dataclasses.replace(batch(), mask=torch.ones(3, 2, 5))
     with pytest.raises(Exception, match="terminated"):
         dataclasses.replace(batch(), terminated=torch.zeros(3, 2, 4))

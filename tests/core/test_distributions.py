@@ -4,11 +4,12 @@ import math
 
 import pytest
 import torch
-from metarl.core.distributions import Categorical, DiagGaussian, Distribution
-from tiny import close, randn
 from torch import Tensor
 from torch.distributions import Categorical as TorchCategorical
 from torch.distributions import Independent, Normal, kl_divergence
+
+from metarl.core.distributions import Categorical, DiagGaussian, Distribution
+from tiny import close, randn
 
 DIMENSIONS = 6  # a mean over dimensions instead of a sum is off by this factor
 

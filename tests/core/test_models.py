@@ -4,13 +4,14 @@ import math
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-import reference
 import torch
+from torch import nn
+
+import reference
 from metarl.core.distributions import Categorical, DiagGaussian
 from metarl.core.errors import RequestError
 from metarl.core.models import MLP, GaussianMLP, functional, initial_params, policy, policy_of_tasks
 from tiny import close, model, network, randn
-from torch import nn
 
 
 @pytest.mark.parametrize("kind", ["gaussian", "categorical"])
@@ -47,7 +48,9 @@ def test_initial_params_are_values() -> None:
     assert all(torch.equal(p + 1, dict(module.named_parameters())[name]) for name, p in params.items())
 
 
-@pytest.mark.parametrize(("kind", "shortcut"), [("gaussian", True), ("categorical", True), ("categorical", False)])
+@pytest.mark.parametrize(
+    ("kind", "shortcut"), [("gaussian", True), ("categorical", True), ("categorical", False)]
+)
 def test_a_policy_of_tasks_gives_each_task_its_own_parameters(kind: str, shortcut: bool) -> None:
     apply, params = model(kind)
     module = network(kind) if shortcut else nn.Sequential(*network("categorical"))

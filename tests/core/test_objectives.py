@@ -4,8 +4,9 @@ import dataclasses
 from typing import Any
 
 import pytest
-import reference
 import torch
+
+import reference
 from metarl.core.batch import Episodes
 from metarl.core.objectives import objectives, surrogate, vpg
 from tiny import close, close_params, episodes, model, one
@@ -44,7 +45,8 @@ def test_padding_has_no_say(kind: str, name: str) -> None:
     apply, params = model(kind)
     batch = one(episodes(1, params, kind), 1)
     noise = {
-        field: getattr(batch, field) + 3 * (1 - batch.mask).reshape(2, 4, *[1] * (getattr(batch, field).ndim - 2))
+        field: getattr(batch, field)
+        + 3 * (1 - batch.mask).reshape(2, 4, *[1] * (getattr(batch, field).ndim - 2))
         for field in ("obs", "reward", "log_prob", "advantage")
     }
     other = dataclasses.replace(batch, **noise)

@@ -1,6 +1,8 @@
 """Trees of tensors: what is taken apart comes together again, and copies are copies."""
 
 import torch
+from torch.func import grad
+
 from metarl.core.params import (
     Meta,
     all_finite,
@@ -16,7 +18,6 @@ from metarl.core.params import (
     unravel,
 )
 from tiny import close_params, randn
-from torch.func import grad
 
 
 def tree() -> Meta:

@@ -1,6 +1,7 @@
 """Parts found by name."""
 
 import pytest
+
 from metarl.core.errors import RequestError
 from metarl.core.registry import Registry
 

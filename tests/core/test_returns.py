@@ -1,11 +1,12 @@
 """Returns and advantages: numbers worked by hand, and the definitions summed in loops."""
 
 import pytest
-import reference
 import torch
+from torch import Tensor
+
+import reference
 from metarl.core.returns import discounted_returns, gae, normalise
 from tiny import close, masks, randn
-from torch import Tensor
 
 
 def row(*values: float) -> Tensor:
@@ -43,7 +44,7 @@ def test_gae_of_an_episode_that_fills_its_row_is_the_same(ends: bool) -> None:
 
 
 def test_truncation_is_not_termination() -> None:
-    """Reward 1 for ever: a time limit leaves the value at 1/(1 - gamma), an end makes it (1 - gamma^n)/(1 - gamma)."""
+    """Reward 1 a step: worth 1/(1 - gamma) under a mere time limit, (1 - gamma^n)/(1 - gamma) before an end."""
     gamma, steps = 0.9, 5
     left = torch.arange(steps, 0, -1, dtype=torch.float64)
     ones, never = torch.ones(1, steps, dtype=torch.float64), torch.zeros(1, steps, dtype=torch.bool)

@@ -1,12 +1,13 @@
 """The inner rules as plain updates."""
 
 import pytest
-import reference
 import torch
+from torch import Tensor
+
+import reference
 from metarl.core.errors import RequestError
 from metarl.core.rules import rules, sgd
 from tiny import close_params, generator, model, randn
-from torch import Tensor
 
 LOSS = torch.zeros((), dtype=torch.float64)
 

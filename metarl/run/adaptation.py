@@ -1,0 +1,84 @@
+"""Adapting one policy to one task of the family, or to any environment with the family's spaces."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from typing import Any
+
+import gymnasium
+import numpy as np
+
+from metarl.core.batch import Episodes
+from metarl.core.errors import RequestError
+from metarl.core.params import Params, tree_map
+from metarl.rollout.collector import Address, collect_in
+from metarl.run.agent import Agent
+from metarl.run.experience import USES, Collector, collector, gather
+from metarl.run.policy import Policy
+from metarl.run.trainer import Run
+
+
+def adapt_to(
+    run: Run,
+    task: Mapping[str, Any] | None,
+    env: gymnasium.Env[Any, Any] | None,
+    *,
+    steps: int,
+    episodes: int,
+    inner_lr: float | Sequence[float] | None,
+    seed: int,
+) -> Policy:
+    """``Run.adapt``; see there."""
+    if (task is None) == (env is None):
+        raise RequestError("adapt needs a task of the family or an environment, and not both")
+    if steps < 0 or episodes < 1:
+        raise RequestError(f"adapt needs steps >= 0 and episodes >= 1, got {steps} and {episodes}")
+    agent = run.agent
+    profile = step_sizes(run.config.inner_lr if inner_lr is None else inner_lr, steps)
+    address = Address(seed, USES["adapt"])
+    with ExitStack() as stack:
+        if env is not None:
+            collect_all = _collector_in(agent, env, episodes)
+        else:
+            vec = agent.family.make_vec(episodes)
+            stack.callback(vec.close)
+            rows = {key: np.asarray(value)[None] for key, value in (task or {}).items()}
+            collect_all = collector(agent, rows, vec, episodes)
+        try:
+            experience = gather(agent, run.meta, 1, collect_all, agent.adaptations(profile, steps), address)
+        except ValueError as error:  # a task that the family cannot serve
+            raise RequestError(str(error)) from error
+    params = tree_map(lambda x: x[0], experience.params)
+    family = agent.family
+    return Policy(agent.apply, params, family.observation_space, family.action_space, seed)
+
+
+def step_sizes(inner_lr: float | Sequence[float], steps: int) -> list[float]:
+    """One step size for each of ``steps`` steps: a number serves all, the last of several the rest.
+
+    Raises:
+        RequestError: no number at all, or one that is not finite and above 0.
+    """
+    rates = [float(inner_lr)] if isinstance(inner_lr, (int, float)) else [float(lr) for lr in inner_lr]
+    if not rates or not all(np.isfinite(lr) and lr > 0 for lr in rates):
+        raise RequestError(f"inner_lr must be finite numbers above 0, got {inner_lr}")
+    return [rates[min(k, len(rates) - 1)] for k in range(steps)]
+
+
+def _collector_in(agent: Agent, env: gymnasium.Env[Any, Any], episodes: int) -> Collector:
+    for name in ("observation_space", "action_space"):
+        own, theirs = getattr(agent.family, name), getattr(env, name)
+        if own.shape != theirs.shape or type(own) is not type(theirs):
+            raise RequestError(f"the environment's {name} is {theirs}, the policy's is {own}")
+
+    def run(policies: Params, address: Address, deterministic: bool) -> Episodes:
+        return collect_in(
+            env,
+            agent.act,
+            policies,
+            episodes=episodes,
+            horizon=agent.family.horizon,
+            address=address,
+            deterministic=deterministic,
+        )
+
+    return run

@@ -1,0 +1,61 @@
+"""Baselines are runs: the same network, meta-optimiser and number of environment steps, without meta-learning."""
+
+import dataclasses
+from pathlib import Path
+
+from metarl.core.errors import RequestError
+from metarl.run.agent import build_agent
+from metarl.run.config import TrainConfig
+from metarl.run.files import tell
+from metarl.run.resolve import resolved
+from metarl.run.trainer import Run, default_path, load, resume, train
+
+KINDS = ("random", "pretrained", "oracle")
+
+
+def baseline_config(kind: str, config: TrainConfig) -> TrainConfig:
+    """The configuration of a baseline of a meta-training run.
+
+    ``random`` is the untrained initialisation, ``pretrained`` is trained on all tasks with no inner step,
+    ``oracle`` likewise, and observes the task. An iteration without inner steps takes fewer environment steps,
+    so there are more of them.
+
+    Raises:
+        RequestError: an unknown kind.
+    """
+    if kind not in KINDS:
+        raise RequestError(f"unknown baseline {kind!r}; allowed: {', '.join(KINDS)}")
+    config = resolved(config)
+    if kind == "random":
+        return dataclasses.replace(config, iterations=0, init_from=None)
+    collections = (config.inner_steps or 0) + 1
+    return dataclasses.replace(
+        config,
+        inner_steps=0,
+        iterations=config.iterations * collections,
+        checkpoint_every=config.checkpoint_every * collections,
+        observe_task=kind == "oracle",
+        init_from=None if kind == "oracle" else config.init_from,
+        logger=(),
+    )
+
+
+def train_baseline(kind: str, config: TrainConfig, out: str | Path | None = None) -> Run:
+    """Train a baseline of what ``config`` would meta-train, in a run directory of its own."""
+    baseline = baseline_config(kind, config)
+    path = default_path(baseline)
+    return train(baseline, out or path.with_name(f"{baseline.family.replace(':', '.')}-{kind}-seed{baseline.seed}"))
+
+
+def baseline_of(kind: str, run: Run) -> Run:
+    """A run's own baseline at its best checkpoint, trained under ``RUN_DIR/baselines`` on first use."""
+    config = baseline_config(kind, run.config)
+    path = run.path / "baselines" / kind
+    if kind == "random":
+        return Run(build_agent(config), path)
+    if (path / "config.yaml").is_file():
+        trained = resume(path)
+    else:
+        tell(f"metarl: training the baseline {kind}: {config.iterations} iterations without inner steps")
+        trained = train(config, path)
+    return load(trained.path)

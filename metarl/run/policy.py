@@ -1,0 +1,73 @@
+"""A policy as Stable-Baselines3's users know it: ``predict`` and ``save``."""
+
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+import safetensors.torch
+import torch
+
+from metarl.core.errors import RequestError
+from metarl.core.models import Apply
+from metarl.core.params import Params, to_device
+from metarl.run.files import write_atomic
+
+
+class Policy:
+    """Parameters with the network that reads them, for one task.
+
+    ``params`` is a dict of tensors on the CPU. Actions are drawn from a generator of the policy's own, so two
+    policies made alike act alike.
+    """
+
+    def __init__(
+        self,
+        apply: Apply,
+        params: Params,
+        observation_space: gymnasium.Space[Any],
+        action_space: gymnasium.Space[Any],
+        seed: int = 0,
+    ) -> None:
+        self.params = to_device(params, "cpu")
+        self.observation_space, self.action_space = observation_space, action_space
+        self._apply = apply
+        self._rng = np.random.default_rng(seed)
+
+    def predict(
+        self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False
+    ) -> tuple[np.ndarray, Any]:
+        """The action for one observation, or one for each row of a batch of them.
+
+        Args:
+            observation: shape of the observation space, with or without a leading batch axis.
+            state, episode_start: as in Stable-Baselines3, for policies with a memory; this one has none.
+            deterministic: the most likely action instead of a random one.
+
+        Returns:
+            Actions inside the action space, and ``state`` unchanged.
+        """
+        shape = self.observation_space.shape or ()
+        obs = np.asarray(observation, dtype=self.observation_space.dtype)
+        single = obs.shape == shape
+        if not single and obs.shape[1:] != shape:
+            raise RequestError(f"observation has shape {obs.shape}; allowed: {shape} or (n, {shape})")
+        obs = obs[None] if single else obs
+        with torch.no_grad():
+            policy = self._apply(self.params, torch.from_numpy(obs))
+            action = policy.mode() if deterministic else policy.sample(self._noise(len(obs)))
+        chosen = action.numpy()
+        if isinstance(self.action_space, gymnasium.spaces.Box):
+            chosen = chosen.clip(self.action_space.low, self.action_space.high)
+        return (chosen[0] if single else chosen), state
+
+    def save(self, path: str | Path) -> Path:
+        """Write the parameters as a safetensors file, which ``--init-from`` reads."""
+        return write_atomic(Path(path), safetensors.torch.save(self.params))
+
+    def _noise(self, n: int) -> torch.Tensor:
+        if isinstance(self.action_space, gymnasium.spaces.Discrete):
+            return torch.from_numpy(self._rng.random(n, np.float32))
+        return torch.from_numpy(
+            self._rng.standard_normal((n, *(self.action_space.shape or ())), np.float32)
+        )

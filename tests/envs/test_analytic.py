@@ -1,0 +1,146 @@
+"""What every family of formulas gets, on a coin bandit: noise, a discrete action, two task entries."""
+
+import re
+
+import numpy as np
+import pytest
+from gymnasium.error import ResetNeeded
+from gymnasium.spaces import Box, Discrete
+
+from metarl_envs import row_draws
+from metarl_envs.analytic import Analytic, read_tasks
+from metarl_envs.analytic_envs import AnalyticEnv, AnalyticVectorEnv
+from metarl_envs.arguments import positive_int
+
+
+def line(message: str) -> str:
+    """A pattern that only this message matches."""
+    return f"^{re.escape(message)}$"
+
+
+def coin_step(state, action, tasks, noise):
+    """Arm a pays 1 with chance ``odds[a - 1]``; the episode ends when the count of pays reaches ``goal``."""
+    paid = noise[:, 0] < tasks["odds"][np.arange(len(action)), action - 1]
+    state = state + paid[:, None]
+    return state, paid.astype(np.float64), state[:, 0] >= tasks["goal"]
+
+
+COIN = Analytic(
+    title="coin/two-armed",
+    horizon=6,
+    observation_space=Box(0.0, 6.0, (1,), np.float32),
+    action_space=Discrete(2, start=1),
+    task_shapes={"odds": (2,), "goal": ()},
+    task_draws=2,
+    task=lambda u: {"odds": u, "goal": np.full(len(u), 3.0)},
+    start=lambda u: np.zeros((len(u), 1)),
+    step=coin_step,
+    step_draws=1,
+    observe=lambda state: state.astype(np.float32),
+)
+
+
+def test_step_noise_is_a_function_of_the_rows_seed_and_time():
+    env, seeds = AnalyticVectorEnv(COIN, 5), [3, 1, 4, 1, 5]
+    tasks = {"odds": np.full((5, 2), 0.5), "goal": np.full(5, 9.0)}
+    env.reset(seed=seeds, options={"task": tasks})
+    rewards = np.stack([env.step(np.ones(5, np.int64))[1] for _ in range(6)], axis=1)
+    for row, seed in enumerate(seeds):
+        noise = [
+            row_draws.uniform(np.array([seed], np.uint64), 1, row_draws.STEP + t)[0, 0] for t in range(6)
+        ]
+        assert rewards[row].tolist() == [float(u < 0.5) for u in noise]
+    assert np.array_equal(rewards[1], rewards[3]) and not np.array_equal(rewards[0], rewards[1])
+
+
+def test_the_noise_of_a_restarted_row_starts_over():
+    env = AnalyticVectorEnv(COIN, 2)
+    env.reset(seed=[8, 9])
+    for _ in range(2):
+        env.step(np.array([1, 1]))
+    env.reset(seed=[0, 9], options={"reset_mask": np.array([False, True])})
+    late = [env.step(np.array([1, 2]))[1][1] for _ in range(6)]
+    fresh = AnalyticEnv(COIN)
+    fresh.reset(seed=9)
+    assert late == [fresh.step(2)[1] for _ in range(6)]
+
+
+def test_single_and_vector_agree_with_discrete_actions_and_noise():
+    env, singles = AnalyticVectorEnv(COIN, 8), [AnalyticEnv(COIN) for _ in range(8)]
+    _, info = env.reset(seed=20)
+    for row, single in enumerate(singles):
+        _, named = single.reset(seed=20 + row)
+        assert all(np.array_equal(named["task"][key], info["task"][key][row]) for key in COIN.task_shapes)
+    rng, ended = np.random.default_rng(0), np.zeros(2, dtype=int)
+    for _ in range(6):
+        actions = rng.integers(1, 3, 8)
+        batch = env.step(actions)[:4]
+        for row, single in enumerate(singles):
+            step = single.step(actions[row])
+            assert [np.asarray(part[row]).tolist() for part in batch] == [
+                np.asarray(s).tolist() for s in step[:4]
+            ]
+        ended = np.array([batch[2].sum(), batch[3].sum()])
+    assert ended.sum() == 8 and ended.min() > 0  # both kinds of end came up, and everyone ended
+
+
+def test_discrete_actions_are_checked_and_those_of_frozen_rows_ignored():
+    env = AnalyticVectorEnv(COIN, 2)
+    tasks = {"odds": np.ones((2, 2)), "goal": np.array([1.0, 9.0])}
+    env.reset(seed=0, options={"task": tasks})
+    assert env.step(np.array([1, 1]))[2].tolist() == [True, False]
+    obs, reward, terminated, _, _ = env.step(np.array([77, 2]))  # row 0 is over
+    assert obs[:, 0].tolist() == [1.0, 2.0] and reward.tolist() == [0.0, 1.0]
+    assert terminated.tolist() == [True, False]
+    message = "coin/two-armed: action at step 3 of row 1 is 3; allowed: integers 1 to 2"
+    with pytest.raises(ValueError, match=line(message)):
+        env.step(np.array([77, 3]))
+    with pytest.raises(ValueError, match=r"actions are float64 \(2,\); allowed: integers \(2,\)$"):
+        env.step(np.array([1.0, 2.0]))
+
+
+def test_a_task_entry_without_axes_and_every_bad_task():
+    env = AnalyticVectorEnv(COIN, 2)
+    good = {"odds": np.full((2, 2), 0.5), "goal": np.ones(2)}
+    assert read_tasks(COIN, good)["goal"].tolist() == [1.0, 1.0]
+    for bad, message in [
+        ({"odds": good["odds"]}, "task has ['odds']; allowed: a dict with the keys ['goal', 'odds']"),
+        (good | {"x": 1}, "task has ['goal', 'odds', 'x']; allowed: a dict with the keys ['goal', 'odds']"),
+        ([1.0], "task has list; allowed: a dict with the keys ['goal', 'odds']"),
+        (good | {"odds": np.ones((2, 3))}, "task 'odds' has shape (2, 3); allowed: (2, 2)"),
+        (good | {"goal": np.ones(3)}, "task 'goal' has shape (3,); allowed: (2,)"),
+        (good | {"goal": [1.0, np.inf]}, "task 'goal' of row 1 is inf; allowed: finite numbers"),
+        (good | {"goal": ["a", "b"]}, "task 'goal' is not numeric: ['a', 'b']"),
+    ]:
+        with pytest.raises(ValueError, match=line(f"coin/two-armed: {message}")):
+            env.reset(options={"task": bad})
+    with pytest.raises(ValueError, match=r"task 'goal' has shape \(3,\); allowed: \(2,\)$"):
+        read_tasks(COIN, good | {"goal": np.ones(3)})  # rows must agree with one another
+
+
+def test_bad_resets_are_refused_and_change_nothing():
+    env = AnalyticVectorEnv(COIN, 2)
+    with pytest.raises(ResetNeeded, match="coin/two-armed: step before the first reset"):
+        env.step(np.array([1, 1]))
+    with pytest.raises(ValueError, match="reset_mask leaves rows out of the first reset; allowed: all rows"):
+        env.reset(options={"reset_mask": np.array([True, False])})
+    env.reset(seed=1)
+    for options, message in [
+        ({"tasks": {}}, "reset option 'tasks'; allowed: task, reset_mask"),
+        ({"reset_mask": [True, False]}, "reset_mask is list; allowed: a bool array (2,)"),
+        ({"reset_mask": np.array([1, 0])}, "reset_mask is int64 (2,); allowed: a bool array (2,)"),
+        ({"reset_mask": np.array([True])}, "reset_mask is bool (1,); allowed: a bool array (2,)"),
+    ]:
+        with pytest.raises(ValueError, match=line(f"coin/two-armed: {message}")):
+            env.reset(options=options)
+    twin = AnalyticVectorEnv(COIN, 2)
+    twin.reset(seed=1)
+    for _ in range(3):
+        one, two = env.step(np.array([1, 2])), twin.step(np.array([1, 2]))
+        assert all(np.array_equal(a, b) for a, b in zip(one[:4], two[:4], strict=True))
+
+
+@pytest.mark.parametrize("num_envs", [0, -3, True, 2.0])
+def test_num_envs_has_to_be_a_positive_int(num_envs):
+    with pytest.raises(ValueError, match=r"^coin: num_envs is .*; allowed: integers from 1$"):
+        positive_int("coin", "num_envs", num_envs)

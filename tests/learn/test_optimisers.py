@@ -1,0 +1,223 @@
+"""Meta-optimisers against torch.optim, the slow twin and problems solved by hand."""
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+import reference
+from metarl.core.errors import RequestError
+from metarl.core.objectives import surrogate, vpg
+from metarl.core.params import Meta, Params, leaves, ravel, tree_map
+from metarl.core.rules import sgd as sgd_rule
+from metarl.learn.adapt import adapt
+from metarl.learn.chunks import Chunking
+from metarl.learn.maml import TaskData, maml
+from metarl.learn.optimisers import MetaOptimiser, adam, conjugate_gradient, optimisers, sgd, trpo
+from metarl.learn.problem import Losses, Point, Problem
+from tiny import as_reference, close, close_params, data, meta, model, randn
+
+LR = 0.3
+START = Meta({"w": randn(1, 3, 2), "b": randn(2, 2)}, {"lr": randn(3)})
+
+
+def bowl(meta: Meta, scale: float = 1.0) -> Tensor:
+    """A loss that is not quadratic and pulls on every meta-parameter, the rule's too."""
+    terms = [
+        (x**4).sum() + (x * (i + 1)).sum() for i, x in enumerate([*meta.model.values(), *meta.rule.values()])
+    ]
+    return scale * torch.stack(terms).sum()
+
+
+def plain_problem(kl: float | None = None, gain: float = 1.0, scale: float = 1.0) -> Problem:
+    """The bowl as a Problem; a trust region of H = identity whose true KL is ``kl`` everywhere."""
+
+    def at(meta: Meta) -> Point:
+        theta = Meta(reference.leaves(meta.model), reference.leaves(meta.rule))
+        tensors = [*theta.model.values(), *theta.rule.values()]
+        grads = torch.autograd.grad(bowl(theta, scale), tensors)
+        model = dict(zip(theta.model, grads, strict=False))
+        return Point(bowl(meta, scale), Meta(model, {"lr": grads[-1]}), None, {"extra": 1.5})
+
+    def losses(meta: Meta, point: Point) -> Losses:
+        value = point.loss - gain * (point.loss - bowl(meta, scale))
+        return Losses(value, None if kl is None else torch.tensor(kl, dtype=torch.float64))
+
+    return Problem(at, losses, None if kl is None else lambda meta: lambda v: v)
+
+
+def run(optimiser: MetaOptimiser, problem: Problem, steps: int) -> Meta:
+    meta, state = START, optimiser.init(START)
+    for _ in range(steps):
+        meta, state, _ = optimiser.step(problem, meta, state)
+    return meta
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        (sgd(0.01), lambda p: torch.optim.SGD(p, lr=0.01)),
+        (adam(0.05), lambda p: torch.optim.Adam(p, lr=0.05)),
+        (adam(0.05, 0.8, 0.95, 1e-2), lambda p: torch.optim.Adam(p, lr=0.05, betas=(0.8, 0.95), eps=1e-2)),
+    ],
+)
+@pytest.mark.parametrize("steps", [1, 7])
+def test_sgd_and_adam_equal_torch(ours: MetaOptimiser, theirs: Any, steps: int) -> None:
+    theta = Meta(reference.leaves(START.model), reference.leaves(START.rule))
+    tensors = [*theta.model.values(), *theta.rule.values()]
+    optimiser = theirs(tensors)
+    for _ in range(steps):
+        optimiser.zero_grad()
+        bowl(theta).backward()
+        optimiser.step()
+    found = run(ours, plain_problem(), steps)
+    for a, b in zip([*found.model.values(), *found.rule.values()], tensors, strict=True):
+        close(a, b.detach(), 1e-12)
+
+
+def test_adam_equals_the_twin_and_its_state_is_a_value() -> None:
+    optimiser, problem = adam(0.1), plain_problem()
+    state = optimiser.init(START)
+    grads, x = [], START
+    for _ in range(3):
+        grads.append(ravel(problem.at(x).grad))
+        before = [t.clone() for t in leaves(state)]
+        x, after, _ = optimiser.step(problem, x, state)
+        kept = leaves(state)
+        assert all(torch.equal(a, b) for a, b in zip(before, kept, strict=True))
+        state = after
+    close(ravel(x), reference.adam_steps(ravel(START), grads, 0.1))
+    close(ravel(run(sgd(0.01), problem, 1)), reference.sgd_steps(ravel(START), grads[:1], 0.01))
+
+
+@pytest.mark.parametrize("optimiser", [sgd(0.1), adam(0.1)])
+def test_what_is_reported(optimiser: MetaOptimiser) -> None:
+    problem = plain_problem()
+    _, _, metrics = optimiser.step(problem, START, optimiser.init(START))
+    assert metrics["loss"] == float(bowl(START)) and metrics["extra"] == 1.5
+    assert metrics["grad_norm"] == pytest.approx(float(ravel(problem.at(START).grad).norm()))
+
+
+def matrix() -> tuple[Tensor, Tensor]:
+    a = randn(1, 6, 6)
+    return a @ a.T + 0.1 * torch.eye(6, dtype=torch.float64), randn(2, 6)
+
+
+def test_conjugate_gradient_solves_in_as_many_steps_as_dimensions() -> None:
+    a, b = matrix()
+    x, product = conjugate_gradient(lambda v: a @ v, b, 6)
+    close(x, torch.linalg.solve(a, b), 1e-7)
+    close(product, a @ x, 1e-7)
+
+
+@pytest.mark.parametrize("iterations", [1, 3, 5])
+def test_conjugate_gradient_stops_where_the_twin_does(iterations: int) -> None:
+    a, b = matrix()
+    x, product = conjugate_gradient(lambda v: a @ v, b, iterations)
+    close(x, reference.conjugate_gradients(lambda v: a @ v, b, iterations), 1e-9)
+    close(product, a @ x, 1e-9)  # the residual's account of A x is A x
+
+
+def test_conjugate_gradient_ends_early_where_it_is_done() -> None:
+    calls: list[int] = []
+
+    def twice(v: Tensor) -> Tensor:
+        calls.append(1)
+        return 2 * v
+
+    x, _ = conjugate_gradient(twice, randn(1, 5), 10)
+    close(x, randn(1, 5) / 2)
+    assert len(calls) == 1
+    x, product = conjugate_gradient(twice, torch.zeros(5, dtype=torch.float64), 10)
+    assert not bool(x.any() | product.any()) and len(calls) == 1
+
+
+def tasks_and_problem(steps: int, kind: str, order: int) -> tuple[TaskData, Problem, Params]:
+    apply, params = model(kind)
+    tasks = data(steps, params, kind)
+    return tasks, maml(apply, adapt(apply, vpg, sgd_rule(LR), order), surrogate, Chunking(2))(tasks), params
+
+
+@pytest.mark.parametrize("max_kl", [0.01, 1.0])
+@pytest.mark.parametrize("order", [1, 2])
+@pytest.mark.parametrize("steps", [0, 1, 3])
+@pytest.mark.parametrize("kind", ["gaussian", "categorical"])
+def test_trpo_equals_the_twin(kind: str, steps: int, order: int, max_kl: float) -> None:
+    tasks, problem, params = tasks_and_problem(steps, kind, order)
+    # Damping of 0.1 and five iterations keep the directions well conditioned.
+    ours = trpo(max_kl=max_kl, cg_iterations=5, cg_damping=0.1)
+    new, state, metrics = ours.step(problem, meta(params), ours.init(meta(params)))
+    slow, shrunk = reference.trpo_step(params, as_reference(tasks), LR, order, max_kl, 5, 0.1)
+    close_params(new.model, slow, 1e-6)
+    assert state == {} and metrics["line_search/accepted"] == (shrunk is not None)
+    # A direction of order 1 need not lead downhill: after three large steps it does not, and neither moves.
+    assert (shrunk is None) is ((kind, steps, order) == ("gaussian", 3, 1))
+    if shrunk is not None:
+        kl = reference.maml_kl(reference.leaves(slow), params, as_reference(tasks), LR).detach()
+        assert metrics["kl"] == pytest.approx(float(kl), rel=1e-4) and 0 < metrics["kl"] <= max_kl
+        assert metrics["line_search/step_fraction"] == pytest.approx(0.8**shrunk)
+        assert metrics["improvement"] > 0
+
+
+def test_trpo_by_default_equals_the_twin_s_defaults() -> None:
+    tasks, problem, params = tasks_and_problem(1, "gaussian", 2)
+    new, _, _ = trpo().step(problem, meta(params), {})
+    close_params(new.model, reference.trpo_step(params, as_reference(tasks), LR)[0], 1e-5)
+
+
+def test_trpo_steps_exactly_to_the_edge_of_a_round_trust_region() -> None:
+    """H = identity, damping 1: (H + 1)/2 |step|^2 = delta where |step| = sqrt(delta), along g."""
+    problem = plain_problem(kl=0.0, scale=1e-3)
+    gradient = ravel(problem.at(START).grad)
+    new, _, metrics = trpo(max_kl=0.01, cg_damping=1.0).step(problem, START, {})
+    assert metrics["line_search/step_fraction"] == 1
+    close(ravel(START) - ravel(new), 0.1 * gradient / gradient.norm())
+
+
+@pytest.mark.parametrize(
+    ("kl", "gain"), [(0.011, 1.0), (0.0, -1.0), (0.0, 0.0), (math.nan, 1.0), (0.0, math.nan)]
+)
+def test_trpo_stays_where_no_step_is_good(kl: float, gain: float) -> None:
+    """KL beyond the limit; a worse loss; a loss that is only equal; numbers that are none."""
+    new, _, metrics = trpo(max_kl=0.01).step(plain_problem(kl, gain), START, {})
+    assert torch.equal(ravel(new), ravel(START))
+    assert metrics["line_search/accepted"] == 0 and metrics["kl"] == 0
+
+
+@pytest.mark.parametrize(("allowed", "fraction"), [(0, 1.0), (3, 0.5**3), (4, 0.0)])
+def test_trpo_shortens_as_often_as_allowed(allowed: int, fraction: float) -> None:
+    full = 0.5 * math.sqrt(0.08)  # max_kl 0.04, no damping: steps of length sqrt(2 * 0.04), halved each time
+
+    def losses(new: Meta, point: Point) -> Losses:
+        length = float((ravel(new) - ravel(START)).norm())
+        accepted = length < full * 1.01 / 2 ** (allowed - 1)
+        return Losses(point.loss - 1, torch.tensor(0.0 if accepted else 1.0, dtype=torch.float64))
+
+    plain = plain_problem(kl=0.0)
+    problem = Problem(plain.at, losses, plain.curvature)
+    ours = trpo(max_kl=0.04, cg_damping=0.0, backtrack_ratio=0.5, max_backtracks=3)
+    _, _, metrics = ours.step(problem, START, {})
+    assert metrics["line_search/step_fraction"] == fraction
+
+
+def test_trpo_with_no_gradient_or_no_numbers_stays() -> None:
+    plain = plain_problem(kl=0.0)
+    for value in (0.0, math.nan):
+
+        def at(meta: Meta, value: float = value) -> Point:
+            point = plain.at(meta)
+            return point._replace(grad=tree_map(lambda g: value * g, point.grad))
+
+        new, _, metrics = trpo().step(Problem(at, plain.losses, plain.curvature), START, {})
+        assert torch.equal(ravel(new), ravel(START)) and metrics["line_search/accepted"] == 0
+
+
+def test_trpo_refuses_a_problem_without_a_kl() -> None:
+    with pytest.raises(RequestError, match="trpo"):
+        trpo().step(plain_problem(), START, {})
+
+
+def test_optimisers_are_found_by_name() -> None:
+    assert {"sgd", "adam", "trpo"} <= set(optimisers.names())

@@ -1,0 +1,104 @@
+"""Nothing half-written: a failing write leaves the old file, and JSON is read by every reader."""
+
+import json
+import os
+import stat
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from metarl.run.files import tell, to_json, warn, write_atomic
+
+
+@pytest.mark.parametrize("data", ["θ′ = θ − α∇L", b"\x00\xff\n", "", b""])
+def test_content_arrives_unchanged(tmp_path: Path, data: str | bytes) -> None:
+    path = tmp_path / "file"
+    path.write_text("old and longer than what comes")
+    assert write_atomic(path, data) == path
+    assert path.read_bytes() == (data.encode() if isinstance(data, str) else data)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("at", ["fsync", "replace"])
+def test_failure_keeps_the_old_content_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: str
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    path = tmp_path / "file"
+    path.write_text("old")
+    monkeypatch.setattr(os, at, full)
+    with pytest.raises(OSError, match="No space left"):
+        write_atomic(path, "new")
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_content_is_on_disk_before_it_takes_the_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    events: list[str] = []
+    fsync, replace = os.fsync, os.replace
+
+    def synced(descriptor: int) -> None:
+        events.append("folder" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "file")
+        fsync(descriptor)
+
+    def renamed(*paths: Path) -> None:
+        events.append("rename")
+        replace(*paths)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(os, "replace", renamed)
+    write_atomic(tmp_path / "file", "new")
+    assert events == ["file", "rename", "folder"]
+
+
+def test_file_is_as_readable_as_any_other(tmp_path: Path) -> None:
+    (tmp_path / "plain").write_text("")
+    written = write_atomic(tmp_path / "file", "x")
+    assert written.stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+def test_json_is_strict_and_keeps_every_bit() -> None:
+    third = np.float64(1) / 3
+    value = {
+        "nan": float("nan"),
+        "inf": [np.float32("inf"), -np.inf],
+        "third": third,
+        "tensor": torch.tensor([1, 2]),
+        "scalar": torch.tensor(0.5),
+        "count": np.int64(3),
+        "flag": True,
+        "path": Path("a"),
+    }
+    assert json.loads(to_json(value)) == {
+        "nan": None,
+        "inf": [None, None],
+        "third": float(third),
+        "tensor": [1, 2],
+        "scalar": 0.5,
+        "count": 3,
+        "flag": True,
+        "path": "a",
+    }
+
+
+def test_json_refuses_what_it_cannot_hold() -> None:
+    with pytest.raises(TypeError, match="set"):
+        to_json({"x": {1}})
+
+
+def test_a_warning_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    warn("first\nsecond")
+    assert capsys.readouterr() == ("", "metarl: warning: first second\n")
+
+
+def test_telling_nobody_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stderr", None)
+    tell("x")
+    with open(os.devnull) as closed:
+        monkeypatch.setattr("sys.stderr", closed)
+        tell("not writable")
+    tell("closed")
