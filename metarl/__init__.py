@@ -1,1 +1,68 @@
-"""Placeholder until the lead writes the lazy front door."""
+"""Optimisation-based meta-reinforcement learning: agents that adapt to a new task within a few episodes.
+
+The names below are imported on first use (PEP 562), so that ``import metarl`` costs nothing. Beneath them the
+packages ``metarl.core``, ``metarl.learn`` and ``metarl.rollout`` are public too.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from metarl.core.errors import RequestError, RunFailed
+    from metarl.core.objectives import objectives
+    from metarl.core.rules import rules
+    from metarl.learn.maml import learners
+    from metarl.rollout.registry import families, make
+    from metarl.run.callbacks import Callback
+    from metarl.run.config import TrainConfig
+    from metarl.run.evaluation import Evaluation
+    from metarl.run.policy import Policy
+    from metarl.run.runs import Run, load, resume, train
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Callback": "metarl.run.callbacks",
+    "Evaluation": "metarl.run.evaluation",
+    "Policy": "metarl.run.policy",
+    "RequestError": "metarl.core.errors",
+    "Run": "metarl.run.runs",
+    "RunFailed": "metarl.core.errors",
+    "TrainConfig": "metarl.run.config",
+    "families": "metarl.rollout.registry",
+    "learners": "metarl.learn.maml",
+    "load": "metarl.run.runs",
+    "make": "metarl.rollout.registry",
+    "objectives": "metarl.core.objectives",
+    "resume": "metarl.run.runs",
+    "rules": "metarl.core.rules",
+    "train": "metarl.run.runs",
+}
+
+__all__ = [
+    "Callback",
+    "Evaluation",
+    "Policy",
+    "RequestError",
+    "Run",
+    "RunFailed",
+    "TrainConfig",
+    "families",
+    "learners",
+    "load",
+    "make",
+    "objectives",
+    "resume",
+    "rules",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'metarl' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

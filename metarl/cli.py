@@ -76,7 +76,7 @@ def _out(values: Values) -> Path | None:
 
 def _train(values: Values) -> None:
     config = _config(values)
-    from metarl.run.trainer import train
+    from metarl.run.runs import train
 
     run = train(config, _out(values))
     print(f"{run.path} is trained; next: metarl evaluate {run.path} --baselines random pretrained oracle")
@@ -84,7 +84,7 @@ def _train(values: Values) -> None:
 
 def _resume(values: Values) -> None:
     asked: Resume = filled(Resume, values)
-    from metarl.run.trainer import resume
+    from metarl.run.runs import resume
 
     run = resume(Path(asked.run_dir), asked.iterations)
     print(f"{run.path} is trained; next: metarl evaluate {run.path} --baselines random pretrained oracle")

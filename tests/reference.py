@@ -1,8 +1,8 @@
 """The slow twin: a meta-learner written from the definitions, float64, plain loops, no torch.func.
 
-Every fast part is held against it. A batch is anything with the attributes of one task's ``Episodes`` (tensors
-"episode time ..."); a task is ``(support batches, query batch)``; ``tasks`` is a list of those. Distributions
-are tuples: ``(mean, log_std)`` or ``(logits,)``. Nothing here imports metarl.
+Every fast part is held against it. A batch is anything with the attributes of one task's ``Episodes``; a task
+is ``(support batches, query batch)``; ``tasks`` is a list of those. Distributions are tuples,
+``(mean, log_std)`` or ``(logits,)``. Nothing here imports metarl.
 """
 
 import math

@@ -10,9 +10,7 @@ from metarl.core.batch import Episodes
 from metarl.core.returns import discounted_returns, gae, normalise
 
 
-def linear_features(
-    obs: Float[Tensor, "*b obs"], time: Float[Tensor, "*#b"]
-) -> Float[Tensor, "*b feature"]:
+def linear_features(obs: Float[Tensor, "*b obs"], time: Float[Tensor, "*#b"]) -> Float[Tensor, "*b feature"]:
     """Observation clipped to ±10, its square, t/100 with its square and cube, and 1 (Duan et al. 2016).
 
     Float64, since the normal equations square the condition number.
@@ -29,7 +27,7 @@ def fit_linear(
     returns: Float[Tensor, "*task episode time"],
     ridge: float = 1e-5,
 ) -> Float[Tensor, "*task feature"]:
-    """Ridge regression of the returns on the features over each task's valid steps, all tasks in one solve."""
+    """Ridge regression of returns on features over each task's valid steps, all tasks in one solve."""
     x = (features * mask.unsqueeze(-1)).flatten(-3, -2)
     y = (returns * mask).flatten(-2, -1).unsqueeze(-1)
     gram = x.mT @ x + ridge * torch.eye(x.shape[-1], dtype=x.dtype, device=x.device)

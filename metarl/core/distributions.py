@@ -49,7 +49,7 @@ class Categorical(NamedTuple):
     logits: Float[Tensor, "*b k"]
 
     def sample(self, noise: Float[Tensor, "*b"]) -> Int[Tensor, "*b"]:
-        """The action that belongs to a uniform number in [0, 1), by inversion of the distribution function."""
+        """The action that belongs to a uniform number in [0, 1), by inverting the distribution function."""
         cdf = torch.softmax(self.logits, -1).cumsum(-1)
         return (noise.unsqueeze(-1) >= cdf[..., :-1]).sum(-1)
 

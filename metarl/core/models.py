@@ -127,7 +127,8 @@ def _distribution(out: Any, module: nn.Module) -> Distribution:
     if isinstance(out, Tensor):
         return Categorical(out)
     raise RequestError(
-        f"a policy network returns (mean, log_std) or logits; {type(module).__name__} returned {type(out).__name__}"
+        f"a policy network returns (mean, log_std) or logits, "
+        f"{type(module).__name__} returned {type(out).__name__}"
     )
 
 

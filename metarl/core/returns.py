@@ -31,8 +31,9 @@ def gae(
 ) -> Float[Tensor, "*b time"]:
     """Generalised advantage estimation (Schulman et al. 2016, eq. 16); 0 where no step happened.
 
-    A terminated step is worth its reward alone. After the last step of an episode that did not terminate comes
-    ``final_value``, the value of the observation there: pass zeros where the horizon belongs to the objective.
+    A terminated step is worth its reward alone. After the last step of an episode that did not terminate
+    comes ``final_value``, the value of the observation there: pass zeros where the horizon belongs to the
+    objective.
     """
     following = torch.cat([mask[..., 1:], torch.zeros_like(mask[..., :1])], -1)
     next_value = torch.cat([value[..., 1:], torch.zeros_like(value[..., :1])], -1)

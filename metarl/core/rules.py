@@ -15,9 +15,9 @@ from metarl.core.registry import Registry
 class Rule:
     """One inner update.
 
-    ``init(params, generator)`` makes the rule's own meta-parameters, ``begin(rule_params, params)`` the memory
-    of a fresh adaptation, and ``step(rule_params, carry, params, grads, loss)`` returns the next parameters
-    and memory.
+    ``init(params, generator)`` makes the rule's own meta-parameters, ``begin(rule_params, params)`` the
+    memory of a fresh adaptation, and ``step(rule_params, carry, params, grads, loss)`` returns the next
+    parameters and memory.
     """
 
     name: str
@@ -33,7 +33,9 @@ rules: Registry[Callable[..., Rule]] = Registry("rule")
 def sgd(lr: float) -> Rule:
     """Plain gradient descent, θ ← θ − α g, with a fixed step size and no memory."""
 
-    def step(rule_params: Params, carry: Any, params: Params, grads: Params, loss: Tensor) -> tuple[Params, Any]:
+    def step(
+        rule_params: Params, carry: Any, params: Params, grads: Params, loss: Tensor
+    ) -> tuple[Params, Any]:
         return tree_map(lambda p, g: p - lr * g, params, grads), carry
 
     return Rule("sgd", init=lambda params, generator: {}, begin=lambda rule_params, params: (), step=step)

@@ -47,14 +47,14 @@ def adapt(apply: Apply, objective: Objective, rule: Rule, order: int = 2) -> Ada
 
 def begin_tasks(adaptation: Adaptation, meta: Meta) -> Inner:
     """``begin`` for all tasks at once; every leaf of ``meta`` has the task axis first (``params.expand``)."""
-    return vmap(adaptation.begin)(meta)  # type: ignore[no-any-return]
+    return vmap(adaptation.begin)(meta)
 
 
 def step_tasks(
     adaptation: Adaptation, meta: Meta, inner: Inner, batch: Any
 ) -> tuple[Inner, dict[str, Float[Tensor, " task"]]]:
     """One inner step of all tasks at once, each on its own row of ``batch``."""
-    return vmap(adaptation.step)(meta, inner, batch)  # type: ignore[no-any-return]
+    return vmap(adaptation.step)(meta, inner, batch)
 
 
 def unroll(adaptation: Adaptation, meta: Meta, support: Sequence[Any]) -> Inner:

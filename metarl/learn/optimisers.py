@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
+from torch import Tensor
 
 from metarl.core.errors import RequestError
 from metarl.core.params import Meta, all_finite, ravel, tree_map, unravel
@@ -52,10 +53,11 @@ def adam(lr: float, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8)
         count = state["count"] + 1
         mean = tree_map(lambda m, g: beta1 * m + (1 - beta1) * g, state["mean"], point.grad)
         square = tree_map(lambda s, g: beta2 * s + (1 - beta2) * g * g, state["square"], point.grad)
-        mean_scale, square_scale = 1 - beta1 ** float(count), 1 - beta2 ** float(count)
+        mean_scale, square_scale = 1 - beta1 ** int(count), 1 - beta2 ** int(count)
 
-        def update(x: torch.Tensor, m: torch.Tensor, s: torch.Tensor) -> torch.Tensor:
-            return x - lr * (m / mean_scale) / ((s / square_scale).sqrt() + eps)
+        def update(x: Tensor, m: Tensor, s: Tensor) -> Tensor:
+            scaled: Tensor = (m / mean_scale) / ((s / square_scale).sqrt() + eps)
+            return x - lr * scaled
 
         meta = tree_map(update, meta, mean, square)
         return meta, {"mean": mean, "square": square, "count": count}, _metrics(point)
@@ -73,14 +75,16 @@ def trpo(
 ) -> MetaOptimiser:
     """Trust-region step (Schulman et al. 2015, appendix C) on the meta-parameters.
 
-    The direction solves (JᵀFJ + damping) s = g by conjugate gradients; its length would reach ``max_kl`` if the
-    KL were quadratic; it is shortened by ``backtrack_ratio`` until the surrogate improves and the mean KL is
-    at most ``max_kl``. Where no length does, or anything is not finite, the parameters stay.
+    The direction solves (JᵀFJ + damping) s = g by conjugate gradients; its length would reach ``max_kl`` if
+    the KL were quadratic; it is shortened by ``backtrack_ratio`` until the surrogate improves and the mean KL
+    is at most ``max_kl``. Where no length does, or anything is not finite, the parameters stay.
     """
 
     def step(problem: Problem, meta: Meta, state: State) -> tuple[Meta, State, Metrics]:
         if problem.curvature is None:
-            raise RequestError("meta-optimiser 'trpo' needs a policy's KL, which this model does not have; use adam")
+            raise RequestError(
+                "meta-optimiser 'trpo' needs a policy's KL, which this model does not have; use adam"
+            )
         point = problem.at(meta)
         gradient, start = ravel(point.grad), ravel(meta)
         curvature = problem.curvature(meta)
@@ -95,14 +99,24 @@ def trpo(
             new = problem.losses(candidate, point)
             assert new.kl is not None, "a problem with curvature has a KL"
             if bool(new.loss < point.loss) and float(new.kl) <= max_kl and all_finite(candidate):
-                return candidate, state, _metrics(point) | {
-                    "kl": float(new.kl),
-                    "improvement": float(point.loss - new.loss),
-                    "line_search/accepted": 1.0,
-                    "line_search/step_fraction": fraction,
-                }
+                return (
+                    candidate,
+                    state,
+                    _metrics(point)
+                    | {
+                        "kl": float(new.kl),
+                        "improvement": float(point.loss - new.loss),
+                        "line_search/accepted": 1.0,
+                        "line_search/step_fraction": fraction,
+                    },
+                )
             fraction *= backtrack_ratio
-        rejected = {"kl": 0.0, "improvement": 0.0, "line_search/accepted": 0.0, "line_search/step_fraction": 0.0}
+        rejected = {
+            "kl": 0.0,
+            "improvement": 0.0,
+            "line_search/accepted": 0.0,
+            "line_search/step_fraction": 0.0,
+        }
         return meta, state, _metrics(point) | rejected
 
     return MetaOptimiser(lambda meta: {}, step)

@@ -26,7 +26,7 @@ class Point(NamedTuple):
 
 
 class Losses(NamedTuple):
-    """The meta-objective at other meta-parameters, and how far their adapted policies are from a ``Point``'s."""
+    """The meta-objective elsewhere, and the mean KL from a ``Point``'s adapted policies to those there."""
 
     loss: Float[Tensor, ""]
     kl: Float[Tensor, ""] | None

@@ -63,7 +63,7 @@ def collect(
         drawn per task from ``address``; they do not depend on which other tasks are in the batch.
     """
     m = len(next(iter(tasks.values())))
-    start_seeds = [
+    start_seeds: Any = [  # Gymnasium's annotation knows one number only, its environments take a list
         seed for t in range(m) for seed in seeding.seeds(address.seed, "starts", *address.of(t), n=episodes)
     ]
     noise = None if deterministic else action_noise(env.single_action_space, m, episodes, horizon, address)
@@ -77,7 +77,9 @@ def collect(
             action = policy.mode() if noise is None else policy.sample(noise[:, :, t])
             policies.append(policy)
             flat = action.reshape(m * episodes, *action.shape[2:]).numpy()
-            next_obs, reward, terminated, truncated, _ = env.step(to_action_space(env.single_action_space, flat))
+            next_obs, reward, terminated, truncated, _ = env.step(
+                to_action_space(env.single_action_space, flat)
+            )
             record.put(t, obs, flat, reward, terminated, truncated, next_obs)
             obs = next_obs
             if not record.alive.any():
@@ -101,8 +103,8 @@ def collect_in(
 ) -> Episodes:
     """``collect`` in one plain environment, which is one task: its episodes run one after another.
 
-    ``params`` has a task axis of length 1, as the result has. An environment that is not done after ``horizon``
-    steps is cut short there.
+    ``params`` has a task axis of length 1, as the result has. An environment that is not done after
+    ``horizon`` steps is cut short there.
     """
     start_seeds = seeding.seeds(address.seed, "starts", *address.of(0), n=episodes) >> np.uint64(33)
     noise = None if deterministic else action_noise(env.action_space, 1, episodes, horizon, address)
@@ -116,16 +118,29 @@ def collect_in(
                 action = policy.mode() if noise is None else policy.sample(noise[:, e : e + 1, t])
                 log_prob[:, e : e + 1, t] = policy.log_prob(action)
                 taken = action[0, 0].numpy()
-                next_obs, reward, terminated, truncated, _ = env.step(to_action_space(env.action_space, taken))
-                record.put(t, obs, taken, reward, terminated, truncated, np.asarray(next_obs)[None], rows=slice(e, e + 1))
+                next_obs, reward, terminated, truncated, _ = env.step(
+                    to_action_space(env.action_space, taken)
+                )
+                record.put(
+                    t,
+                    obs,
+                    taken,
+                    reward,
+                    terminated,
+                    truncated,
+                    np.asarray(next_obs)[None],
+                    rows=slice(e, e + 1),
+                )
                 obs = next_obs
                 if not record.alive[e]:
                     break
     return record.episodes(log_prob)
 
 
-def action_noise(space: gymnasium.Space[Any], m: int, episodes: int, horizon: int, address: Address) -> Tensor:
-    """What turns a policy into actions: normal for continuous, uniform for discrete ones; "task episode time …"."""
+def action_noise(
+    space: gymnasium.Space[Any], m: int, episodes: int, horizon: int, address: Address
+) -> Tensor:
+    """What turns a policy into actions, "task episode time …": normal, for discrete actions uniform."""
 
     def of_task(t: int) -> np.ndarray:
         rng = seeding.generator(address.seed, "actions", *address.of(t))

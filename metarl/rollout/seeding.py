@@ -6,6 +6,7 @@ workers that each compute some of the addresses cannot change or duplicate one a
 """
 
 import operator
+from typing import SupportsIndex
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +27,9 @@ PURPOSES = {
 """Purpose → its number in every address. Append only: another number is another result for every seed."""
 
 
-def _sequence(seed: int, purpose: str, indices: tuple[int, ...]) -> np.random.SeedSequence:
+def _sequence(
+    seed: SupportsIndex, purpose: str, indices: tuple[SupportsIndex, ...]
+) -> np.random.SeedSequence:
     if purpose not in PURPOSES:
         raise RequestError(f"unknown purpose {purpose!r} of randomness; allowed: {', '.join(PURPOSES)}")
     root = _integer("seed", seed, 64)
@@ -46,7 +49,7 @@ def _integer(what: str, value: object, bits: int) -> int:
     return number
 
 
-def generator(seed: int, purpose: str, *indices: int) -> np.random.Generator:
+def generator(seed: SupportsIndex, purpose: str, *indices: SupportsIndex) -> np.random.Generator:
     """A fresh generator at an address.
 
     Args:
@@ -61,7 +64,7 @@ def generator(seed: int, purpose: str, *indices: int) -> np.random.Generator:
     return np.random.Generator(np.random.PCG64(_sequence(seed, purpose, indices)))
 
 
-def seeds(seed: int, purpose: str, *indices: int, n: int) -> NDArray[np.uint64]:
+def seeds(seed: SupportsIndex, purpose: str, *indices: SupportsIndex, n: int) -> NDArray[np.uint64]:
     """Reset seeds at an address, uint64 "n"; the first m of n are the m that ``n=m`` would give.
 
     Raises:

@@ -14,11 +14,12 @@ from metarl.rollout.collector import Address, collect_in
 from metarl.run.agent import Agent
 from metarl.run.experience import USES, Collector, collector, gather
 from metarl.run.policy import Policy
-from metarl.run.trainer import Run
+from metarl.run.step_sizes import step_sizes
+from metarl.run.trainer import Trainer
 
 
 def adapt_to(
-    run: Run,
+    run: Trainer,
     task: Mapping[str, Any] | None,
     env: gymnasium.Env[Any, Any] | None,
     *,
@@ -50,18 +51,6 @@ def adapt_to(
     params = tree_map(lambda x: x[0], experience.params)
     family = agent.family
     return Policy(agent.apply, params, family.observation_space, family.action_space, seed)
-
-
-def step_sizes(inner_lr: float | Sequence[float], steps: int) -> list[float]:
-    """One step size for each of ``steps`` steps: a number serves all, the last of several the rest.
-
-    Raises:
-        RequestError: no number at all, or one that is not finite and above 0.
-    """
-    rates = [float(inner_lr)] if isinstance(inner_lr, (int, float)) else [float(lr) for lr in inner_lr]
-    if not rates or not all(np.isfinite(lr) and lr > 0 for lr in rates):
-        raise RequestError(f"inner_lr must be finite numbers above 0, got {inner_lr}")
-    return [rates[min(k, len(rates) - 1)] for k in range(steps)]
 
 
 def _collector_in(agent: Agent, env: gymnasium.Env[Any, Any], episodes: int) -> Collector:

@@ -72,7 +72,7 @@ class Agent:
         return [self.adaptation(inner_lr[min(k, len(inner_lr) - 1)]) for k in range(steps)]
 
     def initial_meta(self) -> Meta:
-        """The meta-parameters before training, on the device: the network's own, or those of ``init_from``."""
+        """The meta-parameters before training, on the device: drawn from the seed, or of ``init_from``."""
         params = initial_params(self.module)
         if self.config.init_from is not None:
             params = _read_params(Path(self.config.init_from), params)
@@ -151,8 +151,8 @@ def _module(
     shape = observation_space.shape
     if not isinstance(observation_space, gymnasium.spaces.Box) or shape is None or len(shape) != 1:
         raise RequestError(
-            f"model 'mlp' reads a one-dimensional Box, family {config.family!r} observes {observation_space}; "
-            "give a network of your own by --model module:factory"
+            f"model 'mlp' reads a one-dimensional Box, family {config.family!r} observes "
+            f"{observation_space}; give a network of your own by --model module:factory"
         )
     if isinstance(action_space, gymnasium.spaces.Box) and action_space.shape and len(action_space.shape) == 1:
         actions = action_space.shape[0]

@@ -1,4 +1,4 @@
-"""Baselines are runs: the same network, meta-optimiser and number of environment steps, without meta-learning."""
+"""Baselines are runs: the same network, optimiser and environment steps, without meta-learning."""
 
 import dataclasses
 from pathlib import Path
@@ -8,7 +8,7 @@ from metarl.run.agent import build_agent
 from metarl.run.config import TrainConfig
 from metarl.run.files import tell
 from metarl.run.resolve import resolved
-from metarl.run.trainer import Run, default_path, load, resume, train
+from metarl.run.trainer import Trainer
 
 KINDS = ("random", "pretrained", "oracle")
 
@@ -17,8 +17,8 @@ def baseline_config(kind: str, config: TrainConfig) -> TrainConfig:
     """The configuration of a baseline of a meta-training run.
 
     ``random`` is the untrained initialisation, ``pretrained`` is trained on all tasks with no inner step,
-    ``oracle`` likewise, and observes the task. An iteration without inner steps takes fewer environment steps,
-    so there are more of them.
+    ``oracle`` likewise, and observes the task. An iteration without inner steps takes fewer environment
+    steps, so there are more of them.
 
     Raises:
         RequestError: an unknown kind.
@@ -40,22 +40,24 @@ def baseline_config(kind: str, config: TrainConfig) -> TrainConfig:
     )
 
 
-def train_baseline(kind: str, config: TrainConfig, out: str | Path | None = None) -> Run:
+def train_baseline(kind: str, config: TrainConfig, out: str | Path | None = None) -> Trainer:
     """Train a baseline of what ``config`` would meta-train, in a run directory of its own."""
     baseline = baseline_config(kind, config)
-    path = default_path(baseline)
-    return train(baseline, out or path.with_name(f"{baseline.family.replace(':', '.')}-{kind}-seed{baseline.seed}"))
+    name = f"{baseline.family.replace(':', '.')}-{kind}-seed{baseline.seed}"
+    run = Trainer.start(baseline, Path("runs") / name if out is None else out)
+    return run.learn(run.config.iterations)
 
 
-def baseline_of(kind: str, run: Run) -> Run:
+def baseline_of(kind: str, run: Trainer) -> Trainer:
     """A run's own baseline at its best checkpoint, trained under ``RUN_DIR/baselines`` on first use."""
     config = baseline_config(kind, run.config)
     path = run.path / "baselines" / kind
     if kind == "random":
-        return Run(build_agent(config), path)
+        return Trainer(build_agent(config), path)
     if (path / "config.yaml").is_file():
-        trained = resume(path)
+        begun = Trainer.resume(path)
+        begun.learn(begun.config.iterations - begun.iteration)
     else:
         tell(f"metarl: training the baseline {kind}: {config.iterations} iterations without inner steps")
-        trained = train(config, path)
-    return load(trained.path)
+        train_baseline(kind, run.config, path)
+    return Trainer.load(path)

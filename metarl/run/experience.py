@@ -52,7 +52,7 @@ Collector = Callable[[Params, Address, bool], Episodes]
 
 
 def collector(agent: Agent, tasks: Tasks, env: VectorEnv, episodes: int) -> Collector:
-    """Collects ``episodes`` episodes of each of ``tasks`` in ``env``, which has a sub-environment for each."""
+    """Collects ``episodes`` episodes of each of ``tasks`` in ``env``, which has a row for each."""
     horizon = agent.family.horizon
 
     def run(policies: Params, address: Address, deterministic: bool) -> Episodes:
@@ -88,7 +88,7 @@ def gather(
     batches: list[Episodes] = []
     measured: list[Episodes] = []
     each_meta = expand(meta, tasks)
-    # A rule's memory outlives the collections in between; with no step at all the policy is the initialisation.
+    # A rule's memory outlives the collections in between. With no step at all, any rule begins alike.
     inner = begin_tasks((*adaptations, agent.adaptation(c.inner_lr))[0], each_meta)
     with torch.no_grad():
         for k in range(len(adaptations) + 1):

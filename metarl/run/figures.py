@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 
-from metarl.run.svg import colour, draw, plain, spread, tick
+from metarl.run.svg import Number, colour, draw, plain, spread, tick
 
 Array = NDArray[np.float64]
 WIDE, NARROW = 800, 360  # a desktop's and a phone's column
@@ -85,7 +85,7 @@ def learning(
     name: str,
     steps: Sequence[Line],
     validation: Line | None,
-    best: float | None,
+    best: Number | None,
     env_steps: Line,
     title: str,
     width: int = WIDE,
@@ -106,7 +106,9 @@ def learning(
             marker, alpha = "s" if line is validation else None, 0.4 if 0 < i < len(steps) - 1 else 1
             axes.plot(line.x, line.y, color=shade, linewidth=1.5, alpha=alpha, marker=marker, markersize=4.5)
         axes.set(xlabel="iteration, environment steps" if len(env_steps.x) else "iteration")
-        axes.xaxis.set_major_locator(MaxNLocator(6 if width > NARROW else 3, integer=True))
+        axes.xaxis.set_major_locator(
+            MaxNLocator(6 if width > NARROW else 3, integer=True, steps=[1, 2, 5, 10])
+        )
         axes.xaxis.set_major_formatter(FuncFormatter(_iterations(env_steps)))
         axes.margins(x=0.01)
         if best is not None:
@@ -210,7 +212,9 @@ def _height(width: int) -> int:
     return 360 if width > NARROW else 300
 
 
-def _margins(lines: Sequence[Line], top: float = 28, bottom: float = 40) -> tuple[float, float, float, float]:
+def _margins(
+    lines: Sequence[Line], top: Number = 28, bottom: Number = 40
+) -> tuple[Number, Number, Number, Number]:
     """With room for the lines' names on the right."""
     longest = max((len(plain(line.name)) for line in lines), default=0)
     return 46, 20 + 6.6 * longest, top, bottom

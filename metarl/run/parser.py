@@ -8,6 +8,7 @@ import contextlib
 import dataclasses
 import difflib
 import io
+import re
 from collections.abc import Sequence
 from typing import Annotated, Any
 
@@ -75,7 +76,7 @@ def _words(command: Command, args: Sequence[str]) -> dict[str, Any]:
     except SystemExit as end:
         if not end.code:
             raise
-        raise RequestError(_one_line(errors.getvalue())) from None
+        raise RequestError(_told(command, errors.getvalue())) from None
     if rest:
         raise RequestError(_unknown(command, rest[0]))
     values = {
@@ -105,11 +106,14 @@ def _unknown(command: Command, word: str) -> str:
     return f"unknown option {name} of metarl {command.name}; {hint}"
 
 
-def _one_line(box: str) -> str:
-    """The text inside tyro's box, up to its pointer to the help."""
-    lines = [line.strip("│ ") for line in box.splitlines() if not line.startswith(("╭", "╰"))]
-    told = [line for line in lines if line.strip("─")]
-    return " ".join(line for line in told if not line.startswith("For full helptext"))
+def _told(command: Command, box: str) -> str:
+    """tyro's complaint in one line: the box's text, without its title and its pointer to the help."""
+    text = " ".join(line.strip("│ ") for line in box.splitlines()[1:] if line.strip("│╰╯─- "))
+    missing = re.match(r"Missing value for argument '--([\w-]+)'", text)
+    for field in command.fields:
+        if missing and field.name == missing[1].replace("-", "_"):
+            return f"option --{missing[1]} of metarl {command.name} needs {field.metadata['kind'].metavar}"
+    return text.partition(" For full helptext")[0]
 
 
 def _parser(command: Command) -> type:

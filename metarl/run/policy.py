@@ -68,6 +68,4 @@ class Policy:
     def _noise(self, n: int) -> torch.Tensor:
         if isinstance(self.action_space, gymnasium.spaces.Discrete):
             return torch.from_numpy(self._rng.random(n, np.float32))
-        return torch.from_numpy(
-            self._rng.standard_normal((n, *(self.action_space.shape or ())), np.float32)
-        )
+        return torch.from_numpy(self._rng.standard_normal((n, *(self.action_space.shape or ())), np.float32))

@@ -19,7 +19,7 @@ from metarl.run.report_data import (
     step_keys,
     training_metric,
 )
-from metarl.run.svg import tick
+from metarl.run.svg import Number, tick
 
 AGENTS = {
     "meta": "the trained agent",
@@ -29,13 +29,13 @@ AGENTS = {
 }
 
 
-def decimals(values: Iterable[float]) -> int:
+def decimals(values: Iterable[Number]) -> int:
     """How many decimals show three digits of the largest of `values`, and at least the integers."""
     largest = max((abs(v) for v in values if math.isfinite(v)), default=0.0)
     return 0 if largest >= 1000 else 1 if largest >= 10 else 2 if largest >= 1 else 3
 
 
-def number(value: float, places: int) -> str:
+def number(value: Number, places: int) -> str:
     """With a real minus sign and thousands apart; a dash where there is none."""
     if not math.isfinite(value):
         return "–"

@@ -10,12 +10,13 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from html import escape
-from typing import Any
+from typing import Any, SupportsFloat
 
 import matplotlib
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
+Number = int | float
 ROLES = ("ink", "muted", "grid", "paper", "before", "goal", *(f"agent-{i}" for i in range(7)))
 
 
@@ -30,22 +31,23 @@ def plain(text: object, width: int = 22) -> str:
     return line if len(line) <= width else line[: width - 1] + "…"
 
 
-def tick(value: float, _position: object = None) -> str:
+def tick(given: SupportsFloat, _position: object = None) -> str:
     """A number as a tick label: 12k, 1.5M, −0.004, 2e−5."""
+    value = float(given)
     size, unit = next(((s, u) for s, u in ((1e9, "G"), (1e6, "M"), (1e4, "k")) if abs(value) >= s), (1.0, ""))
     value = value / (1e3 if unit == "k" else size)
     text = f"{value:.2g}" if 0 < abs(value) < 1e-3 else f"{value:.4g}"
     return text.replace("e-0", "e-").replace("-", "−") + unit
 
 
-def spread(wanted: Sequence[float], gap: float, low: float, high: float) -> list[float]:
+def spread(wanted: Sequence[Number], gap: Number, low: Number, high: Number) -> list[float]:
     """Positions at least `gap` apart within [low, high], as near to the wanted ones as least squares allows.
 
     Without the bounds this is isotonic regression on wanted[i] - i * gap, solved by pooling neighbours;
     clipping its solution gives the bounded optimum. With too little room the lower bound holds.
     """
     order = sorted(range(len(wanted)), key=lambda i: wanted[i])
-    pools: list[tuple[float, int]] = []  # sum and count
+    pools: list[tuple[Number, int]] = []  # sum and count
     for rank, i in enumerate(order):
         total, count = wanted[i] - rank * gap, 1
         while pools and pools[-1][0] / pools[-1][1] >= total / count:
@@ -56,7 +58,7 @@ def spread(wanted: Sequence[float], gap: float, low: float, high: float) -> list
     room = high - (len(wanted) - 1) * gap
     placed = [0.0] * len(wanted)
     for rank, i in enumerate(order):
-        placed[i] = max(min(flat[rank], room), low) + rank * gap
+        placed[i] = float(max(min(flat[rank], room), low) + rank * gap)
     return placed
 
 
@@ -65,10 +67,10 @@ def draw(
     size: tuple[int, int],
     title: str,
     paint: Callable[..., None],
-    margins: tuple[float, float, float, float],
-    font: float = 12,
+    margins: tuple[Number, Number, Number, Number],
+    font: Number = 12,
     rows: int = 1,
-    title_pad: float = 8,
+    title_pad: Number = 8,
     described: str = "",
 ) -> str:
     """One SVG element.
@@ -102,7 +104,7 @@ def draw(
 
 
 @contextmanager
-def _style(salt: str, font: float) -> Iterator[None]:
+def _style(salt: str, font: Number) -> Iterator[None]:
     """Matplotlib's own defaults plus ours, whatever a user's matplotlibrc says, and only for this figure."""
     ink, muted, grid = colour("ink"), colour("muted"), colour("grid")
     style: dict[Any, Any] = (

@@ -48,11 +48,9 @@ def slow_advantage(part: Episodes, bootstrap: bool) -> tuple[Tensor, Tensor, Ten
     value = torch.stack(
         [torch.stack([reference.features(o, t) @ weights for t, o in enumerate(e)]) for e in part.obs]
     )
+    steps = [int(m.sum()) for m in part.mask]
     final = torch.stack(
-        [
-            reference.features(o, int(m.sum())) @ weights
-            for o, m in zip(part.final_obs, part.mask, strict=True)
-        ]
+        [reference.features(o, n) @ weights for o, n in zip(part.final_obs, steps, strict=True)]
     )
     final = final if bootstrap else torch.zeros_like(final)
     return reference.gae(part.reward, value, final, part.terminated, part.mask, GAMMA, LAM), value, returns
@@ -137,6 +135,14 @@ def test_padding_has_no_say() -> None:
     before, after = (with_advantage(b, GAMMA, LAM, True) for b in (whole, other))
     close(after[0].advantage, before[0].advantage, 1e-6)
     close(after[1], before[1], 1e-6)
+
+
+@pytest.mark.parametrize("value", [0.0, 0.1, 0.3, -7.7, 1e6])
+def test_equal_returns_leave_nothing_to_explain(value: float) -> None:
+    """Also where their mean is not the number itself, by a rounding error."""
+    returns = torch.full((1, 3, 5), value, dtype=torch.float64)
+    guess = returns + 1e-9 * randn(1, 1, 3, 5)
+    assert explained_variance(guess, returns, torch.ones_like(returns)).tolist() == [0.0]
 
 
 def test_returns_that_the_features_carry_are_explained() -> None:

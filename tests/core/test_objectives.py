@@ -39,6 +39,15 @@ def test_vmap_over_tasks_equals_a_loop(fast: Any, slow: Any) -> None:
     close(together, torch.stack([slow(params, one(batch, i)) for i in range(3)]))
 
 
+def test_a_ratio_that_overflows_in_the_padding_has_no_say() -> None:
+    """Nothing promises that the recorded log-probability is sensible where no step happened."""
+    apply, params = model()
+    batch = one(episodes(1, params), 1)
+    odd = dataclasses.replace(batch, log_prob=torch.where(batch.mask > 0, batch.log_prob, -1000.0))
+    close(surrogate(apply, params, odd), surrogate(apply, params, batch))
+    close_params(*(gradient(lambda p, b=b: surrogate(apply, p, b), params) for b in (odd, batch)))
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", ["vpg", "surrogate"])
 def test_padding_has_no_say(kind: str, name: str) -> None:

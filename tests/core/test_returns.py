@@ -44,7 +44,7 @@ def test_gae_of_an_episode_that_fills_its_row_is_the_same(ends: bool) -> None:
 
 
 def test_truncation_is_not_termination() -> None:
-    """Reward 1 a step: worth 1/(1 - gamma) under a mere time limit, (1 - gamma^n)/(1 - gamma) before an end."""
+    """Reward 1 a step is worth 1/(1 - gamma) under a time limit, (1 - gamma^n)/(1 - gamma) before an end."""
     gamma, steps = 0.9, 5
     left = torch.arange(steps, 0, -1, dtype=torch.float64)
     ones, never = torch.ones(1, steps, dtype=torch.float64), torch.zeros(1, steps, dtype=torch.bool)

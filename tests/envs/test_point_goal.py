@@ -161,6 +161,7 @@ def test_ood_goals_are_uniform_over_the_ring_around_the_square():
     goals = PointGoal().sample_tasks(20_000, rng(4), "ood")["goal"]
     size = np.abs(goals).max(axis=1)
     assert size.min() > 0.5 and size.max() <= 0.8 and (np.abs(goals) <= 0.5).all(axis=1).sum() == 0
+    assert size.min() < 0.501 and size.max() > 0.799
     # Uniform over the area: the ring inside 0.65 has (0.65² − 0.25) / 0.39 of it, the right-hand strip
     # x > 0.5 has 0.3 · 1.6 of 1.56, and the corner piece x, y > 0.5 has 0.09 of 1.56.
     assert (size < 0.65).mean() == pytest.approx((0.65**2 - 0.25) / 0.39, abs=0.015)
@@ -284,6 +285,12 @@ def test_without_a_task_a_training_task_is_drawn_from_each_rows_seed(spec):
     assert same(info["task"]["goal"], goals[[63, 0]])
     named = env.reset(seed=10, options={"task": {"goal": goals[::-1]}})  # a task handed over moves no start
     assert same(named[0][[63, 0]], obs) and same(named[1]["task"]["goal"], goals[::-1])
+
+
+def test_a_start_tells_nothing_about_the_task():
+    obs, info = PointGoal("promp").make_vec(4000).reset(seed=0)
+    correlation = np.corrcoef(np.hstack([obs, info["task"]["goal"]]).T) - np.eye(4)
+    assert np.abs(correlation).max() < 4 / np.sqrt(4000)
 
 
 def test_resets_without_a_seed_follow_each_row_on():

@@ -6,7 +6,7 @@ import gymnasium
 import numpy as np
 import pytest
 from gymnasium.spaces import Box, Dict, Discrete
-from gymnasium.vector import AutoresetMode
+from gymnasium.vector import AutoresetMode, VectorWrapper
 
 from metarl.core.errors import RequestError
 from metarl.rollout.family import observe_task
@@ -21,6 +21,22 @@ class Grid(PointGoal):
     def __init__(self, space):
         super().__init__()
         self.name, self.observation_space = "grid", space
+
+
+class Terse(PointGoal):
+    """A family whose resets name the restarted rows' tasks alone, and whose plane is all it is given."""
+
+    class _Env(VectorWrapper):
+        def reset(self, *, seed=None, options=None):
+            obs, info = self.env.reset(seed=seed, options=options)
+            info["task"]["goal"][~options["reset_mask"]] = 0.0
+            return obs, info
+
+    def make_vec(self, num_envs):
+        return self._Env(super().make_vec(num_envs))
+
+    def plane(self, obs):
+        return obs
 
 
 class Silent(PointGoal):
@@ -79,6 +95,17 @@ def test_only_restarted_rows_change_their_task_and_frozen_rows_stay():
     )
     after = env.step(right)[0]
     assert np.array_equal(after[:, 2:], obs[:, 2:]) and np.array_equal(after[0], obs[0])
+
+
+def test_rows_that_go_on_keep_their_task_where_the_reset_does_not_name_it():
+    env, goals = observe_task(Terse()).make_vec(2), np.array([[0.1, 0.2], [0.3, 0.4]])
+    env.reset(options={"task": {"goal": goals}, "reset_mask": np.array([True, True])})
+    obs, _ = env.reset(options={"task": {"goal": -goals}, "reset_mask": np.array([True, False])})
+    assert obs[:, 2:] == pytest.approx(np.array([[-0.1, -0.2], [0.3, 0.4]]))
+
+
+def test_pictures_are_drawn_from_the_inner_observation():
+    assert observe_task(Terse()).plane(np.zeros((5, 4))).shape == (5, 2)
 
 
 def test_observations_handed_out_are_not_written_again():

@@ -239,8 +239,9 @@ def test_an_offline_run_holds_config_rows_axes_and_evaluation(
 
 def test_a_resumed_run_keeps_its_id(run_dir: Path) -> None:
     for part in (ROWS[:2], ROWS[2:]):
-        logger = WandbLogger()
-        mirrored(run_dir, logger, "offline", part)
+        mirrored(run_dir, WandbLogger(), "offline", part)
+        (folder,) = run_dir.glob("wandb/offline-run-2*")
+        folder.rename(folder.with_name(f"offline-run-0{len(part)}"))  # wandb names it by second and id
     ids = [record.run.run_id for record in records(run_dir) if record.WhichOneof("record_type") == "run"]
     assert len(ids) == 2
     assert ids[0] == ids[1] == (run_dir / "wandb" / "id").read_text()

@@ -5,6 +5,7 @@ import re
 from typing import Any
 
 import pytest
+
 from metarl.core.errors import RequestError
 from metarl.run.options import COMMANDS, Evaluate, Report, Resume
 from metarl.run.parser import filled, parse
@@ -28,8 +29,14 @@ from metarl.run.parser import filled, parse
         ("train --config a.yaml --out b", {"config": "a.yaml", "out": "b"}),
         ("baseline oracle --family f", {"kind": "oracle", "family": "f"}),
         ("resume runs/a --iterations 9", {"run_dir": "runs/a", "iterations": "9"}),
-        ("evaluate a b --baselines random oracle", {"run_dirs": ("a", "b"), "baselines": ("random", "oracle")}),
-        ("evaluate a --deterministic --inner-lr 0.5 0.25", {"run_dirs": ("a",), "deterministic": True, "inner_lr": ("0.5", "0.25")}),
+        (
+            "evaluate a b --baselines random oracle",
+            {"run_dirs": ("a", "b"), "baselines": ("random", "oracle")},
+        ),
+        (
+            "evaluate a --deterministic --inner-lr 0.5 0.25",
+            {"run_dirs": ("a",), "deterministic": True, "inner_lr": ("0.5", "0.25")},
+        ),
         ("report a b --out c.html", {"run_dirs": ("a", "b"), "out": "c.html"}),
         ("list families", {"what": "families"}),
     ],
@@ -48,8 +55,9 @@ def test_words_become_values(line: str, values: dict[str, Any]) -> None:
         ("train maml --zzz", "unknown option --zzz of metarl train; allowed: --family --spec"),
         ("train maml --nope=3", "unknown option --nope of metarl train; "),
         ("train maml fomaml", "unexpected 'fomaml' after metarl train; see metarl train --help"),
-        ("train maml --tasks", "Missing value for argument '--tasks'"),
-        ("train maml --tasks --seed 1", "Missing value for argument '--tasks'"),
+        ("train maml --tasks", "option --tasks of metarl train needs INT"),
+        ("train maml --tasks --seed 1", "option --tasks of metarl train needs INT"),
+        ("train maml --wandb_mode", "option --wandb-mode of metarl train needs {online,offline,disabled}"),
         ("resume", "resume needs RUN_DIR: run to go on with"),
         ("resume a b", "unexpected 'b' after metarl resume"),
         ("evaluate --tasks 3", "evaluate needs RUN_DIR [RUN_DIR ...]: "),
@@ -67,7 +75,9 @@ def test_a_line_that_is_not_understood_is_told_in_one_line(line: str, told: str,
 
 
 def test_missing_values_are_filled_in_and_given_ones_checked() -> None:
-    asked = filled(Evaluate, {"run_dirs": ("a",), "tasks": "7", "inner_lr": ("0.5", "0.25"), "deterministic": True})
+    asked = filled(
+        Evaluate, {"run_dirs": ("a",), "tasks": "7", "inner_lr": ("0.5", "0.25"), "deterministic": True}
+    )
     assert asked == Evaluate(
         run_dirs=("a",),
         checkpoint="best",

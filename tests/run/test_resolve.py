@@ -154,7 +154,10 @@ def test_an_impossible_value_is_told_by_field_value_and_what_is_allowed(name: st
         ({"algorithm": "maml"}, "family is not set; allowed: "),
         ({"algorithm": "maml", "family": "nowhere"}, "unknown family 'nowhere'; allowed: "),
         ({"family": TOY, "spec": "three"}, "point-goal: unknown spec 'three'; allowed: finn2017, promp"),
-        ({"family": TOY, "family_arg": {"length": 3}}, "point-goal: unknown argument 'length'; allowed: horizon"),
+        (
+            {"family": TOY, "family_arg": {"length": 3}},
+            "point-goal: unknown argument 'length'; allowed: horizon",
+        ),
         ({"family": TOY, "objective": "luck"}, "unknown objective 'luck'; allowed: "),
         ({"family": TOY, "logger": ["wandb", "paper"]}, "unknown logger 'paper'; allowed: "),
         ({"family": TOY, "task": 3}, "unknown option 'task' in the configuration; did you mean tasks"),

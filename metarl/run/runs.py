@@ -1,0 +1,82 @@
+"""Runs as users hold them: train, load and resume, and what a trained agent can do."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+
+from metarl.core.errors import RequestError
+from metarl.run.adaptation import adapt_to
+from metarl.run.callbacks import Callback
+from metarl.run.config import TrainConfig
+from metarl.run.evaluation import Evaluation, evaluate
+from metarl.run.policy import Policy
+from metarl.run.trainer import Trainer
+
+
+class Run(Trainer):
+    """A run: ``learn`` trains it further, ``evaluate`` measures it, ``adapt`` makes a policy for a task."""
+
+    @property
+    def policy(self) -> Policy:
+        """The policy before any adaptation."""
+        family = self.agent.family
+        return Policy(self.agent.apply, self.meta.model, family.observation_space, family.action_space)
+
+    def evaluate(self, **options: Any) -> Evaluation:
+        """How well the agent adapts to held-out tasks; the options are those of ``evaluation.evaluate``."""
+        return evaluate(self, **options)
+
+    def adapt(
+        self,
+        task: Mapping[str, Any] | None = None,
+        env: gymnasium.Env[Any, Any] | None = None,
+        *,
+        steps: int = 1,
+        episodes: int = 20,
+        inner_lr: float | Sequence[float] | None = None,
+        seed: int = 0,
+    ) -> Policy:
+        """The policy after ``steps`` inner steps of ``episodes`` episodes each, on one task or environment.
+
+        Args:
+            task: one task of the family, for example ``{"goal": [0.3, -0.2]}``.
+            env: in place of a task, any Gymnasium environment with the family's spaces.
+            inner_lr: step size, or one for each step (the last serves the rest); that of training if None.
+            seed: of start states and actions.
+        """
+        return adapt_to(self, task, env, steps=steps, episodes=episodes, inner_lr=inner_lr, seed=seed)
+
+
+def train(config: TrainConfig, out: str | Path | None = None, callbacks: Sequence[Callback] = ()) -> Run:
+    """Start a run and train it for ``config.iterations`` meta-iterations.
+
+    Args:
+        config: what to train; fields that are not set take the algorithm's and the family's defaults.
+        out: the run directory, which must not exist yet; ``runs/FAMILY-ALGORITHM-seedSEED`` if None.
+
+    Raises:
+        RequestError: the request cannot be met; nothing has been written.
+        RunFailed: training failed and can be resumed.
+    """
+    run = Run.start(config, out)
+    return run.learn(run.config.iterations, callbacks)
+
+
+def load(path: str | Path, checkpoint: str | int = "best") -> Run:
+    """A trained run at a checkpoint: ``"best"`` on validation tasks, ``"last"``, or an iteration's number."""
+    return Run.load(path, checkpoint)
+
+
+def resume(path: str | Path, iterations: int | None = None, callbacks: Sequence[Callback] = ()) -> Run:
+    """Go on with a run from its last intact checkpoint to ``iterations`` in all (the config's if None).
+
+    Raises:
+        RequestError: there is no run, or it has more iterations already.
+    """
+    run = Run.resume(path)
+    total = run.config.iterations if iterations is None else iterations
+    if total < run.iteration:
+        raise RequestError(f"{path} has {run.iteration} iterations already, got iterations {total}")
+    return run.learn(total - run.iteration, callbacks)

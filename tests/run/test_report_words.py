@@ -1,0 +1,128 @@
+import shlex
+
+import numpy as np
+import pytest
+
+from metarl.run.report_data import read_run
+from metarl.run.report_words import commands, decimals, headline, number, per_task_words
+from synthetic_run import make_evaluation, make_run
+
+
+def run_with(path, agents=None, metric="return", **protocol):
+    """A run of the given agents (name: means), its protocol changed; `...` takes an entry away."""
+    evaluation = make_evaluation()
+    evaluation["metric"] = metric
+    changed = {**evaluation["protocol"], **protocol}
+    evaluation["protocol"] = {key: value for key, value in changed.items() if value is not ...}
+    if agents:
+        means = {name: {"mean": mean, "ci95": [[m, m] for m in mean]} for name, mean in agents.items()}
+        evaluation["agents"] = means
+    return read_run(make_run(path, evaluation=evaluation))
+
+
+def test_headline_of_the_usual_evaluation(tmp_path):
+    assert headline(run_with(tmp_path / "run")) == (
+        "After 3 steps of 20 episodes each the agent’s mean return rises from −40.1 to −7.4 "
+        "(−12.3 after the first) on 8 unseen tasks; random reaches −46.8, pretrained −33.9 and oracle −2.3."
+    )
+
+
+@pytest.mark.parametrize(
+    ("agents", "metric", "protocol", "sentence"),
+    [
+        (
+            {"meta": [-40.1, -12.3], "pretrained": [-40.0, -35.0]},
+            "return",
+            {"tasks": 1},
+            "After 1 step of 20 episodes the agent’s mean return rises from −40.1 to −12.3 on 1 unseen task; "
+            "pretrained reaches −35.0.",
+        ),
+        (
+            {"meta": [3.1, 0.67]},
+            "mse",
+            {"episodes": ..., "shots": 5, "split": "validation"},
+            "After 1 step of 5 shots the agent’s mean squared error falls from 3.10 to 0.67 on 8 "
+            "validation tasks.",
+        ),
+        (
+            {"meta": [0.2, 0.2001]},
+            "accuracy",
+            {"episodes": ..., "split": "ood", "tasks": 1000},
+            "After 1 step the agent’s mean accuracy stays at 0.200 on 1\u202f000 tasks outside the "
+            "training distribution.",
+        ),
+        (
+            {"meta": [0.1, 0.5]},
+            "success",
+            {"tasks_seen_in_training": True, "tasks": 4},
+            "After 1 step of 20 episodes the agent’s success rate rises from 0.100 to 0.500 on 4 tasks, all "
+            "of them seen in training.",
+        ),
+        (
+            {"pretrained": [-1234.5]},
+            "return",
+            {"tasks_seen_in_training": ...},
+            "Without adaptation pretrained’s mean return is −1\u202f234 on 8 tasks.",
+        ),
+        (
+            {"meta": [1.0, None]},
+            "return",
+            {"split": "train"},
+            "After 1 step of 20 episodes the agent’s mean return goes from 1.00 to – on 8 training tasks.",
+        ),
+    ],
+)
+def test_headline_fits_metric_steps_and_tasks(tmp_path, agents, metric, protocol, sentence):
+    assert headline(run_with(tmp_path / "run", agents, metric, **protocol)) == sentence
+
+
+def test_headline_before_the_first_evaluation(tmp_path):
+    path = make_run(tmp_path / "run", evaluation={})
+    (path / "metrics.jsonl").write_text('{"iteration": 1, "return/step_0": -40.0, "return/step_1": -9.96}\n')
+    assert headline(read_run(path)) == (
+        "Not evaluated yet. The training tasks’ mean return was last −40.0 before and −10.0 after 1 step of "
+        "adaptation."
+    )
+    (path / "metrics.jsonl").write_text('{"iteration": 1, "return/step_0": -40.0}\n')
+    assert headline(read_run(path)).endswith("was last −40.0.")
+    (path / "metrics.jsonl").write_text("")
+    assert headline(read_run(path)) == "No iteration has finished yet."
+
+
+def test_numbers_have_a_minus_sign_and_no_negative_zero():
+    assert [number(v, 1) for v in (-40.06, -0.04, 12345.67)] == ["−40.1", "0.0", "12\u202f345.7"]
+    assert number(float("nan"), 1) == "–"
+
+
+@pytest.mark.parametrize(
+    ("values", "places"), [([0.4], 3), ([-9.9], 2), ([82.7, 0.1], 1), ([1e4], 0), ([], 3)]
+)
+def test_decimals_follow_the_largest(values, places):
+    assert decimals([*values, float("nan")]) == places
+
+
+def test_per_task_words_count_gains_and_name_the_worst():
+    before, after = np.array([0.0, 0.0, 0.0, 5.0]), np.array([2.0, -3.0, 0.0, np.nan])
+    words = per_task_words(before, after, "return", 1)
+    assert words == (
+        "1 of 4 tasks improve; the median change is 0.0. Task 2 ends worst: 0.0 before, −3.0 after."
+    )
+    assert "Task 1 ends worst: 0.0 before, 2.0 after." in per_task_words(before, after, "mse", 1)
+
+
+def test_commands_repeat_the_evaluation_that_was_made(tmp_path):
+    run = run_with(
+        tmp_path / "my run", {"meta": [1.0, 2.0], "oracle": [1.0, 2.0]}, deterministic=True, seed=7
+    )
+    train, evaluate, report = (shlex.split(command) for command in commands(run))
+    path = str(tmp_path / "my run")
+    assert train == ["metarl", "train", "maml", "--config", f"{path}/config.yaml", "--out", f"{path}-again"]
+    assert report == ["metarl", "report", path]
+    options = "--checkpoint best --split test --tasks 8 --steps 3 --episodes 20 --seed 7 --deterministic"
+    assert evaluate == ["metarl", "evaluate", path, *options.split(), "--baselines", "oracle"]
+
+
+def test_commands_repeat_given_step_sizes_but_not_those_of_a_search(tmp_path):
+    searched, given = run_with(tmp_path / "a"), run_with(tmp_path / "b", inner_lr_grid=...)
+    assert "--inner-lr" not in commands(searched)[1]
+    assert "--inner-lr 0.5 0.25 0.25" in commands(given)[1]

@@ -1,0 +1,329 @@
+"""The ``metarl`` command: one clear line and a status for every outcome, and what is handed on where."""
+
+import importlib
+import inspect
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from unittest.mock import Mock, create_autospec
+
+import pytest
+import torch
+
+from metarl.cli import HANDLERS, main
+from metarl.core.errors import RequestError, RunFailed
+from metarl.run.config import as_dict, to_yaml
+from metarl.run.options import COMMANDS
+from metarl.run.resolve import resolve
+from metarl.run.signals import Stopped
+
+FAMILY = "metarl_envs.point_goal:PointGoal"
+TRAIN = f"train maml --family {FAMILY}"
+
+Replace = Callable[..., Mock]
+
+
+@pytest.fixture
+def replaced(monkeypatch: pytest.MonkeyPatch) -> Replace:
+    """Put a double with the real signature in place of a function that a command calls."""
+
+    def replace(module: str, name: str, returns: Any = None, raises: BaseException | None = None) -> Mock:
+        real = getattr(importlib.import_module(module), name)
+        double: Mock = create_autospec(inspect.unwrap(real), return_value=returns, side_effect=raises)
+        monkeypatch.setattr(f"{module}.{name}", double)
+        return double
+
+    return replace
+
+
+def written(tmp_path: Path) -> list[str]:
+    return sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*"))
+
+
+REFUSED = [
+    ("", "no command given; allowed: train, "),
+    ("trian maml", "unknown command 'trian'; allowed: train, "),
+    ("train", "algorithm is not set; allowed: maml, fomaml"),
+    (f"train mamll --family {FAMILY}", "algorithm must be one of maml, fomaml, got 'mamll'"),
+    ("train maml", "family is not set; allowed: "),
+    ("train maml --family nowhere", "unknown family 'nowhere'; allowed: "),
+    ("train maml --family nowhere:Family", "family 'nowhere:Family' cannot be imported: "),
+    (f"{TRAIN} --spec finn2018", "unknown spec 'finn2018'; allowed: finn2017, promp"),
+    (f"{TRAIN} --family-arg horizon=0", "horizon is 0; allowed: "),
+    (f"{TRAIN} --family-arg length=9", "unknown argument 'length'; allowed: horizon"),
+    (
+        f"{TRAIN} --family-arg horizon",
+        "family_arg must be pairs of a name and a plain value (K=V), got ('horizon',)",
+    ),
+    (f"{TRAIN} --task 3", "unknown option --task of metarl train; did you mean --tasks"),
+    (f"{TRAIN} fomaml --tasks 3", "unexpected 'fomaml' after metarl train"),
+    (f"{TRAIN} --tasks", "option --tasks of metarl train needs INT"),
+    (f"{TRAIN} --tasks 0", "tasks must be a whole number of at least 1, got '0'"),
+    (f"{TRAIN} --tasks ten", "tasks must be a whole number of at least 1, got 'ten'"),
+    (f"{TRAIN} --episodes 1.5", "episodes must be a whole number of at least 1, got '1.5'"),
+    (f"{TRAIN} --iterations -1", "iterations must be a whole number of at least 0, got '-1'"),
+    (f"{TRAIN} --inner-lr -0.1", "inner_lr must be a finite number above 0, got '-0.1'"),
+    (f"{TRAIN} --inner-lr nan", "inner_lr must be a finite number above 0, got 'nan'"),
+    (f"{TRAIN} --max-kl inf", "max_kl must be a finite number above 0, got 'inf'"),
+    (f"{TRAIN} --gamma 1.1", "gamma must be a finite number of at least 0 and of at most 1, got '1.1'"),
+    (
+        f"{TRAIN} --hidden 64 0",
+        "hidden must be a list in which each is a whole number of at least 1, got ('64', '0')",
+    ),
+    (f"{TRAIN} --meta-optimizer lbfgs", "meta_optimizer must be one of trpo, adam, sgd, got 'lbfgs'"),
+    (f"{TRAIN} --objective luck", "unknown objective 'luck'; allowed: "),
+    (f"{TRAIN} --logger paper", "unknown logger 'paper'; allowed: wandb"),
+    (f"{TRAIN} --device tpu", "device must be one of auto, cpu, cuda, got 'tpu'"),
+    (f"{TRAIN} --executor ray", "executor must be one of auto, inline, got 'ray'"),
+    (f"{TRAIN} --bootstrap perhaps", "bootstrap must be true or false, got 'perhaps'"),
+    (f"{TRAIN} --config absent.yaml", "cannot read absent.yaml: "),
+    (f"{TRAIN} --config broken.yaml", "broken.yaml is not valid YAML: line 2: "),
+    (f"{TRAIN} --config list.yaml", "list.yaml must hold a mapping of option names to values, got list"),
+    (f"{TRAIN} --config key.yaml", "unknown option 'taskz' in key.yaml; did you mean tasks"),
+    (f"{TRAIN} --config type.yaml", "tasks must be a whole number of at least 1, got 'ten'"),
+    (f"{TRAIN} --model no_such_package:policy", "no_such_package"),
+    (f"{TRAIN} --init-from absent.safetensors", "absent.safetensors"),
+    (f"{TRAIN} --out existing", "existing"),
+    ("baseline", "baseline needs {pretrained,oracle,random}: "),
+    (f"baseline lucky --family {FAMILY}", "kind must be one of pretrained, oracle, random, got 'lucky'"),
+    (f"baseline random --family {FAMILY} --tasks 0", "tasks must be a whole number of at least 1, got '0'"),
+    (f"baseline random --family {FAMILY} --out existing", "existing"),
+    ("resume", "resume needs RUN_DIR: "),
+    ("resume absent", "absent"),
+    ("resume existing --iterations -1", "iterations must be a whole number of at least 0, got '-1'"),
+    ("evaluate", "evaluate needs RUN_DIR "),
+    ("evaluate absent", "absent"),
+    ("evaluate existing --split train", "split must be one of validation, test, ood, got 'train'"),
+    (
+        "evaluate existing --checkpoint worst",
+        "checkpoint must be best, last or the number of a checkpoint, got 'worst'",
+    ),
+    (
+        "evaluate existing --baselines lucky",
+        "baselines must be a list in which each is one of random, pretrained, oracle",
+    ),
+    ("evaluate existing other --out e.json", "out must be unset for 2 runs, got 'e.json'"),
+    ("report", "report needs RUN_DIR "),
+    ("report absent", "absent"),
+    ("list", "list needs {families,algorithms,objectives}: "),
+    ("list tasks", "what must be one of families, algorithms, objectives, got 'tasks'"),
+]
+
+
+@pytest.mark.parametrize(("line", "told"), REFUSED)
+def test_what_cannot_be_met_ends_with_2_one_line_and_nothing_written(
+    line: str, told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "existing").mkdir()
+    (tmp_path / "existing" / "config.yaml").write_text("algorithm: maml\n")
+    (tmp_path / "broken.yaml").write_text("tasks: 3\nhidden: [64}\n")
+    (tmp_path / "list.yaml").write_text("- tasks\n")
+    (tmp_path / "key.yaml").write_text("taskz: 3\n")
+    (tmp_path / "type.yaml").write_text("tasks: ten\n")
+    before = written(tmp_path)
+    assert main(line.split()) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert len(err.splitlines()) == 1
+    assert err.startswith("metarl: ")
+    assert told in err
+    assert written(tmp_path) == before
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
+def test_an_absent_gpu_is_never_replaced_silently(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(f"{TRAIN} --device cuda --out new".split()) == 2
+    assert "device 'cuda' is not available" in capsys.readouterr().err
+    assert written(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("raised", "status", "told"),
+    [
+        (RequestError("the line\n  of the error"), 2, "metarl: the line of the error\n"),
+        (
+            RunFailed("worker died; metarl resume runs/a goes on"),
+            1,
+            "metarl: worker died; metarl resume runs/a goes on\n",
+        ),
+        (Stopped(signal.SIGINT), 130, "metarl: stopped by SIGINT\n"),
+        (Stopped(signal.SIGTERM), 143, "metarl: stopped by SIGTERM\n"),
+        (KeyboardInterrupt(), 130, "metarl: interrupted\n"),
+    ],
+)
+def test_every_outcome_has_its_status_and_one_line(
+    raised: BaseException, status: int, told: str, replaced: Replace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    replaced("metarl.run.runs", "train", raises=raised)
+    assert main(TRAIN.split()) == status
+    assert capsys.readouterr() == ("", told)
+
+
+def test_a_mistake_of_ours_keeps_its_traceback(replaced: Replace) -> None:
+    replaced("metarl.run.runs", "train", raises=ZeroDivisionError())
+    with pytest.raises(ZeroDivisionError):
+        main(TRAIN.split())
+
+
+def test_train_lays_the_command_line_over_the_file(
+    replaced: Replace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "mine.yaml").write_text(
+        "algorithm: fomaml\ntasks: 7\nepisodes: 6\nmeta_lr: 1e-4\nhidden: [8]\n"
+    )
+    train = replaced("metarl.run.runs", "train", SimpleNamespace(path=Path("runs/a")))
+    line = f"train --config mine.yaml --family {FAMILY} --tasks 5 --family-arg horizon=9 --bootstrap"
+    assert main([*line.split(), "--out", "runs/a"]) == 0
+    config, out = train.call_args.args
+    assert out == Path("runs/a")
+    asked = {
+        "tasks": 5,
+        "episodes": 6,
+        "meta_lr": 1e-4,
+        "hidden": [8],
+        "family_arg": {"horizon": 9},
+        "bootstrap": True,
+    }
+    assert config == resolve("fomaml", FAMILY, command_line=asked)
+    out_text, err = capsys.readouterr()
+    assert "metarl evaluate runs/a --baselines random pretrained oracle" in out_text
+    assert err == ""
+
+
+def test_a_run_can_be_repeated_from_its_own_config(replaced: Replace, tmp_path: Path) -> None:
+    first = resolve("maml", FAMILY, command_line={"family_arg": {"horizon": 9}, "chunk": 4, "hidden": [8, 8]})
+    (tmp_path / "config.yaml").write_text(to_yaml(first))
+    train = replaced("metarl.run.runs", "train", SimpleNamespace(path=Path("b")))
+    assert main(["train", "--config", "config.yaml"]) == 0
+    config, out = train.call_args.args
+    assert (config, out) == (first, None)
+
+
+def test_baseline_trains_maml_unless_told_otherwise(replaced: Replace, tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("algorithm: fomaml\n")
+    train = replaced("metarl.run.baselines", "train_baseline", SimpleNamespace(path=Path("b")))
+    for more, algorithm in {
+        "": "maml",
+        "--config mine.yaml": "fomaml",
+        "--algorithm fomaml": "fomaml",
+    }.items():
+        assert main(f"baseline oracle --family {FAMILY} --seed 3 {more}".split()) == 0
+        kind, config, out = train.call_args.args
+        assert (kind, config.seed, out) == ("oracle", 3, None)
+        assert config.algorithm == algorithm
+
+
+def test_resume_hands_on_the_run_and_its_new_length(replaced: Replace) -> None:
+    resume = replaced("metarl.run.runs", "resume", SimpleNamespace(path=Path("a")))
+    assert main(["resume", "a", "--iterations", "9"]) == 0
+    assert main(["resume", "a"]) == 0
+    assert [call.args for call in resume.call_args_list] == [(Path("a"), 9), (Path("a"), None)]
+
+
+def test_evaluate_takes_the_runs_in_turn_and_prints_each_table(
+    replaced: Replace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    evaluation = SimpleNamespace(table=lambda: "the table")
+    evaluate = replaced("metarl.run.evaluation", "evaluate_run", evaluation)
+    line = (
+        "evaluate a b --checkpoint 20 --split ood --tasks 4 --steps 2 --episodes 5 --seed 9 --deterministic"
+    )
+    assert main([*line.split(), "--inner-lr", "0.5", "0.25", "--baselines", "random", "oracle"]) == 0
+    assert [call.args for call in evaluate.call_args_list] == [(Path("a"),), (Path("b"),)]
+    assert evaluate.call_args.kwargs == {
+        "checkpoint": "20",
+        "split": "ood",
+        "tasks": 4,
+        "steps": 2,
+        "episodes": 5,
+        "inner_lr": (0.5, 0.25),
+        "baselines": ("random", "oracle"),
+        "deterministic": True,
+        "seed": 9,
+        "out": None,
+    }
+    assert capsys.readouterr().out == "a\nthe table\nb\nthe table\n"
+
+
+def test_what_evaluate_assumes_is_what_the_function_assumes(replaced: Replace) -> None:
+    from metarl.run import evaluation
+
+    evaluate = replaced("metarl.run.evaluation", "evaluate_run", SimpleNamespace(table=str))
+    assert main(["evaluate", "a"]) == 0
+    given = evaluate.call_args.kwargs
+    own, shared = inspect.signature(evaluate).parameters, inspect.signature(evaluation.evaluate).parameters
+    assert given == {name: (own.get(name) or shared[name]).default for name in given}
+
+
+def test_report_hands_on_the_runs_and_prints_the_page(
+    replaced: Replace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = replaced("metarl.run.report", "write_report", Path("c.html"))
+    assert main(["report", "a", "b", "--out", "c.html"]) == 0
+    assert report.call_args.args == ([Path("a"), Path("b")], Path("c.html"))
+    assert capsys.readouterr().out == "c.html\n"
+
+
+def test_list_names_everything_with_a_meaning(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", "algorithms"]) == 0
+    assert main(["list", "objectives"]) == 0
+    assert main(["list", "families"]) == 0
+    out, err = capsys.readouterr()
+    told = [line.split() for line in out.splitlines()]
+    for name in ("maml", "fomaml", "vpg"):
+        (line,) = (words for words in told if words[:1] == [name])
+        assert len(line) > 3
+    assert err == ""
+
+
+def test_list_families_shows_specs_defaults_and_what_is_broken(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken() -> None:
+        raise RequestError("family 'b' cannot be imported: no engine")
+
+    known = SimpleNamespace(specs={"first": "the one", "second": "the other"}, defaults={"inner_lr": 0.5})
+
+    class Families:
+        def __iter__(self) -> Any:
+            return iter(["a", "b", "c"])
+
+        def __getitem__(self, name: str) -> Any:
+            return broken() if name == "b" else known
+
+    monkeypatch.setattr("metarl.rollout.registry.families", Families())
+    assert main(["list", "families"]) == 0
+    entry = ["first (default) the one", "second the other", "--inner-lr 0.5 unless said otherwise"]
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert lines == ["a", *entry, "b", "family 'b' cannot be imported: no engine", "c", *entry]
+
+
+def test_every_command_has_a_handler_and_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert set(HANDLERS) == set(COMMANDS)
+    for line in ("--help", "-h", *(f"{name} --help" for name in COMMANDS)):
+        assert main(line.split()) == 0
+        out, err = capsys.readouterr()
+        assert out.startswith("usage: metarl ")
+        assert err == ""
+
+
+def test_help_names_every_option_of_a_config(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "--help"]) == 0
+    told = capsys.readouterr().out.split()
+    for name in set(as_dict(resolve("maml", FAMILY))) - {"algorithm"}:
+        assert f"--{name.replace('_', '-')}" in told
+
+
+def test_help_and_lists_do_not_wait_for_torch() -> None:
+    code = """
+import sys
+from metarl.cli import main
+for line in ("--help", "train --help", "list families", "list algorithms", "train nothing"):
+    main(line.split())
+assert not {"torch", "matplotlib", "wandb", "stable_baselines3"} & set(sys.modules)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
