@@ -12,12 +12,18 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # read once, when NumPy's and tor
 install_import_hook(["metarl", "metarl_envs"], "beartype.beartype")
 
 import torch  # noqa: E402
-from hypothesis import settings  # noqa: E402
+from hypothesis import HealthCheck, settings  # noqa: E402
 
 torch.set_num_threads(1)
 
-# Every run draws the same examples, and none is timed.
-settings.register_profile("metarl", deadline=None, derandomize=True, database=None)
+# Every run draws the same examples, and no clock has a say.
+settings.register_profile(
+    "metarl",
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 settings.load_profile("metarl")
 
 

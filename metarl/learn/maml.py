@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,7 +12,18 @@ from metarl.core.batch import Episodes, every, masked_mean
 from metarl.core.distributions import Distribution
 from metarl.core.models import Apply
 from metarl.core.objectives import Objective
-from metarl.core.params import Meta, concat, detach, expand, leaves, ravel, replace_leaves, tree_map, unravel
+from metarl.core.params import (
+    Meta,
+    Params,
+    concat,
+    detach,
+    expand,
+    leaves,
+    ravel,
+    replace_leaves,
+    tree_map,
+    unravel,
+)
 from metarl.core.registry import Registry
 from metarl.learn.adapt import Adaptation, unroll
 from metarl.learn.chunks import Chunking, map_chunks, run_all
@@ -34,6 +45,16 @@ MetaLearner = Callable[[TaskData], Problem]
 learners: Registry[Callable[..., MetaLearner]] = Registry("learner")
 
 
+class _Parts(NamedTuple):
+    """The arguments of ``maml``."""
+
+    apply: Apply
+    adaptation: Adaptation
+    objective: Objective
+    chunking: Chunking
+    curvature_stride: int
+
+
 @learners.register("maml")
 def maml(
     apply: Apply,
@@ -48,62 +69,72 @@ def maml(
     chunks and threads leave the bits alone. ``curvature_stride`` thins the time steps of the curvature
     product alone, as is usual with TRPO.
     """
-
-    def adapted_losses(meta: Meta, data: TaskData) -> tuple[Any, Tensor]:
-        params = unroll(adaptation, meta, data.support).params
-        return params, vmap(functools.partial(objective, apply))(params, data.query)
+    parts = _Parts(apply, adaptation, objective, chunking, curvature_stride)
 
     def meta_learner(data: TaskData) -> Problem:
-        tasks = data.query.reward.shape[0]
-
-        def each_task(meta: Meta) -> Meta:
-            return expand(detach(meta), tasks)
-
-        def at(meta: Meta) -> Point:
-            def chunk(meta: Meta, data: TaskData) -> tuple[Tensor, Meta, Distribution]:
-                meta = tree_map(lambda x: x.requires_grad_(), meta)
-                params, loss = adapted_losses(meta, data)
-                grads = torch.autograd.grad(loss.sum(), leaves(meta), materialize_grads=True)
-                with torch.no_grad():
-                    policies = vmap(apply)(params, data.query.obs)
-                return loss.detach(), replace_leaves(meta, grads), policies
-
-            loss, grads, policies = concat(map_chunks(chunk, chunking, each_task(meta), data))
-            entropy = vmap(masked_mean)(policies.entropy(), data.query.mask)
-            grad = tree_map(lambda g: g.sum(0) / tasks, grads)
-            return Point(loss.mean(), grad, policies, {"entropy": float(entropy.mean())})
-
-        def losses(meta: Meta, point: Point) -> Losses:
-            def chunk(meta: Meta, data: TaskData, reference: Distribution) -> tuple[Tensor, Tensor]:
-                params, loss = adapted_losses(meta, data)
-                policies = vmap(apply)(params, data.query.obs)
-                return loss, vmap(masked_mean)(reference.kl(policies), data.query.mask)
-
-            with torch.no_grad():
-                loss, kl = concat(map_chunks(chunk, chunking, each_task(meta), data, point.policies))
-            return Losses(loss.mean(), kl.mean())
-
-        def curvature(meta: Meta) -> Callable[[Vector], Vector]:
-            def chunk(meta: Meta, data: TaskData) -> tuple[int, Callable[[Meta], Meta]]:
-                support = [every(batch, curvature_stride) for batch in data.support]
-                query = every(data.query, curvature_stride)
-                size = query.reward.shape[0]
-                return size, kl_curvature(apply, adaptation, meta, support, query)
-
-            products = map_chunks(chunk, chunking, each_task(meta), data)
-
-            def product(v: Vector) -> Vector:
-                tangent = unravel(v, meta)
-                calls = [functools.partial(_on_each, fn, tangent, size) for size, fn in products]
-                per_task = concat(run_all(calls, chunking.threads))
-                return ravel(tree_map(lambda x: x.sum(0) / tasks, per_task))
-
-            return product
-
-        return Problem(at, losses, curvature)
+        return Problem(
+            at=functools.partial(_at, parts, data),
+            losses=functools.partial(_losses, parts, data),
+            curvature=functools.partial(_curvature, parts, data),
+        )
 
     return meta_learner
 
 
-def _on_each(fn: Callable[[Meta], Meta], tangent: Meta, size: int) -> Meta:
-    return fn(expand(tangent, size))
+def _each_task(meta: Meta, data: TaskData) -> Meta:
+    """A copy of the meta-parameters for each task: their gradients are per task."""
+    return expand(detach(meta), _tasks(data))
+
+
+def _tasks(data: TaskData) -> int:
+    return data.query.reward.shape[0]
+
+
+def _adapted_loss(parts: _Parts, meta: Meta, data: TaskData) -> tuple[Params, Tensor]:
+    """The adapted parameters of a chunk's tasks, and the objective of each at them."""
+    params = unroll(parts.adaptation, meta, data.support).params
+    return params, vmap(functools.partial(parts.objective, parts.apply))(params, data.query)
+
+
+def _at(parts: _Parts, data: TaskData, meta: Meta) -> Point:
+    def chunk(meta: Meta, data: TaskData) -> tuple[Tensor, Meta, Distribution]:
+        meta = tree_map(lambda x: x.requires_grad_(), meta)
+        params, loss = _adapted_loss(parts, meta, data)
+        grads = torch.autograd.grad(loss.sum(), leaves(meta), materialize_grads=True)
+        with torch.no_grad():
+            policies = vmap(parts.apply)(params, data.query.obs)
+        return loss.detach(), replace_leaves(meta, grads), policies
+
+    loss, grads, policies = concat(map_chunks(chunk, parts.chunking, _each_task(meta, data), data))
+    entropy = vmap(masked_mean)(policies.entropy(), data.query.mask)
+    grad = tree_map(lambda g: g.sum(0) / _tasks(data), grads)
+    return Point(loss.mean(), grad, policies, {"entropy": float(entropy.mean())})
+
+
+def _losses(parts: _Parts, data: TaskData, meta: Meta, point: Point) -> Losses:
+    def chunk(meta: Meta, data: TaskData, reference: Distribution) -> tuple[Tensor, Tensor]:
+        params, loss = _adapted_loss(parts, meta, data)
+        policies = vmap(parts.apply)(params, data.query.obs)
+        return loss, vmap(masked_mean)(reference.kl(policies), data.query.mask)
+
+    with torch.no_grad():
+        trees = _each_task(meta, data), data, point.policies
+        loss, kl = concat(map_chunks(chunk, parts.chunking, *trees))
+    return Losses(loss.mean(), kl.mean())
+
+
+def _curvature(parts: _Parts, data: TaskData, meta: Meta) -> Callable[[Vector], Vector]:
+    def chunk(meta: Meta, data: TaskData) -> Callable[[Meta], Meta]:
+        support = [every(batch, parts.curvature_stride) for batch in data.support]
+        query = every(data.query, parts.curvature_stride)
+        of_each = kl_curvature(parts.apply, parts.adaptation, meta, support, query)
+        return lambda tangent: of_each(expand(tangent, _tasks(data)))
+
+    products = map_chunks(chunk, parts.chunking, _each_task(meta, data), data)
+
+    def product(v: Vector) -> Vector:
+        calls = [functools.partial(of_chunk, unravel(v, meta)) for of_chunk in products]
+        per_task = concat(run_all(calls, parts.chunking.threads))
+        return ravel(tree_map(lambda x: x.sum(0) / _tasks(data), per_task))
+
+    return product

@@ -12,6 +12,7 @@ from metarl.run.svg import Number, colour, draw, plain, spread, tick
 
 Array = NDArray[np.float64]
 WIDE, NARROW = 800, 360  # a desktop's and a phone's column
+LONGEST = 300  # points of a line over iterations
 
 
 class Style(NamedTuple):
@@ -70,7 +71,7 @@ def adaptation(name: str, curves: Sequence[Curve], title: str, xlabel: str, widt
         axes.set_xticks(range(0, last + 1, 1 + last // 11))
         for i, (curve, line, style) in enumerate(zip(curves, lines, styles, strict=True)):
             shade = colour(style.role)
-            nudged = line.x + 0.008 * last * (i - (len(curves) - 1) / 2)  # bars of several agents stay apart
+            nudged = line.x + min(0.008 * last, 0.04) * (i - (len(curves) - 1) / 2)  # keeps bars apart
             axes.fill_between(line.x, curve.low, curve.high, color=shade, alpha=0.12, linewidth=0)
             axes.vlines(nudged, curve.low, curve.high, color=shade, linewidth=1.5)
             axes.plot(nudged, curve.mean, color=shade, linewidth=2, linestyle=style.dashes)
@@ -102,9 +103,13 @@ def learning(
     shades = [colour(role) for role in roles[: len(lines)]]
 
     def paint(axes: Axes) -> None:
+        shown = []
         for i, (line, shade) in enumerate(zip(lines, shades, strict=True)):
-            marker, alpha = "s" if line is validation else None, 0.4 if 0 < i < len(steps) - 1 else 1
-            axes.plot(line.x, line.y, color=shade, linewidth=1.5, alpha=alpha, marker=marker, markersize=4.5)
+            marker = "s" if line is validation and len(line.x) <= 50 else None
+            alpha = 0.4 if 0 < i < len(steps) - 1 else 1
+            shown += [
+                _over_time(axes, line, shade, linewidth=1.5, alpha=alpha, marker=marker, markersize=4.5)
+            ]
         axes.set(xlabel="iteration, environment steps" if len(env_steps.x) else "iteration")
         axes.xaxis.set_major_locator(
             MaxNLocator(6 if width > NARROW else 3, integer=True, steps=[1, 2, 5, 10])
@@ -115,11 +120,22 @@ def learning(
             place, top = axes.get_xaxis_transform(), 1.02  # x in iterations, y in heights of the axes
             axes.axvline(best, color=colour("muted"), linewidth=1, linestyle=(0, (2, 2)))
             axes.text(best, top, f"best: {tick(best)}", transform=place, ha="center", color=colour("muted"))
-        _direct_labels(axes, lines, shades)
+        _direct_labels(axes, shown, shades)
 
     margins = _margins(lines, top=46, bottom=54)
     size, described = (width, _height(width) + 32), f"{title} over iterations"
     return draw(name, size, title, paint, margins, title_pad=8 if best is None else 24, described=described)
+
+
+def _over_time(axes: Axes, line: Line, shade: str, **look: Any) -> Line:
+    """Draw a line, a long one as median and middle 80 % of neighbouring points; returns what was drawn."""
+    if len(line.x) > LONGEST:
+        parts = np.array_split(np.arange(len(line.x)), LONGEST // 2)
+        low, middle, high = np.array([np.quantile(line.y[part], [0.1, 0.5, 0.9]) for part in parts]).T
+        line = Line(line.name, np.array([np.median(line.x[part]) for part in parts]), middle)
+        axes.fill_between(line.x, low, high, color=shade, alpha=0.2, linewidth=0)
+    axes.plot(line.x, line.y, color=shade, **look)
+    return line
 
 
 def _iterations(env_steps: Line) -> Any:
@@ -179,33 +195,32 @@ def per_task(
     """Each task before (ring) and after adaptation, in order of the latter; not `good` ones set apart."""
     order = np.argsort(after, kind="stable")
     rank, before, after, good = np.arange(len(order)), before[order], after[order], good[order]
-    size = float(np.clip((width - 80) / max(len(order), 1) * 0.5, 2, 6))
+    dot = float(np.clip((width - 80) / max(len(order), 1) * 0.5, 2, 6))
 
     def paint(axes: Axes) -> None:
         for here, role, marker in ((good, "agent-0", "o"), (~good, "agent-1", "v")):
             shade = colour(role)
             axes.vlines(rank[here], before[here], after[here], color=shade, alpha=0.6)
-            axes.plot(rank[here], after[here], marker, color=shade, markersize=size)
-        axes.plot(rank, before, "o", markersize=size, color=colour("paper"), markeredgecolor=colour("before"))
+            axes.plot(rank[here], after[here], marker, color=shade, markersize=dot)
+        axes.plot(rank, before, "o", markersize=dot, color=colour("paper"), markeredgecolor=colour("before"))
         axes.set(xlim=(-0.8, len(order) - 0.2), xticks=[])
         axes.set(xlabel="tasks, in order of their value after adaptation")
 
-    described = f"{title} of every task before and after adaptation"
-    margins = _margins([], bottom=28)
-    return draw(name, (width, _height(width) - 30), title, paint, margins, described=described)
+    size, described = (width, _height(width) - 30), f"{title} of every task before and after adaptation"
+    return draw(name, size, title, paint, _margins([], bottom=28), described=described)
 
 
 def small(name: str, line: Line) -> str:
     """One diagnostic over iterations."""
 
     def paint(axes: Axes) -> None:
-        axes.plot(line.x, line.y, color=colour("agent-0"), linewidth=1.2)
+        _over_time(axes, line, colour("agent-0"), linewidth=1.2)
         axes.xaxis.set_major_locator(MaxNLocator(2, integer=True, steps=[1, 2, 5, 10]))
         axes.yaxis.set_major_locator(MaxNLocator(3))
         axes.margins(x=0.02)
 
-    described = f"{line.name} over iterations"
-    return draw(name, (192, 124), line.name, paint, (42, 10, 24, 20), font=11, described=described)
+    label = f"{line.name} over iterations"
+    return draw(name, (192, 124), line.name, paint, (48, 14, 24, 20), font=11, described=label)
 
 
 def _height(width: int) -> int:
@@ -217,7 +232,7 @@ def _margins(
 ) -> tuple[Number, Number, Number, Number]:
     """With room for the lines' names on the right."""
     longest = max((len(plain(line.name)) for line in lines), default=0)
-    return 46, 20 + 6.6 * longest, top, bottom
+    return 54, 20 + 6.6 * longest, top, bottom
 
 
 def _direct_labels(axes: Axes, lines: Sequence[Line], shades: Sequence[str]) -> None:

@@ -175,7 +175,14 @@ def diagnostics(run: RunData, key: str) -> str:
     lines = [Line(title, *series(run.rows, name)) for name, title in DIAGNOSTICS.items()]
     present = [line for line in lines if len(line.x)]
     drawn = [f"<div>{figures.small(f'{key}-small-{i}', line)}</div>" for i, line in enumerate(present)]
-    return _figure(f'<div class="grid">{"".join(drawn)}</div>', "All over iterations.") if drawn else ""
+    return (
+        _figure(
+            f'<div class="grid">{"".join(drawn)}</div>',
+            "All over iterations; of a long run the median and the middle 80 % of neighbouring ones.",
+        )
+        if drawn
+        else ""
+    )
 
 
 def protocol(run: RunData, key: str) -> str:
@@ -191,7 +198,7 @@ def protocol(run: RunData, key: str) -> str:
             f'<div class="tables">{_pairs("Evaluation", evaluation)}{_pairs("Machine", shown)}</div>',
             "<p>To make this run, its evaluation and this page again:</p>",
             f"<pre>{escape(chr(10).join(commands(run)))}</pre>",
-            f"<details><summary>Configuration ({count(len(rows), 'value')})</summary>"
+            f'<details class="printed"><summary>Configuration ({count(len(rows), "value")})</summary>'
             f"{_table('pairs', ['option', 'value', 'meaning'], rows)}</details>",
         ]
     )

@@ -32,5 +32,5 @@ def restore(tensors: Mapping[str, Tensor], like: Tree, where: str) -> Tree:
     return replace_leaves(like, [tensors[name].to(leaf.device, leaf.dtype) for name, leaf in wanted.items()])
 
 
-def _name(path: pytree.KeyPath) -> str:
+def _name(path: tuple[object, ...]) -> str:
     return ".".join(str(getattr(key, "key", getattr(key, "name", getattr(key, "idx", key)))) for key in path)

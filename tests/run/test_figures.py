@@ -105,6 +105,18 @@ def test_a_long_run_stays_small():
     assert len(svg) < 40_000 and "loss" in texts(svg)
 
 
+def test_a_long_run_is_drawn_as_the_median_and_the_middle_of_its_neighbours():
+    x = np.arange(3000.0)
+    noise = np.select([x % 100 == 7, x % 10 < 2, x % 10 < 4], [50.0, 1.0, -1.0], 0.0)  # ±1, and rare spikes
+    svg = figures.small("s", Line("loss", x, noise))
+    drawn = [e for e in ElementTree.fromstring(svg).iter() if e.tag.endswith("}path")]
+    (line,) = [
+        e for e in drawn if "stroke: var(--agent-0)" in e.get("style", "") and "fill: none" in e.get("style")
+    ]
+    heights = {float(word) for word in re.findall(r"[ML] \S+ (\S+)", line.get("d"))}
+    assert max(heights) - min(heights) < 1  # of 80 pixels: neither the noise nor the spikes
+
+
 def test_figures_are_the_same_bytes_again():
     def make():
         return figures.adaptation("a", [curve("meta", [1, 2])], "return", "steps")
