@@ -72,6 +72,7 @@ def explained_variance(
         centred = (x - (x * mask).sum((-2, -1), keepdim=True) / n) * mask
         return (centred**2).sum((-2, -1))
 
-    total = sum_of_squares(returns)
-    unexplained = sum_of_squares(returns - value)
-    return torch.where(total > 0, 1 - unexplained / total.clamp(min=1e-300), torch.zeros_like(total))
+    total, unexplained = sum_of_squares(returns), sum_of_squares(returns - value)
+    rounding = 1e-12 * (returns**2 * mask).sum((-2, -1))
+    varies = total > rounding
+    return torch.where(varies, 1 - unexplained / torch.where(varies, total, 1.0), 0.0)

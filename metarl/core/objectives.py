@@ -32,5 +32,6 @@ def surrogate(apply: Apply, params: Params, batch: Episodes) -> Float[Tensor, ""
 
     At the behaviour policy every ratio is 1 and the gradient is that of ``vpg``.
     """
-    ratio = (apply(params, batch.obs).log_prob(batch.action) - batch.log_prob).exp()
+    log_ratio = apply(params, batch.obs).log_prob(batch.action) - batch.log_prob
+    ratio = (log_ratio * batch.mask).exp()  # where no step happened, nothing bounds the ratio
     return -masked_mean(ratio * batch.advantage, batch.mask)

@@ -152,7 +152,9 @@ def action_noise(
 
 
 def to_action_space(space: gymnasium.Space[Any], action: np.ndarray) -> np.ndarray:
-    """The action as the environment takes it: a Gaussian's is cut to the bounds of the space."""
+    """The action as the environment takes it: cut to a Box's bounds, or counted from a Discrete's start."""
+    if isinstance(space, gymnasium.spaces.Discrete):
+        return np.asarray(action + space.start)
     return action.clip(space.low, space.high) if isinstance(space, gymnasium.spaces.Box) else action
 
 

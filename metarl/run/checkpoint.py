@@ -158,18 +158,24 @@ def find(directory: Path, which: str | int = "last") -> Path:
 
 
 def latest_intact(directory: Path, warn: Callable[[str], None]) -> Checkpoint | None:
-    """The newest checkpoint that is whole; each damaged one passed over costs one warning. None: start anew.
+    """The newest checkpoint that is whole, for the process that writes the run; None: start anew.
+
+    A damaged one costs one warning and gets another name (``000110.damaged``), so that the run, which will come
+    past its iteration again, neither counts it nor keeps it instead of a whole one.
 
     Raises:
         RequestError: a newer metarl wrote the newest one (going back would lose its iterations).
     """
     folders = sorted(_folders(directory).items(), reverse=True)
-    for place, (_, folder) in enumerate(folders):
+    for place, (iteration, folder) in enumerate(folders):
         try:
             return load(folder)
         except DamagedCheckpoint as error:
             before = f"checkpoint {folders[place + 1][0]}" if place + 1 < len(folders) else "iteration 0"
             warn(f"{error}; going back to {before}")
+            aside = directory / f"{iteration:06d}.damaged"
+            shutil.rmtree(aside, ignore_errors=True)
+            folder.rename(aside)
     return None
 
 

@@ -9,11 +9,12 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, Protocol, TypeVar, cast, runtime_checkable
 
 from metarl.run.files import to_json, warn, write_atomic
 
 
+@runtime_checkable
 class Mirror(Protocol):
     """No method raises: the first failure costs one warning and no more than the copy."""
 

@@ -64,12 +64,13 @@ class RunData:
 
     path: Path
     config: Mapping[str, Any]
+    machine: Mapping[str, Any]
     rows: list[dict[str, Any]]
     evaluation: Evaluation | None
 
 
 def read_run(path: Path) -> RunData:
-    """The run directory's config.yaml, metrics.jsonl and evaluation.json.
+    """The run directory's config.yaml, machine.json, metrics.jsonl and evaluation.json.
 
     Raises:
         RequestError: it is no run directory, or one of the files is damaged; one line.
@@ -78,12 +79,30 @@ def read_run(path: Path) -> RunData:
         raise RequestError(f"{path} is not a run directory: no config.yaml")
     config, metrics = yamlfile.read_mapping(path / "config.yaml"), path / "metrics.jsonl"
     rows = read_metrics(metrics) if metrics.is_file() else []  # none before the first iteration is done
-    return RunData(path, config, rows, _read_evaluation(path / "evaluation.json"))
+    machine = _read_json(path / "machine.json") or {}
+    return RunData(path, config, machine, rows, _read_evaluation(path / "evaluation.json"))
+
+
+def _read_json(path: Path) -> dict[str, Any] | None:
+    """The object a JSON file holds; None without the file."""
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise RequestError(f"cannot read {path}: {error.strerror}") from None
+    except ValueError as error:
+        raise RequestError(f"{path} is damaged: {error}") from None
+    if not isinstance(data, dict):
+        raise RequestError(f"{path} is damaged: it holds no object")
+    return data
 
 
 def _read_evaluation(path: Path) -> Evaluation | None:
+    data = _read_json(path)
+    if data is None:
+        return None
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
         agents = [_agent(str(name), values) for name, values in data["agents"].items()]
         if not agents:
             raise ValueError("no agents")
@@ -91,10 +110,6 @@ def _read_evaluation(path: Path) -> Evaluation | None:
         protocol = data.get("protocol") or {}
         traces = _traces(data["traces"], agents[0].name) if data.get("traces") else None
         return Evaluation(str(data["metric"]), dict(protocol), tuple(agents), traces)
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise RequestError(f"cannot read {path}: {error.strerror}") from None
     except KeyError as error:
         raise RequestError(f"{path} is damaged: {error} is missing") from None
     except (ValueError, TypeError, AttributeError, IndexError) as error:

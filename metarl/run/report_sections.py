@@ -188,14 +188,12 @@ def diagnostics(run: RunData, key: str) -> str:
 def protocol(run: RunData, key: str) -> str:
     """How it was measured, on what machine, with which configuration, and how to make it again."""
     evaluation = dict(run.evaluation.protocol) if run.evaluation else {}
-    machine = run.config.get("machine")
-    own = {name: run.config[name] for name in MACHINE if name in run.config}
-    shown = {**own, **(machine if isinstance(machine, dict) else {})}
-    config = _flat({name: value for name, value in run.config.items() if name != "machine"})
+    machine = {name: run.config[name] for name in MACHINE if name in run.config} | dict(run.machine)
+    config = _flat(run.config)
     rows = [[escape(name), _value(value), escape(MEANINGS.get(name, ""))] for name, value in config.items()]
     return "\n".join(
         [
-            f'<div class="tables">{_pairs("Evaluation", evaluation)}{_pairs("Machine", shown)}</div>',
+            f'<div class="tables">{_pairs("Evaluation", evaluation)}{_pairs("Machine", machine)}</div>',
             "<p>To make this run, its evaluation and this page again:</p>",
             f"<pre>{escape(chr(10).join(commands(run)))}</pre>",
             f'<details class="printed"><summary>Configuration ({count(len(rows), "value")})</summary>'

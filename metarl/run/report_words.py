@@ -25,7 +25,7 @@ AGENTS = {
     "meta": "the trained agent",
     "pretrained": "the same network trained on the same tasks without inner steps",
     "random": "the untrained initialisation",
-    "oracle": "also observes which task it is in",
+    "oracle": "like pretrained, and it observes which task it is in",
 }
 
 
@@ -99,7 +99,7 @@ def _tasks(evaluation: Evaluation) -> str:
     protocol, values = evaluation.protocol, evaluation.agents[0].per_task
     given, split, seen = (protocol.get(key) for key in ("tasks", "split", "tasks_seen_in_training"))
     n = given if is_whole(given) else 0 if values is None else len(values)
-    if seen:
+    if seen and split != "train":
         return f"{count(n, 'task')}, all of them seen in training"
     kinds = {"validation": "validation ", "train": "training ", "test": "" if seen is None else "unseen "}
     where = " outside the training distribution" if split == "ood" else ""
@@ -134,6 +134,9 @@ def facts(run: RunData) -> list[str]:
     if rows:
         found += [count(rows[-1]["iteration"], "iteration")]
         found += [f"{tick(y[-1])} environment steps" for _, y in [series(rows, "env_steps")] if len(y)]
+        found += [
+            f"{count(n, 'step')} skipped, not finite" for n in [rows[-1].get("skipped")] if is_whole(n) and n
+        ]
     tasks, episodes = config.get("tasks"), config.get("episodes")
     if is_whole(tasks) and is_whole(episodes):
         found += [f"{count(tasks, 'task')} × {count(episodes, 'episode')} an iteration"]
@@ -164,12 +167,12 @@ def evaluate_command(run: RunData) -> str:
     if run.evaluation is None:
         return shlex.join(words)
     protocol, agents = run.evaluation.protocol, run.evaluation.agents
-    words += [
-        word for name in str(protocol.get("checkpoint", "")).split()[:1] for word in ("--checkpoint", name)
-    ]
+    checkpoint = str(protocol.get("checkpoint", "")).split(" ")[0]
+    if checkpoint in ("best", "last") or checkpoint.isdigit():
+        words += ["--checkpoint", checkpoint]
     for key in ("split", "tasks", "steps", "episodes", "seed"):
         words += [f"--{key}", str(protocol[key])] if key in protocol else []
-    if agents[0].inner_lr and not protocol.get("inner_lr_grid"):  # given, not searched for
+    if any(rate != run.config.get("inner_lr") for rate in agents[0].inner_lr):
         words += ["--inner-lr", *(f"{rate:g}" for rate in agents[0].inner_lr)]
     words += ["--deterministic"] if protocol.get("deterministic") is True else []
     others = [agent.name for agent in agents if agent.name != "meta"]

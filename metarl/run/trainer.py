@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, TypeVar
 
 from metarl.core.errors import RequestError, RunFailed
 from metarl.core.params import Meta
@@ -22,6 +22,8 @@ from metarl.run.progress import Progress
 from metarl.run.resolve import choose_device, load_config, resolved
 from metarl.run.signals import GracefulStop, Stopped
 
+# Not typing.Self, which the run-time type checker of the tests cannot check.
+T = TypeVar("T", bound="Trainer")
 # Iterations in a row whose step is not finite before a run gives up.
 MAX_SKIPPED = 5
 
@@ -38,7 +40,7 @@ class Trainer:
         self.standing = Standing(meta, agent.optimiser().init(meta))
 
     @classmethod
-    def start(cls, config: TrainConfig, out: str | Path | None = None) -> Self:
+    def start(cls: type[T], config: TrainConfig, out: str | Path | None = None) -> T:
         """A new run in the directory ``out`` (``default_path``), which must not hold anything yet.
 
         Raises:
@@ -59,7 +61,7 @@ class Trainer:
         return run
 
     @classmethod
-    def load(cls, path: str | Path, checkpoint: str | int = "best") -> Self:
+    def load(cls: type[T], path: str | Path, checkpoint: str | int = "best") -> T:
         """A run at a checkpoint: ``"best"`` on validation tasks, ``"last"``, or an iteration's number.
 
         Raises:
@@ -69,7 +71,7 @@ class Trainer:
         return run._restored(store.load(store.find(run.checkpoints, checkpoint)))
 
     @classmethod
-    def resume(cls, path: str | Path) -> Self:
+    def resume(cls: type[T], path: str | Path) -> T:
         """A run at its last intact checkpoint; at iteration 0 where it has none."""
         run = cls._open(Path(path))
         saved = store.latest_intact(run.checkpoints, warn)
@@ -95,7 +97,7 @@ class Trainer:
         """Where the checkpoints are."""
         return self.path / "checkpoints"
 
-    def learn(self, iterations: int, callbacks: Sequence[Callback] = ()) -> Self:
+    def learn(self: T, iterations: int, callbacks: Sequence[Callback] = ()) -> T:
         """Train ``iterations`` more meta-iterations, from where the run stands.
 
         Raises:
@@ -180,14 +182,14 @@ class Trainer:
         store.prune(self.checkpoints, self.config.keep_checkpoints)
 
     @classmethod
-    def _open(cls, path: Path) -> Self:
+    def _open(cls: type[T], path: Path) -> T:
         """The run in a directory, at iteration 0."""
         if not (path / "config.yaml").is_file():
             raise RequestError(f"{path} is not a run directory: no config.yaml")
         prepare_process()
         return cls(build_agent(load_config(path / "config.yaml")), path)
 
-    def _restored(self, saved: store.Checkpoint) -> Self:
+    def _restored(self: T, saved: store.Checkpoint) -> T:
         like = {"meta": self.standing.meta, "optimiser": self.standing.optimiser}
         found: Any = state.restore(saved.tensors, like, f"checkpoint {saved.iteration} of {self.path}")
         extra = saved.extra
