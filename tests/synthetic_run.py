@@ -34,18 +34,13 @@ PROTOCOL = {
 def make_run(
     path: Path, iterations: int = 30, evaluation: dict[str, Any] | None = None, **config: Any
 ) -> Path:
-    """Write config.yaml, metrics.jsonl and, unless `evaluation` is empty, evaluation.json."""
+    """Write config.yaml, machine.json, metrics.jsonl and, unless `evaluation` is empty, evaluation.json."""
     path.mkdir(parents=True)
     values = {"algorithm": "maml", "family": "point-goal", "spec": "finn2017", "family_arg": {}, "seed": 1}
-    values |= {
-        "tasks": 20,
-        "episodes": 20,
-        "hidden": [64, 64],
-        "device": "cpu",
-        "threads": 2,
-        "init_from": None,
-    }
+    values |= {"tasks": 20, "episodes": 20, "inner_lr": 0.5, "hidden": [64, 64], "device": "auto"}
     (path / "config.yaml").write_text(yaml.safe_dump({**values, **config}, sort_keys=False))
+    machine = {"processor": "Some CPU at 3 GHz", "torch": "2.13.0", "device": "cpu", "threads": 2}
+    (path / "machine.json").write_text(json.dumps(machine))
     rows = "".join(json.dumps(row) + "\n" for row in make_rows(iterations))
     (path / "metrics.jsonl").write_text(rows)
     evaluation = make_evaluation() if evaluation is None else evaluation

@@ -34,7 +34,7 @@ def adapt_to(
     if steps < 0 or episodes < 1:
         raise RequestError(f"adapt needs steps >= 0 and episodes >= 1, got {steps} and {episodes}")
     agent = run.agent
-    profile = step_sizes(run.config.inner_lr if inner_lr is None else inner_lr, steps)
+    profile = step_sizes(inner_lr, steps, run.config)
     address = Address(seed, USES["adapt"])
     with ExitStack() as stack:
         if env is not None:

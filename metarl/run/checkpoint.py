@@ -160,7 +160,7 @@ def find(directory: Path, which: str | int = "last") -> Path:
 def latest_intact(directory: Path, warn: Callable[[str], None]) -> Checkpoint | None:
     """The newest checkpoint that is whole, for the process that writes the run; None: start anew.
 
-    A damaged one costs one warning and gets another name (``000110.damaged``), so that the run, which will come
+    A damaged one costs one warning and gets another name (``000110.damaged``), so that the run, which comes
     past its iteration again, neither counts it nor keeps it instead of a whole one.
 
     Raises:

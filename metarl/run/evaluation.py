@@ -99,7 +99,7 @@ def evaluate(
 
     Args:
         tasks: how many; a family that has fewer in all gives each once.
-        inner_lr: step sizes of the first, second, … step (the last serves the rest); training's if None.
+        inner_lr: step sizes of the first, second, … step; see ``step_sizes``.
         baselines: of ``random``, ``pretrained`` and ``oracle``; those that need training are trained once, in
             the run's directory. Each takes the step size of ``GRID`` that is best on validation tasks, in the
             same proportions from step to step.
@@ -111,7 +111,7 @@ def evaluate(
         RequestError: an impossible value, or a split that the family does not have.
     """
     protocol = Protocol(split, tasks, steps, episodes, seed, deterministic)
-    profile = step_sizes(run.config.inner_lr if inner_lr is None else inner_lr, steps)
+    profile = step_sizes(inner_lr, steps, run.config)
     chosen = held_out_tasks(run.agent, protocol)
     protocol = dataclasses.replace(protocol, tasks=len(next(iter(chosen.values()))))
     experience = measure(run.agent, run.meta, profile, protocol)

@@ -1,13 +1,11 @@
 """Copies of a run's numbers elsewhere; they may fail without hurting it, ``metrics.jsonl`` is the truth."""
 
 import functools
-import io
 import json
 import math
 import secrets
-import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, cast, runtime_checkable
 
@@ -89,7 +87,7 @@ class WandbLogger:
         import wandb  # takes half a second, hence only where it is wanted
 
         settings = wandb.Settings(
-            silent=True,
+            silent=True,  # which includes that it asks for nothing
             quiet=True,
             console="off",
             init_timeout=self._start_timeout,
@@ -101,10 +99,9 @@ class WandbLogger:
         labels: dict[str, Any] = {"project": project, "entity": entity, "group": group, "name": name}
 
         def init(**options: Any) -> Any:
-            with _nobody_to_ask():
-                return wandb.init(
-                    config=values, dir=run_dir, reinit="create_new", settings=settings, **labels, **options
-                )
+            return wandb.init(
+                config=values, dir=run_dir, reinit="create_new", settings=settings, **labels, **options
+            )
 
         folder = Path(run_dir) / "wandb"
         resume = "allow" if (folder / "id").is_file() and mode != "offline" else None
@@ -186,13 +183,3 @@ def _finite(row: Mapping[str, Any]) -> dict[str, Any]:
         for key, value in row.items()
         if value is not None and not (isinstance(value, float) and not math.isfinite(value))
     }
-
-
-@contextmanager
-def _nobody_to_ask() -> Iterator[None]:
-    """Standard input is no terminal meanwhile, so a missing key is an error and not a question."""
-    stdin, sys.stdin = sys.stdin, io.StringIO()
-    try:
-        yield
-    finally:
-        sys.stdin = stdin

@@ -62,7 +62,7 @@ class Evaluate:
         None,
         many(number(above=0)),
         "step size of each gradient step, the last one also for those that follow",
-        "the best of a printed grid on validation tasks",
+        "that of training, half of it for steps beyond those of training",
     )
     baselines: tuple[str, ...] = option((), many(one_of(*BASELINES), repeats=True), "agents to compare with")
     deterministic: bool = option(False, flag(), "act by the mode of the policy instead of sampling")

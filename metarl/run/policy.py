@@ -11,6 +11,7 @@ import torch
 from metarl.core.errors import RequestError
 from metarl.core.models import Apply
 from metarl.core.params import Params, to_device
+from metarl.rollout.collector import to_action_space
 from metarl.run.files import write_atomic
 
 
@@ -56,9 +57,7 @@ class Policy:
         with torch.no_grad():
             policy = self._apply(self.params, torch.from_numpy(obs))
             action = policy.mode() if deterministic else policy.sample(self._noise(len(obs)))
-        chosen = action.numpy()
-        if isinstance(self.action_space, gymnasium.spaces.Box):
-            chosen = chosen.clip(self.action_space.low, self.action_space.high)
+        chosen = to_action_space(self.action_space, action.numpy())
         return (chosen[0] if single else chosen), state
 
     def save(self, path: str | Path) -> Path:

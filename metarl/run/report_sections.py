@@ -40,6 +40,7 @@ from metarl.run.svg import tick
 MACHINE = ("device", "chunk", "threads", "executor", "workers")
 DIAGNOSTICS = {
     "loss": "meta-loss",
+    "improvement": "meta-loss: decrease",
     "kl": "KL divergence (nats)",
     "entropy": "entropy (nats)",
     "line_search/step_fraction": "line search: step taken",

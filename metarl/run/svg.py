@@ -36,7 +36,8 @@ def tick(given: SupportsFloat, _position: object = None) -> str:
     value = float(given)
     size, unit = next(((s, u) for s, u in ((1e9, "G"), (1e6, "M"), (1e4, "k")) if abs(value) >= s), (1.0, ""))
     value = value / (1e3 if unit == "k" else size)
-    text = f"{value:.2g}" if 0 < abs(value) < 1e-3 else f"{value:.4g}"
+    rounded = round(value, 2 if abs(value) < 10 else 1) if unit else value
+    text = f"{rounded:.2g}" if 0 < abs(rounded) < 1e-3 else f"{rounded:.4g}"
     return text.replace("e-0", "e-").replace("-", "−") + unit
 
 

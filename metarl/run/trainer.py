@@ -160,6 +160,8 @@ class Trainer:
 
     def _total(self, iterations: int) -> int:
         """The iteration at which training is to end; the configuration learns of it."""
+        if iterations < 0:
+            raise RequestError(f"iterations must be at least 0, got {iterations}")
         newer = [n for n in store.available(self.checkpoints) if n > self.iteration]
         if newer:
             raise RequestError(

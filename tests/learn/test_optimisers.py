@@ -186,32 +186,44 @@ def test_trpo_stays_where_no_step_is_good(kl: float, gain: float) -> None:
     assert metrics["line_search/accepted"] == 0 and metrics["kl"] == 0
 
 
-@pytest.mark.parametrize(("allowed", "fraction"), [(0, 1.0), (3, 0.5**3), (4, 0.0)])
-def test_trpo_shortens_as_often_as_allowed(allowed: int, fraction: float) -> None:
-    full = 0.5 * math.sqrt(0.08)  # max_kl 0.04, no damping: steps of length sqrt(2 * 0.04), halved each time
+@pytest.mark.parametrize(
+    ("options", "fits", "fraction"),
+    [
+        ({"backtrack_ratio": 0.5, "max_backtracks": 3}, 1, 1),
+        ({"backtrack_ratio": 0.5, "max_backtracks": 3}, 0.5**3, 0.5**3),
+        ({"backtrack_ratio": 0.5, "max_backtracks": 3}, 0.5**4, 0),
+        ({}, 0.8**15, 0.8**15),
+        ({}, 0.8**16, 0),
+    ],
+)
+def test_trpo_shortens_as_often_as_allowed(options: Any, fits: float, fraction: float) -> None:
+    """With max_kl 0.02, H = identity and no damping a full step has length sqrt(2 * 0.02) = 0.2."""
 
     def losses(new: Meta, point: Point) -> Losses:
-        length = float((ravel(new) - ravel(START)).norm())
-        accepted = length < full * 1.01 / 2 ** (allowed - 1)
-        return Losses(point.loss - 1, torch.tensor(0.0 if accepted else 1.0, dtype=torch.float64))
+        fraction = float((ravel(new) - ravel(START)).norm()) / 0.2
+        return Losses(point.loss - 1, torch.tensor(0.0 if fraction < 1.01 * fits else 1.0))
 
     plain = plain_problem(kl=0.0)
-    problem = Problem(plain.at, losses, plain.curvature)
-    ours = trpo(max_kl=0.04, cg_damping=0.0, backtrack_ratio=0.5, max_backtracks=3)
-    _, _, metrics = ours.step(problem, START, {})
-    assert metrics["line_search/step_fraction"] == fraction
+    ours = trpo(max_kl=0.02, cg_damping=0.0, **options)
+    new, _, metrics = ours.step(Problem(plain.at, losses, plain.curvature), START, {})
+    assert metrics["line_search/step_fraction"] == pytest.approx(fraction)
+    assert float((ravel(new) - ravel(START)).norm()) == pytest.approx(0.2 * fraction)
 
 
-def test_trpo_with_no_gradient_or_no_numbers_stays() -> None:
+@pytest.mark.parametrize("factor", [0.0, math.nan, math.inf])
+def test_trpo_with_no_gradient_or_no_numbers_stays(factor: float) -> None:
+    """Even if the loss at such parameters looked fine, NaN must never become the parameters."""
     plain = plain_problem(kl=0.0)
-    for value in (0.0, math.nan):
 
-        def at(meta: Meta, value: float = value) -> Point:
-            point = plain.at(meta)
-            return point._replace(grad=tree_map(lambda g: value * g, point.grad))
+    def at(meta: Meta) -> Point:
+        point = plain.at(meta)
+        return point._replace(grad=tree_map(lambda g: factor * g, point.grad))
 
-        new, _, metrics = trpo().step(Problem(at, plain.losses, plain.curvature), START, {})
-        assert torch.equal(ravel(new), ravel(START)) and metrics["line_search/accepted"] == 0
+    def losses(meta: Meta, point: Point) -> Losses:
+        return Losses(point.loss - float(factor != 0), torch.tensor(0.0))
+
+    new, _, metrics = trpo().step(Problem(at, losses, plain.curvature), START, {})
+    assert torch.equal(ravel(new), ravel(START)) and metrics["line_search/accepted"] == 0
 
 
 def test_trpo_refuses_a_problem_without_a_kl() -> None:

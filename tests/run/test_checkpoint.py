@@ -180,6 +180,8 @@ def test_the_one_before_a_damaged_one_is_used_with_one_warning_each(tmp_path: Pa
     assert "000002" in warnings[1]
     assert "checkpoint 1" in warnings[1]
 
+    assert ck.available(tmp_path) == [1]  # or pruning would keep the damaged ones instead of the next
+    assert (tmp_path / "000003.damaged" / STATE).stat().st_size == 10
     (tmp_path / "000001" / STATE).unlink()
     assert ck.latest_intact(tmp_path, warnings.append) is None
     assert "iteration 0" in warnings[-1]

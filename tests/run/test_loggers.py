@@ -178,8 +178,10 @@ def mirrored(run_dir: Path, logger: WandbLogger, mode: str | None, rows: list[di
 
 def records(run_dir: Path) -> list[Any]:
     """The records of each offline run: LevelDB's log format, blocks of 32 KiB after a header of 7 bytes."""
+    import wandb
     from wandb.proto import wandb_internal_pb2
 
+    wandb.teardown()  # its process may still be writing after finish(); at exit it is waited for
     found = []
     for path in sorted(run_dir.glob("wandb/offline-run-*/run-*.wandb")):
         content, place, message = path.read_bytes(), 7, b""

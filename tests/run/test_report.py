@@ -1,3 +1,4 @@
+import json
 import re
 import xml.etree.ElementTree as ElementTree
 from html import escape, unescape
@@ -140,10 +141,9 @@ def test_hostile_names_are_text_everywhere(tmp_path):
     evaluation = make_evaluation()
     evaluation["agents"][HOSTILE] = evaluation["agents"]["oracle"]
     evaluation["protocol"] |= {HOSTILE: HOSTILE, "interval": HOSTILE, "checkpoint": HOSTILE}
-    machine = {"machine": {"processor": HOSTILE}, HOSTILE: [HOSTILE, {"a": HOSTILE}]}
-    path = make_run(
-        tmp_path / "<b>run", iterations=3, evaluation=evaluation, spec=HOSTILE, family=HOSTILE, **machine
-    )
+    config = {"spec": HOSTILE, "family": HOSTILE, HOSTILE: [HOSTILE, {"a": HOSTILE}]}
+    path = make_run(tmp_path / "<b>run", iterations=3, evaluation=evaluation, **config)
+    (path / "machine.json").write_text(json.dumps({"processor": HOSTILE}))
     page = write_report([path, path]).read_text()
     parsed = Page(page)
     assert not parsed.named("script") and not parsed.named("b") and parsed.open == []
@@ -177,12 +177,12 @@ def test_several_runs_share_a_page(tmp_path):
 
 
 def test_the_whole_configuration_is_there(tmp_path):
-    config = {"family_arg": {"noise": 0.5}, "machine": {"torch": "2.13.0"}, "bootstrap": False}
+    config = {"family_arg": {"noise": 0.5}, "bootstrap": False}
     path = make_run(tmp_path / "run", iterations=0, evaluation={}, **config)
     page = unescape(write_report([path]).read_text())
     names = [*yaml.safe_load((path / "config.yaml").read_text()), "family_arg.noise"]
     table = page[page.index("<summary>Configuration") :]
-    for name in set(names) - {"machine", "family_arg"}:
+    for name in set(names) - {"family_arg"}:
         assert f'<th scope="row">{name}</th>' in table
     assert '<th scope="row">bootstrap</th><td>no</td>' in table
     assert '<th scope="row">torch</th><td>2.13.0</td>' in page

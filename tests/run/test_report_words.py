@@ -67,7 +67,7 @@ def test_headline_of_the_usual_evaluation(tmp_path):
         (
             {"meta": [1.0, None]},
             "return",
-            {"split": "train"},
+            {"split": "train", "tasks_seen_in_training": True},
             "After 1 step of 20 episodes the agent’s mean return goes from 1.00 to – on 8 training tasks.",
         ),
     ],
@@ -122,7 +122,11 @@ def test_commands_repeat_the_evaluation_that_was_made(tmp_path):
     assert evaluate == ["metarl", "evaluate", path, *options.split(), "--baselines", "oracle"]
 
 
-def test_commands_repeat_given_step_sizes_but_not_those_of_a_search(tmp_path):
-    searched, given = run_with(tmp_path / "a"), run_with(tmp_path / "b", inner_lr_grid=...)
-    assert "--inner-lr" not in commands(searched)[1]
-    assert "--inner-lr 0.5 0.25 0.25" in commands(given)[1]
+def test_commands_name_step_sizes_that_are_not_the_runs_own(tmp_path):
+    run = run_with(tmp_path / "run")  # its first step size, 0.5, is the configuration's, the others are not
+    assert "--inner-lr 0.5 0.25 0.25" in commands(run)[1]
+    for agent in (evaluation := make_evaluation())["agents"].values():
+        agent["inner_lr"] = [0.5, 0.5, 0.5]
+    evaluation["protocol"]["checkpoint"] = "as it stands"  # evaluated from Python: no command line says so
+    own = read_run(make_run(tmp_path / "own", evaluation=evaluation))
+    assert "--inner-lr" not in commands(own)[1] and "--checkpoint" not in commands(own)[1]

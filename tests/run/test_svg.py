@@ -49,6 +49,9 @@ def test_spread_moves_as_little_as_it_can():
         (12_000, "12k"),
         (-8e6, "−8M"),
         (2.5e9, "2.5G"),
+        (46_703, "46.7k"),
+        (999_900, "999.9k"),
+        (1_250_000, "1.25M"),
     ],
 )
 def test_tick(value, text):
