@@ -43,8 +43,8 @@ class Run(Trainer):
         Args:
             task: one task of the family, for example ``{"goal": [0.3, -0.2]}``.
             env: in place of a task, any Gymnasium environment with the family's spaces.
-            inner_lr: step size, or one for each step (the last serves the rest). None: that of training, half of
-                it for steps beyond those of training.
+            inner_lr: step size, or one for each step (the last serves the rest). None: that of training, and
+                half of it for steps beyond those of training.
             seed: of start states and actions.
         """
         return adapt_to(self, task, env, steps=steps, episodes=episodes, inner_lr=inner_lr, seed=seed)
