@@ -56,7 +56,7 @@ def baseline_of(kind: str, run: Trainer) -> Trainer:
         return Trainer(build_agent(config), path)
     if (path / "config.yaml").is_file():
         begun = Trainer.resume(path)
-        begun.learn(begun.config.iterations - begun.iteration)
+        begun.learn(max(0, config.iterations - begun.iteration))  # the run may have trained on since
     else:
         tell(f"metarl: training the baseline {kind}: {config.iterations} iterations without inner steps")
         train_baseline(kind, run.config, path)

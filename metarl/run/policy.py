@@ -58,7 +58,7 @@ class Policy:
             policy = self._apply(self.params, torch.from_numpy(obs))
             action = policy.mode() if deterministic else policy.sample(self._noise(len(obs)))
         chosen = to_action_space(self.action_space, action.numpy())
-        return (chosen[0] if single else chosen), state
+        return (chosen.squeeze(0) if single else chosen), state
 
     def save(self, path: str | Path) -> Path:
         """Write the parameters as a safetensors file, which ``--init-from`` reads."""

@@ -78,9 +78,9 @@ def tuned(agent: Agent, meta: Meta, profile: Sequence[float], protocol: Protocol
     validation = dataclasses.replace(protocol, split="validation")
     scores: dict[float, float] = {}
     for first in GRID:
-        rates = [first * lr / profile[0] for lr in profile]
+        rates = [first * (lr / profile[0]) for lr in profile]
         scores[first] = float(measure(agent, meta, rates, validation).returns[1:].mean())
     best = max(scores, key=lambda lr: scores[lr])
     tried = ", ".join(f"{lr:g}: {score:.2f}" for lr, score in scores.items())
     tell(f"metarl: {name}: mean return on validation tasks by step size {tried}; best {best:g}")
-    return [best * lr / profile[0] for lr in profile]
+    return [best * (lr / profile[0]) for lr in profile]

@@ -138,6 +138,8 @@ class Trainer:
                     raise RunFailed(
                         f"{MAX_SKIPPED} steps in a row were not finite; the last good state is in {self.path}"
                     )
+            if not store.available(self.checkpoints):  # no iteration was asked for: the initialisation
+                self._save({})
             for callback in callbacks:
                 callback.on_training_end()
         return self

@@ -1,0 +1,69 @@
+"""MAML with TRPO on 2-D navigation from the functional layer alone: no Run, no files, no command line."""
+
+from collections.abc import Callable
+
+import torch
+
+from metarl.core.baselines import with_advantage
+from metarl.core.models import GaussianMLP, initial_params, policy, policy_of_tasks
+from metarl.core.objectives import surrogate, vpg
+from metarl.core.params import Meta, expand
+from metarl.core.process import prepare_process
+from metarl.core.rules import Rule, sgd
+from metarl.learn.adapt import adapt, begin_tasks, step_tasks
+from metarl.learn.chunks import Chunking
+from metarl.learn.maml import MetaLearner, TaskData, maml
+from metarl.learn.optimisers import MetaOptimiser, trpo
+from metarl.rollout.collector import Address, collect
+from metarl.rollout.registry import make
+from metarl.rollout.seeding import generator
+
+SGD, TRPO = sgd(lr=0.1), trpo(max_kl=0.01)
+
+
+def main(
+    iterations: int = 50,
+    tasks: int = 20,
+    episodes: int = 20,
+    horizon: int = 100,
+    rule: Rule = SGD,
+    make_learner: Callable[..., MetaLearner] = maml,
+    optimiser: MetaOptimiser = TRPO,
+) -> Meta:
+    """Meta-train, print the mean return before and after one inner step, and return the meta-parameters."""
+    prepare_process()
+    torch.manual_seed(1)
+    family = make("point-goal", horizon=horizon)
+    env = family.make_vec(tasks * episodes)
+    network = GaussianMLP(2, 2, hidden=(64, 64))
+    apply, act = policy(network), policy_of_tasks(network)
+
+    adaptation = adapt(apply, vpg, rule, order=2)
+    learner = make_learner(apply, adaptation, surrogate, Chunking(size=10))
+    params = initial_params(network)
+    meta = Meta(params, rule.init(params, torch.Generator().manual_seed(1)))
+    state = optimiser.init(meta)
+
+    for iteration in range(1, iterations + 1):
+        goals = family.sample_tasks(tasks, generator(1, "tasks", iteration))
+        each = expand(meta, tasks)  # a copy for each task: the task axis leads from here on
+        inner, batches = begin_tasks(adaptation, each), []
+        for step in (0, 1):  # before and after the one inner step
+            address = Address(seed=1, use=0, iteration=iteration, inner_step=step)
+            batch = collect(
+                env, act, inner.params, goals, episodes=episodes, horizon=horizon, address=address
+            )
+            batches.append(with_advantage(batch, gamma=0.99, lam=1.0, bootstrap=False)[0])
+            if step == 0:
+                with torch.no_grad():
+                    inner, _ = step_tasks(adaptation, each, inner, batches[0])
+        problem = learner(TaskData(support=(batches[0],), query=batches[1]))
+        meta, state, metrics = optimiser.step(problem, meta, state)
+        before, after = (float((b.reward * b.mask).sum() / (tasks * episodes)) for b in batches)
+        print(f"iteration {iteration}: return {before:.1f} -> {after:.1f}, kl {metrics.get('kl', 0.0):.4f}")
+    env.close()
+    return meta
+
+
+if __name__ == "__main__":
+    main()

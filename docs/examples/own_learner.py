@@ -1,0 +1,43 @@
+"""A meta-learner of one's own: move the initialisation towards the mean of the adapted parameters."""
+
+import torch
+from functional import main as meta_train
+
+from metarl.core.models import Apply
+from metarl.core.objectives import Objective
+from metarl.core.params import Meta, expand, tree_map
+from metarl.learn.adapt import Adaptation, unroll
+from metarl.learn.chunks import Chunking
+from metarl.learn.maml import MetaLearner, TaskData
+from metarl.learn.optimisers import sgd
+from metarl.learn.problem import Losses, Point, Problem
+
+
+def mean_of_adapted(
+    apply: Apply, adaptation: Adaptation, objective: Objective, chunking: Chunking
+) -> MetaLearner:
+    """Hands θ − mean over tasks of θ′ to the optimiser in place of a gradient (Nichol et al. 2018)."""
+
+    def learner(data: TaskData) -> Problem:
+        def at(meta: Meta) -> Point:
+            each = expand(meta, data.query.reward.shape[0])
+            with torch.no_grad():
+                adapted = unroll(adaptation, each, data.support).params
+            towards = tree_map(lambda x, to: x - to.mean(0), meta.model, adapted)
+            return Point(torch.zeros(()), Meta(towards, {}), policies=None, metrics={})
+
+        def losses(meta: Meta, point: Point) -> Losses:
+            raise NotImplementedError("there is no objective to search along a line")
+
+        return Problem(at, losses, curvature=None)
+
+    return learner
+
+
+def main(iterations: int = 50, **sizes: int) -> Meta:
+    """Meta-train with it by plain steps of 0.5 towards the mean."""
+    return meta_train(iterations, make_learner=mean_of_adapted, optimiser=sgd(0.5), **sizes)
+
+
+if __name__ == "__main__":
+    main()

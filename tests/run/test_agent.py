@@ -1,0 +1,201 @@
+"""What a configuration stands for: network, initial weights, chunks and the parts of an algorithm."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+from torch import nn
+
+from metarl.core.distributions import Categorical, DiagGaussian
+from metarl.core.errors import RequestError
+from metarl.core.params import expand, ravel, tree_map
+from metarl.learn.adapt import Adaptation, unroll
+from metarl.run.agent import _chunk_size, build_agent
+from metarl.run.policy import Policy
+from metarl.run.resolve import resolved
+from tiny_runs import agent, gathered, meta_of, same, tiny
+
+# Initial weights ---------------------------------------------------------------------------------
+
+
+def test_weights_are_xavier_uniform_biases_zero_and_the_deviation_as_asked() -> None:
+    params = agent(hidden=(64, 32), init_std=0.5).initial_meta().model
+    for name, (fan_in, fan_out) in {"net.0": (2, 64), "net.2": (64, 32), "net.4": (32, 2)}.items():
+        weight, bound = params[f"{name}.weight"], math.sqrt(6 / (fan_in + fan_out))
+        assert weight.shape == (fan_out, fan_in)
+        assert 0.9 * bound < weight.abs().max() <= bound
+        assert weight.std() == pytest.approx(bound / math.sqrt(3), rel=0.15)
+        assert not params[f"{name}.bias"].any()
+    torch.testing.assert_close(params["log_std"], torch.tensor([0.5, 0.5]).log())
+
+
+def test_weights_depend_on_the_seed_and_on_nothing_else() -> None:
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    first = agent().initial_meta()
+    assert torch.equal(torch.get_rng_state(), before)  # the user's own draws go on as they were
+    torch.manual_seed(2)
+    assert same(first, agent(tasks=7, chunk=3, inner_lr=0.7).initial_meta())
+    assert not same(first, agent(seed=4).initial_meta())
+
+
+def test_weights_come_back_from_a_saved_policy(tmp_path: Path) -> None:
+    built = agent()
+    meta = tree_map(lambda x: x + 1, built.initial_meta())
+    family = built.family
+    policy = Policy(built.apply, meta.model, family.observation_space, family.action_space)
+    path = policy.save(tmp_path / "policy.safetensors")
+    assert same(agent(init_from=str(path), seed=9).initial_meta(), meta)
+
+
+@pytest.mark.parametrize(
+    ("tensors", "told"),
+    [
+        ({}, "has nothing for log_std, the network has [2]"),
+        (
+            {"log_std": torch.zeros(2), "net.0.bias": torch.zeros(9)},
+            "has [9] for net.0.bias, the network has [8]",
+        ),
+        ({"another": torch.zeros(3)}, "has [3] for another, the network has nothing"),
+    ],
+)
+def test_weights_of_another_network_are_refused_and_both_sides_named(
+    tmp_path: Path, tensors: dict[str, torch.Tensor], told: str
+) -> None:
+    path = tmp_path / "other.safetensors"
+    safetensors.torch.save_file(tensors, path)
+    with pytest.raises(RequestError) as caught:
+        agent(init_from=str(path)).initial_meta()
+    assert str(path) in str(caught.value)
+    assert told in str(caught.value)
+
+
+def test_a_file_that_is_absent_or_no_safetensors_is_refused_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("no weights")
+    for name, told in {"absent": "does not exist", "text": "is not a safetensors file"}.items():
+        with pytest.raises(RequestError, match=told) as caught:
+            agent(init_from=str(tmp_path / name)).initial_meta()
+        assert "\n" not in str(caught.value)
+
+
+# Networks ----------------------------------------------------------------------------------------
+
+
+def test_the_action_space_decides_the_policy() -> None:
+    obs = torch.zeros(5, 2)
+    built = agent()
+    gaussian = built.apply(built.initial_meta().model, obs)
+    assert isinstance(gaussian, DiagGaussian)
+    assert gaussian.mean.shape == (5, 2)
+    built = agent(family="tiny_families:Corridor")
+    categorical = built.apply(built.initial_meta().model, obs[:, :1])
+    assert isinstance(categorical, Categorical)
+    assert categorical.logits.shape == (5, 3)
+
+
+def test_hidden_layers_and_activation_are_those_asked_for() -> None:
+    built = agent(hidden=(5, 6), activation="relu")
+    params = built.initial_meta().model
+    torch.manual_seed(0)
+    params = tree_map(lambda x: x + torch.randn_like(x), params)
+    x, layer = torch.randn(7, 2), nn.functional.linear
+    h = layer(x, params["net.0.weight"], params["net.0.bias"]).relu()
+    h = layer(h, params["net.2.weight"], params["net.2.bias"]).relu()
+    mean = layer(h, params["net.4.weight"], params["net.4.bias"])
+    torch.testing.assert_close(built.apply(params, x).mean, mean)
+    acted = built.act(expand(params, 3), x.expand(3, 7, 2))
+    torch.testing.assert_close(acted.mean, mean.expand(3, 7, 2))
+
+
+# Chunks ------------------------------------------------------------------------------------------
+
+
+def chunk_size(tasks: int, episodes: int, threads: int, device: str = "cpu") -> int:
+    """For episodes of 100 steps."""
+    config = resolved(tiny(tasks=tasks, episodes=episodes, chunk=None, threads=threads))
+    return _chunk_size(config, torch.device(device), 100)
+
+
+@pytest.mark.parametrize(
+    ("tasks", "episodes", "threads", "size"),
+    [
+        (20, 20, 1, 10),  # 40,000 steps, of which 20,000 fit
+        (20, 20, 2, 10),
+        (20, 20, 4, 5),  # smaller, so that every thread has something to do
+        (20, 40, 2, 5),
+        (7, 1, 2, 4),
+        (20, 300, 2, 2),  # a task alone is too much already
+        (3, 20, 8, 2),
+        (1, 300, 8, 1),
+    ],
+)
+def test_chunks_fit_the_caches_and_keep_threads_busy(
+    tasks: int, episodes: int, threads: int, size: int
+) -> None:
+    assert chunk_size(tasks, episodes, threads) == size
+
+
+def test_a_chunk_of_one_task_is_chosen_for_one_task_alone() -> None:
+    for tasks in range(2, 40):
+        for threads in (1, 2, 3, 8, 64):
+            assert 2 <= chunk_size(tasks, 20, threads) <= tasks
+
+
+def test_a_gpu_takes_all_tasks_at_once_and_a_given_size_is_kept() -> None:
+    assert chunk_size(50, 20, 2, "cuda") == 50
+    built = agent(chunk=3)
+    assert (built.chunking.size, built.config.chunk) == (3, 3)
+    assert agent(chunk=None, threads=2).config.chunk == agent(chunk=None, threads=2).chunking.size == 2
+
+
+# Parts -------------------------------------------------------------------------------------------
+
+
+def test_first_order_cuts_the_derivative_of_the_inner_gradient_and_nothing_else() -> None:
+    found = {}
+    for algorithm in ("maml", "fomaml"):
+        built = agent(algorithm=algorithm)
+        data = gathered(built, [0.5]).data
+        meta = tree_map(lambda x: x.requires_grad_(), expand(meta_of(built), 4))
+        adapted = unroll(built.adaptation(0.5), meta, data.support).params
+        total = sum(x.sum() for x in adapted.values())
+        found[algorithm] = adapted, torch.autograd.grad(total, list(meta.model.values()))
+    assert same(found["maml"][0], found["fomaml"][0])
+    for first, second in zip(found["fomaml"][1], found["maml"][1], strict=True):
+        assert torch.equal(first, torch.ones_like(first))
+        assert not torch.equal(first, second)
+
+
+def test_each_inner_step_has_its_step_size_and_the_last_serves_the_rest() -> None:
+    built = agent()
+    meta, batch = meta_of(built), tree_map(lambda x: x[0], gathered(built, [0.1]).data.query)
+
+    def length(adaptation: Adaptation) -> float:
+        inner, _ = adaptation.step(meta, adaptation.begin(meta), batch)
+        return float(ravel(inner.params).sub(ravel(meta.model)).norm())
+
+    lengths = [length(adaptation) for adaptation in built.adaptations([0.1, 0.2], 4)]
+    assert lengths == pytest.approx([length(built.adaptation(1.0)) * lr for lr in (0.1, 0.2, 0.2, 0.2)], 1e-4)
+    assert built.adaptations([0.1], 0) == []
+
+
+def test_an_oracle_observes_the_task() -> None:
+    built = agent(observe_task=True)
+    assert built.family.observation_space.shape == (4,)
+    assert built.initial_meta().model["net.0.weight"].shape == (8, 4)
+    env = built.family.make_vec(2)
+    goals = np.array([[0.1, 0.2], [0.3, -0.4]])
+    obs, _ = env.reset(seed=0, options={"task": {"goal": goals}})
+    np.testing.assert_allclose(obs[:, 2:], goals, rtol=1e-6)
+    assert agent().family.observation_space.shape == (2,)
+
+
+def test_configuration_holds_what_was_chosen() -> None:
+    config = build_agent(resolved(tiny(chunk=None, threads=None, device="auto"))).config
+    assert config.device in ("cpu", "cuda")
+    assert config.chunk >= 2
+    assert config.threads >= 1
+    assert config.executor == "inline"

@@ -1,0 +1,136 @@
+"""What an evaluation measures, and how a step size is chosen on validation tasks."""
+
+import dataclasses
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from metarl.core.errors import RequestError
+from metarl.run import protocol as module
+from metarl.run.protocol import GRID, Protocol, held_out_tasks, measure, tuned
+from tiny_runs import agent, same
+
+PROTOCOL = Protocol(split="test", tasks=5, steps=2, episodes=3, seed=1, deterministic=False)
+CORNERS: dict[str, Any] = {"spec": "promp"}
+
+
+def changed(**values: Any) -> Protocol:
+    return dataclasses.replace(PROTOCOL, **values)
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"split": "exam"}, "unknown split 'exam'; allowed: train, validation, test, ood"),
+        ({"tasks": 0}, "tasks must be at least 1, got 0"),
+        ({"steps": -1}, "steps must be at least 0, got -1"),
+        ({"episodes": 0}, "episodes must be at least 1, got 0"),
+        ({"seed": -1}, "seed must be at least 0, got -1"),
+    ],
+)
+def test_an_impossible_protocol_is_refused_in_one_line(values: dict[str, Any], told: str) -> None:
+    with pytest.raises(RequestError) as caught:
+        changed(**values)
+    assert str(caught.value) == told
+
+
+# Tasks -------------------------------------------------------------------------------------------
+
+
+def test_test_tasks_are_the_published_ones_for_every_agent() -> None:
+    published = np.random.RandomState(1).uniform(-0.5, 0.5, (5, 2))
+    for built in (agent(), agent(seed=8, inner_steps=0), agent(observe_task=True)):
+        np.testing.assert_array_equal(held_out_tasks(built, PROTOCOL)["goal"], published)
+
+
+def test_validation_tasks_depend_on_the_seed_of_the_evaluation_alone() -> None:
+    first = held_out_tasks(agent(), changed(split="validation"))["goal"]
+    np.testing.assert_array_equal(held_out_tasks(agent(seed=8), changed(split="validation"))["goal"], first)
+    assert not np.isin(held_out_tasks(agent(), changed(split="validation", seed=2))["goal"], first).any()
+    assert not np.isin(held_out_tasks(agent(), changed(split="train"))["goal"], first).any()
+    outside = held_out_tasks(agent(), changed(split="ood"))["goal"]
+    assert (np.abs(outside).max(1) > 0.5).all()
+
+
+def test_each_of_finitely_many_tasks_is_given_once() -> None:
+    built = agent(**CORNERS)
+    goals = held_out_tasks(built, changed(tasks=40))["goal"]
+    assert sorted(map(tuple, goals.tolist())) == [(-2, -2), (-2, 2), (2, -2), (2, 2)]
+    assert len(held_out_tasks(built, changed(tasks=3))["goal"]) == 3
+    assert measure(built, built.initial_meta(), [0.1], changed(tasks=40, steps=1)).returns.shape == (2, 4)
+
+
+def test_a_split_that_the_family_does_not_have_is_refused() -> None:
+    with pytest.raises(RequestError, match="no split 'ood'; allowed: train, validation, test"):
+        held_out_tasks(agent(**CORNERS), changed(split="ood"))
+
+
+# Measuring ---------------------------------------------------------------------------------------
+
+
+def test_it_measures_what_it_says() -> None:
+    built = agent()
+    meta = built.initial_meta()
+    found = measure(built, meta, [0.5, 0.25], PROTOCOL)
+    assert found.returns.shape == (3, 5)
+    assert found.data.query.reward.shape == (5, 3, 10)
+    assert same(found.params, measure(built, meta, [0.5, 0.25], PROTOCOL).params)
+    halved = measure(built, meta, [0.5, 0.5], PROTOCOL)
+    assert torch.equal(halved.returns[:2], found.returns[:2])  # the second step size says nothing before
+    assert not torch.equal(halved.returns[2], found.returns[2])
+    sooner = measure(built, meta, [0.5, 0.25], changed(tasks=2))
+    torch.testing.assert_close(sooner.returns, found.returns[:, :2])  # tasks do not know of one another
+    for other in (changed(seed=2), changed(split="validation"), changed(deterministic=True)):
+        assert not (measure(built, meta, [0.5, 0.25], other).returns[0] == found.returns[0]).any()
+
+
+# Tuning ------------------------------------------------------------------------------------------
+
+
+def fake_measure(monkeypatch: pytest.MonkeyPatch, scores: dict[float, list[float]]) -> list[Any]:
+    """Returns by the first step size instead of by episodes; what was asked is in the list."""
+    asked: list[Any] = []
+
+    def fake(agent: Any, meta: Any, profile: list[float], protocol: Protocol) -> Any:
+        asked.append((profile, protocol))
+        steps = scores.get(profile[0], [0.0, -9.0, -9.0])
+        return SimpleNamespace(returns=torch.tensor(steps)[:, None].expand(3, 5))
+
+    monkeypatch.setattr(module, "measure", fake)
+    return asked
+
+
+def test_the_best_on_validation_tasks_after_adaptation_is_chosen(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # 0.05 is best before adapting, 0.2 at the last step, 0.1 in the mean of all adapted ones.
+    scores = {0.05: [9.0, -5.0, -5.0], 0.1: [-9.0, -2.0, -2.0], 0.2: [-9.0, -6.0, -1.0]}
+    asked = fake_measure(monkeypatch, scores)
+    built = agent()
+    best = tuned(built, built.initial_meta(), [0.4, 0.2], PROTOCOL, "oracle")
+    assert best == [0.1, 0.05]
+    assert [profile for profile, _ in asked] == [[first, first / 2] for first in GRID]
+    assert {protocol for _, protocol in asked} == {changed(split="validation")}
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1
+    assert told.startswith("metarl: oracle: mean return on validation tasks by step size 0.005: -9.00, ")
+    assert "0.1: -2.00" in told
+    assert told.endswith("best 0.1\n")
+
+
+def test_the_choice_is_that_of_a_search_by_hand() -> None:
+    built = agent()
+    meta = built.initial_meta()
+    scores = [measure(built, meta, [lr, lr], changed(split="validation")).returns[1:].mean() for lr in GRID]
+    best = GRID[int(torch.stack(scores).argmax())]
+    assert tuned(built, meta, [0.1, 0.1], PROTOCOL, "random") == pytest.approx([best, best])
+
+
+def test_without_steps_there_is_nothing_to_choose(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = fake_measure(monkeypatch, {})
+    built = agent()
+    assert tuned(built, built.initial_meta(), [], changed(steps=0), "random") == []
+    assert asked == []

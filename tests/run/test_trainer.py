@@ -1,0 +1,195 @@
+"""A run directory and what training writes into it."""
+
+import itertools
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from metarl.core.errors import RequestError
+from metarl.run import checkpoint as store
+from metarl.run.callbacks import Callback
+from metarl.run.iteration import validate
+from metarl.run.loggers import read_metrics
+from metarl.run.resolve import load_config, resolved
+from metarl.run.runs import Run, load, train
+from metarl.run.trainer import Trainer, default_path
+from tiny_runs import rows, same, tiny
+
+
+class Counting(Callback):
+    """Counts environment steps by the episodes themselves."""
+
+    def __init__(self) -> None:
+        self.steps: list[int] = []
+        self.lengths: set[int] = set()
+
+    def on_rollout_end(self, iteration: int, experience: Any) -> None:
+        lengths = torch.cat([batch.mask.sum(-1).flatten() for batch in experience.batches])
+        self.steps.append(int(lengths.sum()))
+        self.lengths |= set(lengths.int().tolist())
+
+
+# metrics.jsonl -----------------------------------------------------------------------------------
+
+
+def test_each_finished_iteration_is_a_row(tmp_path: Path) -> None:
+    counting = Counting()
+    config = tiny(family="tiny_families:Field", inner_steps=2, iterations=4, checkpoint_every=3)
+    run = train(config, tmp_path / "run", [counting])
+    found = read_metrics(tmp_path / "run" / "metrics.jsonl")
+    assert [row["iteration"] for row in found] == [1, 2, 3, 4]
+    assert len(counting.lengths) > 3  # episodes do end early here
+    totals = torch.tensor(counting.steps).cumsum(0).tolist()
+    assert [row["env_steps"] for row in found] == totals
+    assert run.standing.env_steps == totals[-1]
+    for row in found:
+        assert [key for key in row if key.startswith("return/")] == [f"return/step_{k}" for k in range(3)]
+        assert {"loss", "kl", "entropy", "grad_norm", "explained_variance", "skipped"} <= row.keys()
+        assert row["seconds"] > 0
+        validated = [key for key in row if key.startswith("validation/")]
+        expected = [f"validation/return/step_{k}" for k in range(3)] if row["iteration"] == 3 else []
+        assert validated == expected
+
+
+def test_returns_of_a_row_are_means_over_the_training_tasks(tmp_path: Path) -> None:
+    means = []
+
+    class Means(Callback):
+        def on_rollout_end(self, iteration: int, experience: Any) -> None:
+            means.append([float((b.reward * b.mask).sum() / 12) for b in experience.batches])
+
+    train(tiny(), tmp_path / "run", [Means()])
+    for row, expected in zip(rows(tmp_path / "run"), means, strict=True):
+        assert [row["return/step_0"], row["return/step_1"]] == pytest.approx(expected, rel=1e-5)
+
+
+def test_every_iteration_draws_tasks_starts_and_actions_anew(tmp_path: Path) -> None:
+    seen = []
+
+    class Seen(Callback):
+        def on_rollout_end(self, iteration: int, experience: Any) -> None:
+            seen.append(experience.data.query)
+
+    train(tiny(iterations=3), tmp_path / "run", [Seen()])
+    for a, b in itertools.pairwise(seen):
+        assert not (a.action == b.action).all(-1).all(-1).any()
+        assert not (a.reward == b.reward).all(-1).any()
+
+
+def test_seeds_decide_and_nothing_else_does(tmp_path: Path) -> None:
+    runs = {name: train(tiny(seed=seed), tmp_path / name) for name, seed in {"a": 3, "b": 3, "c": 4}.items()}
+    assert same(runs["a"].meta, runs["b"].meta)
+    assert rows(tmp_path / "a") == rows(tmp_path / "b")
+    assert rows(tmp_path / "a") != rows(tmp_path / "c")
+
+
+# The other files ---------------------------------------------------------------------------------
+
+
+def test_the_configuration_is_kept_with_all_that_was_chosen(tmp_path: Path) -> None:
+    asked = tiny(chunk=None, threads=None, executor=None, device=None, iterations=0)
+    run = train(asked, tmp_path / "run")
+    kept = load_config(tmp_path / "run" / "config.yaml")
+    assert kept == run.config
+    assert kept.device in ("cpu", "cuda")
+    assert kept.chunk == run.agent.chunking.size
+    assert kept.threads == resolved(asked).threads
+    assert kept.executor == "inline"
+    text = (tmp_path / "run" / "config.yaml").read_text()
+    assert f"chunk: {run.agent.chunking.size}\n" in text
+
+
+def test_the_machine_is_on_record(tmp_path: Path) -> None:
+    train(tiny(iterations=0, threads=2), tmp_path / "run")
+    machine = json.loads((tmp_path / "run" / "machine.json").read_text())
+    assert machine["torch"] == torch.__version__
+    assert (machine["device"], machine["threads"]) == ("cpu", 2)
+    assert all(machine[key] for key in ("processor", "platform", "python", "numpy"))
+
+
+def test_checkpoints_come_when_due_and_at_the_end_and_old_ones_go(tmp_path: Path) -> None:
+    run = train(tiny(iterations=7, checkpoint_every=2, keep_checkpoints=2), tmp_path / "run")
+    best = store.best(run.checkpoints)
+    assert set(store.available(run.checkpoints)) == {6, 7, best}
+    saved = store.load(store.find(run.checkpoints, "last"))
+    assert saved.iteration == 7
+    assert saved.extra == {"env_steps": run.standing.env_steps, "skipped": 0, "validation": None}
+    found = rows(tmp_path / "run")
+    scores = {row["iteration"]: row["validation/return/step_1"] for row in found if row["iteration"] % 2 == 0}
+    assert best == max(scores, key=lambda iteration: scores[iteration])
+    assert store.read_manifest(store.find(run.checkpoints, best))["extra"]["validation"] == scores[best]
+
+
+def test_validation_is_always_on_the_same_held_out_tasks(tmp_path: Path) -> None:
+    run = train(tiny(iterations=1), tmp_path / "run")
+    first = validate(run.agent, run.meta)
+    assert first == validate(run.agent, run.meta)
+    assert list(first) == ["validation/return/step_0", "validation/return/step_1"]
+    assert first != {f"validation/{k}": v for k, v in rows(run.path)[0].items() if k.startswith("return")}
+
+
+# Where a run may start ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("taken", ["a folder", "a file"])
+def test_an_existing_run_directory_is_refused_and_left_alone(tmp_path: Path, taken: str) -> None:
+    path = tmp_path / "run"
+    if taken == "a folder":
+        path.mkdir()
+    kept = path / "notes" if taken == "a folder" else path
+    kept.write_text("mine")
+    with pytest.raises(RequestError, match=f"run directory {path} exists already"):
+        train(tiny(), path)
+    assert kept.read_text() == "mine"
+    assert [p for p in tmp_path.rglob("*") if p.is_file()] == [kept]
+
+
+def test_an_empty_directory_is_taken(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    assert train(tiny(iterations=0), tmp_path / "run").iteration == 0
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"tasks": 0},
+        {"family_arg": {"horizon": -1}},
+        {"init_from": "absent"},
+        {"model": "absent:net"},
+        {"objective": "luck"},
+        {"logger": ("paper",)},
+    ],
+)
+def test_a_request_that_cannot_be_met_writes_nothing(tmp_path: Path, changes: dict[str, Any]) -> None:
+    with pytest.raises(RequestError) as caught:
+        train(tiny(**changes), tmp_path / "deep" / "run")
+    assert "\n" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_without_a_directory_goes_where_its_name_says(tmp_path: Path) -> None:
+    assert default_path(resolved(tiny())) == Path("runs/point-goal-maml-seed3")
+    assert Trainer.start(tiny()).path == Path("runs/point-goal-maml-seed3")
+    assert (tmp_path / "runs/point-goal-maml-seed3/config.yaml").is_file()
+    named = default_path(resolved(tiny(family="tiny_families:Field", algorithm="fomaml")))
+    assert named == Path("runs/tiny_families.Field-fomaml-seed3")
+
+
+def test_what_is_no_run_is_refused_by_name(tmp_path: Path) -> None:
+    for open_run in (load, Run.resume):
+        with pytest.raises(RequestError, match=f"{tmp_path} is not a run directory"):
+            open_run(tmp_path)
+
+
+def test_wandb_mirrors_every_row(tmp_path: Path) -> None:
+    pytest.importorskip("wandb")
+    run = train(tiny(logger=("wandb",), wandb_mode="offline", iterations=2), tmp_path / "run")
+    assert len(rows(run.path)) == 2
+    (mirrored,) = run.path.glob("wandb/offline-run-*/run-*.wandb")
+    content = mirrored.read_bytes()
+    for row in rows(run.path):
+        assert repr(row["return/step_1"]).encode() in content
+    assert b"return/step_1" in content

@@ -1,0 +1,160 @@
+"""What may happen on the way: steps that are not finite, and callbacks."""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from metarl.core.errors import RunFailed
+from metarl.core.params import tree_map
+from metarl.learn.optimisers import MetaOptimiser
+from metarl.run import checkpoint as store
+from metarl.run.agent import Agent
+from metarl.run.callbacks import Callback
+from metarl.run.runs import Run, resume, train
+from metarl.run.trainer import MAX_SKIPPED
+from tiny_runs import rows, same, tiny
+
+ADAM = {"meta_optimizer": "adam", "checkpoint_every": 100}
+
+
+def poison(monkeypatch: pytest.MonkeyPatch, when: set[int], what: str = "meta") -> None:
+    """From now on the meta-optimiser's steps of these numbers, from 1, are not finite."""
+    healthy, calls = Agent.optimiser, []
+
+    def poisoned(agent: Agent) -> MetaOptimiser:
+        init, step = healthy(agent)
+
+        def wrapped(*arguments: Any) -> Any:
+            meta, state, metrics = step(*arguments)
+            calls.append(1)
+            if len(calls) in when and what == "meta":
+                first, *_ = meta.model
+                meta.model[first].view(-1)[0] = math.inf
+            elif len(calls) in when:
+                state = tree_map(lambda x: x * math.nan, state)
+            return meta, state, metrics
+
+        return MetaOptimiser(init, wrapped)
+
+    monkeypatch.setattr(Agent, "optimiser", poisoned)
+
+
+@pytest.mark.parametrize("what", ["meta", "state"])
+def test_a_step_that_is_not_finite_is_not_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], what: str
+) -> None:
+    before = train(tiny(iterations=1, **ADAM), tmp_path / "before")
+    poison(monkeypatch, {2, 3}, what)
+    run = train(tiny(iterations=3, **ADAM), tmp_path / "run")
+    assert same(run.meta, before.meta)
+    assert same(run.standing.optimiser, before.standing.optimiser)
+    assert capsys.readouterr().err.count("the meta-optimiser's step is not finite") == 2
+    run.learn(1)
+    assert not same(run.meta, before.meta)
+    assert [row["skipped"] for row in rows(run.path)] == [0, 1, 2, 0]
+    assert [row["env_steps"] for row in rows(run.path)] == [
+        240,
+        480,
+        720,
+        960,
+    ]  # they were taken all the same
+
+
+def test_too_many_in_a_row_end_the_run_at_its_last_good_state(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good = train(tiny(iterations=2, **ADAM), tmp_path / "good")
+    with monkeypatch.context() as patch:
+        poison(patch, set(range(3, 99)))
+        with pytest.raises(RunFailed, match=f"{MAX_SKIPPED} steps in a row .* {tmp_path / 'run'}"):
+            train(tiny(iterations=20, **ADAM), tmp_path / "run")
+    assert len(rows(tmp_path / "run")) == 2 + MAX_SKIPPED
+    saved = Run.resume(tmp_path / "run")
+    assert (saved.iteration, saved.standing.skipped) == (2 + MAX_SKIPPED, MAX_SKIPPED)
+    assert same(saved.meta, good.meta)
+    assert same(saved.standing.optimiser, good.standing.optimiser)
+    run = resume(tmp_path / "run", 4 + MAX_SKIPPED)  # healthy again
+    assert [row["skipped"] for row in rows(run.path)][-2:] == [0, 0]
+
+
+def test_interrupted_rows_of_bad_steps_do_not_end_a_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    poison(monkeypatch, {1, 2, 3, 4, 6, 7, 8, 9})  # never five in a row
+    assert train(tiny(iterations=10, **ADAM), tmp_path / "run").iteration == 10
+
+
+# Callbacks ---------------------------------------------------------------------------------------
+
+
+class Diary(Callback):
+    """Writes down all that it is told."""
+
+    def __init__(self, last: int = 99) -> None:
+        self.entries: list[Any] = []
+        self.rows: list[dict[str, Any]] = []
+        self.metas: list[Any] = []
+        self._last = last
+
+    def on_training_start(self, run: Any) -> None:
+        self.run = run
+        self.entries.append(("start", run.iteration))
+
+    def on_rollout_start(self, iteration: int) -> None:
+        self.entries.append(("collecting", iteration))
+
+    def on_rollout_end(self, iteration: int, experience: Any) -> None:
+        assert len(experience.batches) == 2
+        self.metas.append(self.run.meta)
+        self.entries.append(("collected", iteration))
+
+    def on_step(self, row: Mapping[str, Any]) -> bool:
+        self.rows.append({k: v for k, v in row.items() if k != "seconds"})
+        assert self.run.iteration == row["iteration"]
+        assert not same(self.run.meta, self.metas[-1])  # between the two, the step was taken
+        self.entries.append(("stepped", row["iteration"]))
+        return row["iteration"] < self._last
+
+    def on_training_end(self) -> None:
+        assert self.run.iteration in store.available(self.run.checkpoints)
+        self.entries.append("end")
+
+
+def test_callbacks_are_told_in_order(tmp_path: Path) -> None:
+    diary = Diary()
+    run = train(tiny(iterations=2, meta_optimizer="adam"), tmp_path / "run", [diary])
+    each = [[("collecting", n), ("collected", n), ("stepped", n)] for n in (1, 2, 3)]
+    assert diary.entries == [("start", 0), *each[0], *each[1], "end"]
+    assert diary.rows == rows(run.path)
+    assert "validation/return/step_1" in diary.rows[1]
+    diary.entries.clear()
+    run.learn(1, [diary])
+    assert diary.entries == [("start", 2), *each[2], "end"]
+
+
+def test_any_callback_ends_training_and_all_are_asked(tmp_path: Path) -> None:
+    first, second = Diary(last=2), Diary()
+    run = train(tiny(iterations=9, **ADAM), tmp_path / "run", [first, second])
+    assert run.iteration == 2
+    assert first.entries == second.entries
+    assert first.entries[-2:] == [("stepped", 2), "end"]
+    assert Run.resume(run.path).iteration == 2
+    whole = train(tiny(iterations=4, **ADAM), tmp_path / "whole")
+    assert same(run.learn(2).meta, whole.meta)
+
+
+def test_an_error_in_a_callback_leaves_rows_and_checkpoints_whole(tmp_path: Path) -> None:
+    class Broken(Callback):
+        def on_rollout_end(self, iteration: int, experience: Any) -> None:
+            if iteration == 4:
+                raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        train(tiny(iterations=9), tmp_path / "run", [Broken()])
+    assert len(rows(tmp_path / "run")) == 3
+    whole = train(tiny(iterations=5), tmp_path / "whole")
+    assert same(resume(tmp_path / "run", 5).meta, whole.meta)
+    assert rows(tmp_path / "run") == rows(tmp_path / "whole")

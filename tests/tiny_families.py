@@ -1,0 +1,108 @@
+"""Families whose episodes end early, by name ``tiny_families:Corridor`` and ``tiny_families:Field``."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium.spaces import Box, Discrete
+from numpy.typing import NDArray
+
+from metarl_envs.analytic import Analytic, Bools, Floats, Tasks, read_tasks
+from metarl_envs.analytic_envs import AnalyticEnv, AnalyticVectorEnv
+
+Step = tuple[Floats, Floats, Bools]
+
+
+class _Tiny:
+    """What the families below share: all but their formulas."""
+
+    name: str
+    specs = {"random": "starts drawn from the seed", "fixed": "every episode starts alike"}
+    num_tasks: int | None = None
+
+    def __init__(self, spec: str | None = None, *, horizon: int = 12, **arguments: Any) -> None:
+        self.spec = spec or "random"
+        self.horizon = horizon
+        self._model = self._formulas(**arguments)
+        self.observation_space, self.action_space = self._model.observation_space, self._model.action_space
+
+    def _formulas(self) -> Analytic:
+        raise NotImplementedError
+
+    def sample_tasks(self, n: int, rng: np.random.Generator, split: str = "train") -> Tasks:
+        return self._model.task(rng.random((n, self._model.task_draws)))
+
+    def task_features(self, tasks: Mapping[str, Any]) -> NDArray[np.float32]:
+        (values,) = read_tasks(self._model, tasks).values()
+        return values.reshape(len(values), -1).astype(np.float32)
+
+    def make(self) -> gymnasium.Env[Any, Any]:
+        return AnalyticEnv(self._model)
+
+    def make_vec(self, num_envs: int) -> gymnasium.vector.VectorEnv[Any, Any, Any]:
+        return AnalyticVectorEnv(self._model, num_envs)
+
+
+class Corridor(_Tiny):
+    """Discrete: left, stay, right (numbered from ``first``) on a line that ends at ±1; one side pays."""
+
+    name = "corridor"
+
+    def _formulas(self, first: int = 0) -> Analytic:
+        def step(state: Floats, action: NDArray[np.int64], tasks: Tasks, noise: Floats) -> Step:
+            new = state + (action[:, None] - (first + 1)) * 0.25 + (noise - 0.5) * 0.1
+            return new, tasks["side"] * new[:, 0], np.abs(new[:, 0]) >= 1.0
+
+        return Analytic(
+            title="corridor",
+            horizon=self.horizon,
+            observation_space=Box(-2.0, 2.0, (1,), np.float32),
+            action_space=Discrete(3, start=first),
+            task_shapes={"side": ()},
+            task_draws=1,
+            task=lambda u: {"side": np.where(u[:, 0] < 0.5, -1.0, 1.0)},
+            start_draws=1,
+            start=(lambda u: u - 0.5) if self.spec == "random" else np.zeros_like,
+            step_draws=1,
+            step=step,
+            observe=lambda state: state.astype(np.float32),
+        )
+
+
+class Field(_Tiny):
+    """Continuous: moves of at most ±0.5 in the plane towards a goal, the end of all at x ≥ 1."""
+
+    name = "field"
+
+    def _formulas(self) -> Analytic:
+        def step(state: Floats, action: Floats, tasks: Tasks, noise: Floats) -> Step:
+            new = state + np.clip(action, -0.5, 0.5)
+            return new, -np.abs(new - tasks["goal"]).sum(1), new[:, 0] >= 1.0
+
+        return Analytic(
+            title="field",
+            horizon=self.horizon,
+            observation_space=Box(-20.0, 20.0, (2,), np.float32),
+            action_space=Box(-0.5, 0.5, (2,), np.float32),
+            task_shapes={"goal": (2,)},
+            task_draws=2,
+            task=lambda u: {"goal": u - 0.5},
+            start_draws=2,
+            start=(lambda u: u - 0.5) if self.spec == "random" else np.zeros_like,
+            step=step,
+            observe=lambda state: state.astype(np.float32),
+        )
+
+
+class OfOneTask(gymnasium.Wrapper[Any, Any, Any, Any]):
+    """One environment of a family that is reset without a task and always serves this one."""
+
+    def __init__(self, family: Any, task: Mapping[str, Any]) -> None:
+        super().__init__(family.make())
+        self._task = task
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        return self.env.reset(seed=seed, options={"task": self._task})
