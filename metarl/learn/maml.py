@@ -101,8 +101,8 @@ def _at(parts: _Parts, data: TaskData, meta: Meta) -> Point:
         meta = tree_map(lambda x: x.requires_grad_(), meta)
         params, loss = _adapted_loss(parts, meta, data)
         grads = torch.autograd.grad(loss.sum(), leaves(meta), materialize_grads=True)
-        with torch.no_grad():
-            policies = vmap(parts.apply)(params, data.query.obs)
+        # Detached on both sides: under vmap, no_grad alone lets a graph through.
+        policies = detach(vmap(parts.apply)(detach(params), data.query.obs))
         return loss.detach(), replace_leaves(meta, grads), policies
 
     loss, grads, policies = concat(map_chunks(chunk, parts.chunking, _each_task(meta, data), data))

@@ -73,7 +73,7 @@ def collect(
     obs, _ = env.reset(seed=start_seeds, options={"task": rows})
     with torch.no_grad():
         for t in range(horizon):
-            policy = act(params, torch.from_numpy(obs).view(m, episodes, *obs.shape[1:]))
+            policy = act(params, torch.from_numpy(readable(obs)).view(m, episodes, *obs.shape[1:]))
             action = policy.mode() if noise is None else policy.sample(noise[:, :, t])
             policies.append(policy)
             flat = action.reshape(m * episodes, *action.shape[2:]).numpy()
@@ -114,7 +114,7 @@ def collect_in(
         for e in range(episodes):
             obs, _ = env.reset(seed=int(start_seeds[e]))
             for t in range(horizon):
-                policy = act(params, torch.as_tensor(np.asarray(obs))[None, None])
+                policy = act(params, torch.from_numpy(readable(obs))[None, None])
                 action = policy.mode() if noise is None else policy.sample(noise[:, e : e + 1, t])
                 log_prob[:, e : e + 1, t] = policy.log_prob(action)
                 taken = action[0, 0].numpy()
@@ -158,6 +158,12 @@ def to_action_space(space: gymnasium.Space[Any], action: np.ndarray) -> np.ndarr
     return action.clip(space.low, space.high) if isinstance(space, gymnasium.spaces.Box) else action
 
 
+def readable(obs: Any) -> np.ndarray:
+    """Observations as networks read them: floats in single precision."""
+    found = np.asarray(obs)
+    return found.astype(np.float32, copy=False) if found.dtype.kind == "f" else found
+
+
 def _over_time(policies: list[Distribution]) -> Distribution:
     """One distribution whose leaves are "task episode time …" from one for each time step."""
     columns = zip(*(leaves(policy) for policy in policies), strict=True)
@@ -181,12 +187,13 @@ class Record:
         assert obs_shape is not None and action_shape is not None, "a Box or Discrete space has a shape"
         discrete = isinstance(action_space, gymnasium.spaces.Discrete)
         self._lead, self._horizon = lead, horizon
-        self.obs = array((horizon, *obs_shape), observation_space.dtype)
+        obs_dtype = readable(np.empty(0, observation_space.dtype)).dtype
+        self.obs = array((horizon, *obs_shape), obs_dtype)
         self.action = array((horizon, *action_shape), np.int64 if discrete else np.float32)
         self.reward = array((horizon,), np.float32)
         self.terminated, self.truncated = array((horizon,), bool), array((horizon,), bool)
         self.mask = array((horizon,), np.float32)
-        self.final_obs = array(obs_shape, observation_space.dtype)
+        self.final_obs = array(obs_shape, obs_dtype)
         self.alive = array((), bool) | True
 
     def put(

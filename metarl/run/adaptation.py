@@ -12,7 +12,7 @@ from metarl.core.errors import RequestError
 from metarl.core.params import Params, tree_map
 from metarl.rollout.collector import Address, collect_in
 from metarl.run.agent import Agent
-from metarl.run.experience import USES, Collector, collector, gather
+from metarl.run.experience import USES, Collector, collector, explore
 from metarl.run.policy import Policy
 from metarl.run.step_sizes import step_sizes
 from metarl.run.trainer import Trainer
@@ -29,8 +29,10 @@ def adapt_to(
     seed: int,
 ) -> Policy:
     """``Run.adapt``; see there."""
-    if (task is None) == (env is None):
+    if bool(task) == (env is not None):
         raise RequestError("adapt needs a task of the family or an environment, and not both")
+    if task is not None and not isinstance(task, Mapping):
+        raise RequestError(f"a task is a mapping such as {{'goal': [0.3, -0.2]}}, got {type(task).__name__}")
     if steps < 0 or episodes < 1:
         raise RequestError(f"adapt needs steps >= 0 and episodes >= 1, got {steps} and {episodes}")
     agent = run.agent
@@ -45,10 +47,10 @@ def adapt_to(
             rows = {key: np.asarray(value)[None] for key, value in (task or {}).items()}
             collect_all = collector(agent, rows, vec, episodes)
         try:
-            experience = gather(agent, run.meta, 1, collect_all, agent.adaptations(profile, steps), address)
+            policies, _ = explore(agent, run.meta, 1, collect_all, agent.adaptations(profile, steps), address)
         except ValueError as error:  # a task that the family cannot serve
             raise RequestError(str(error)) from error
-    params = tree_map(lambda x: x[0], experience.params)
+    params = tree_map(lambda x: x[0], policies[-1])
     family = agent.family
     return Policy(agent.apply, params, family.observation_space, family.action_space, seed)
 
@@ -56,7 +58,8 @@ def adapt_to(
 def _collector_in(agent: Agent, env: gymnasium.Env[Any, Any], episodes: int) -> Collector:
     for name in ("observation_space", "action_space"):
         own, theirs = getattr(agent.family, name), getattr(env, name)
-        if own.shape != theirs.shape or type(own) is not type(theirs):
+        counts = getattr(own, "n", None), getattr(theirs, "n", None)  # of a Discrete space
+        if type(own) is not type(theirs) or own.shape != theirs.shape or counts[0] != counts[1]:
             raise RequestError(f"the environment's {name} is {theirs}, the policy's is {own}")
 
     def run(policies: Params, address: Address, deterministic: bool) -> Episodes:

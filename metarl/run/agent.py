@@ -1,5 +1,6 @@
 """What a configuration stands for: the family, the network and the functions that make up an algorithm."""
 
+import dataclasses
 import importlib
 import math
 import sys
@@ -60,6 +61,7 @@ class Agent:
     act: Apply
     objective: Objective
     device: torch.device
+    device_reason: str
     chunking: Chunking
 
     def adaptation(self, inner_lr: float) -> Adaptation:
@@ -72,13 +74,19 @@ class Agent:
         return [self.adaptation(inner_lr[min(k, len(inner_lr) - 1)]) for k in range(steps)]
 
     def initial_meta(self) -> Meta:
-        """The meta-parameters before training, on the device: drawn from the seed, or of ``init_from``."""
+        """The meta-parameters that the seed draws, on the device."""
         params = initial_params(self.module)
-        if self.config.init_from is not None:
-            params = _read_params(Path(self.config.init_from), params)
         rule = rules[COMPOSITIONS[self.config.algorithm].rule](self.config.inner_lr)
         generator = torch.Generator().manual_seed(_init_seed(self.config.seed, 1))
         return to_device(Meta(params, rule.init(params, generator)), self.device)
+
+    def starting_meta(self) -> Meta:
+        """The meta-parameters before training: with the weights of ``init_from`` if it is set."""
+        meta = self.initial_meta()
+        if self.config.init_from is None:
+            return meta
+        params = _read_params(Path(self.config.init_from), initial_params(self.module))
+        return meta._replace(model=to_device(params, self.device))
 
     def learner(self) -> MetaLearner:
         """The meta-learner, over the importance-weighted return of the adapted policies."""
@@ -105,12 +113,10 @@ def build_agent(config: TrainConfig) -> Agent:
 
     The returned agent's ``config`` holds what was chosen, so that a resumed run chooses nothing anew.
     """
-    import dataclasses
-
     family = make(config.family, config.spec, **config.family_arg)
     if config.observe_task:
         family = observe_task(family)
-    device, _ = choose_device(config.device)
+    device, reason = choose_device(config.device)
     chunk = config.chunk or _chunk_size(config, device, family.horizon)
     config = dataclasses.replace(config, device=device.type, chunk=chunk, executor="inline")
     with torch.random.fork_rng(devices=[]):
@@ -125,6 +131,7 @@ def build_agent(config: TrainConfig) -> Agent:
         act=policy_of_tasks(module),
         objective=objectives[config.objective],
         device=device,
+        device_reason=reason,
         chunking=Chunking(chunk, threads),
     )
 

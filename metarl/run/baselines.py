@@ -5,10 +5,11 @@ from pathlib import Path
 
 from metarl.core.errors import RequestError
 from metarl.run.agent import build_agent
+from metarl.run.checkpoint import available
 from metarl.run.config import TrainConfig
 from metarl.run.files import tell
 from metarl.run.resolve import resolved
-from metarl.run.trainer import Trainer
+from metarl.run.trainer import Trainer, default_path
 
 KINDS = ("random", "pretrained", "oracle")
 
@@ -43,21 +44,24 @@ def baseline_config(kind: str, config: TrainConfig) -> TrainConfig:
 def train_baseline(kind: str, config: TrainConfig, out: str | Path | None = None) -> Trainer:
     """Train a baseline of what ``config`` would meta-train, in a run directory of its own."""
     baseline = baseline_config(kind, config)
-    name = f"{baseline.family.replace(':', '.')}-{kind}-seed{baseline.seed}"
-    run = Trainer.start(baseline, Path("runs") / name if out is None else out)
+    named = default_path(dataclasses.replace(baseline, algorithm=kind))
+    run = Trainer.start(baseline, named if out is None else out)
     return run.learn(run.config.iterations)
 
 
 def baseline_of(kind: str, run: Trainer) -> Trainer:
     """A run's own baseline at its best checkpoint, trained under ``RUN_DIR/baselines`` on first use."""
-    config = baseline_config(kind, run.config)
+    reached = max([run.iteration, *available(run.checkpoints)])
+    config = baseline_config(kind, dataclasses.replace(run.config, iterations=reached))
     path = run.path / "baselines" / kind
     if kind == "random":
         return Trainer(build_agent(config), path)
-    if (path / "config.yaml").is_file():
-        begun = Trainer.resume(path)
-        begun.learn(max(0, config.iterations - begun.iteration))  # the run may have trained on since
-    else:
+    if not (path / "config.yaml").is_file():
         tell(f"metarl: training the baseline {kind}: {config.iterations} iterations without inner steps")
-        train_baseline(kind, run.config, path)
+        Trainer.start(config, path)
+    begun = Trainer.resume(path)
+    if (
+        begun.iteration < config.iterations
+    ):  # a new one, an unfinished one, or its run has been trained further
+        begun.learn(config.iterations - begun.iteration)
     return Trainer.load(path)

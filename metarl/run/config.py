@@ -129,7 +129,7 @@ class TrainConfig:
         "factor between the trial steps of trpo's line search (Finn et al. 2017)",
     )
     max_backtracks: Resolved[int] = option(
-        15, whole(1), "trial steps of trpo's line search (Finn et al. 2017)"
+        15, whole(1), "times that trpo's line search may shorten a step (Finn et al. 2017)"
     )
 
     gamma: Resolved[float] = option(
@@ -170,8 +170,11 @@ class TrainConfig:
         None, text("NAME"), "Weights & Biases user or team", "the account's own"
     )
     wandb_group: str | None = option(None, text("NAME"), "Weights & Biases group of runs")
-    wandb_mode: Resolved[str] = option(
-        "online", one_of("online", "offline", "disabled"), "how Weights & Biases keeps the run"
+    wandb_mode: str | None = option(
+        None,
+        one_of("online", "offline", "disabled"),
+        "how Weights & Biases keeps the run",
+        "what WANDB_MODE says, else online",
     )
     checkpoint_every: Resolved[int] = option(
         10, whole(1), "meta-iterations between checkpoints, each with a validation"

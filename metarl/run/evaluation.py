@@ -65,16 +65,19 @@ class Evaluation:
             f"{self.metric} on {p['tasks']} {p['split']} tasks of {p['family']} ({p['spec']}), "
             f"{p['episodes']} episodes a step, checkpoint {p['checkpoint']}; {p['interval']}"
         ]
-        steps = ["before", *(f"step {k}" for k in range(1, p["steps"] + 1))]
-        lines.append(f"{'agent':<12}" + "".join(f"{step:>26}" for step in steps) + "  step sizes")
-        for name, agent in self.agents.items():
-            cells = [
-                f"{m:.2f} [{lo:.2f}, {hi:.2f}]"
-                for m, (lo, hi) in zip(agent["mean"], agent["ci95"], strict=True)
-            ]
-            sizes = " ".join(f"{lr:g}" for lr in agent["inner_lr"])
-            lines.append(f"{name:<12}" + "".join(f"{cell:>26}" for cell in cells) + f"  {sizes}")
+        head = ["agent", "before", *(f"step {k}" for k in range(1, p["steps"] + 1)), "step sizes"]
+        rows = [head, *(self._row(name) for name in self.agents)]
+        widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
+        for row in rows:
+            cells = [f"{cell:>{width}}" for cell, width in zip(row[1:-1], widths[1:-1], strict=True)]
+            lines.append("   ".join([f"{row[0]:<{widths[0]}}", *cells, row[-1]]))
         return "\n".join(lines)
+
+    def _row(self, name: str) -> list[str]:
+        agent = self.agents[name]
+        pairs = zip(agent["mean"], agent["ci95"], strict=True)
+        cells = [f"{mean:.2f} [{low:.2f}, {high:.2f}]" for mean, (low, high) in pairs]
+        return [name, *cells, " ".join(f"{lr:g}" for lr in agent["inner_lr"])]
 
     __str__ = table
 
@@ -116,7 +119,7 @@ def evaluate(
     protocol = dataclasses.replace(protocol, tasks=len(next(iter(chosen.values()))))
     experience = measure(run.agent, run.meta, profile, protocol)
     agents = {"meta": _result(experience, profile, run, protocol)}
-    for kind in baselines:
+    for kind in [baselines] if isinstance(baselines, str) else baselines:
         baseline = baseline_of(kind, run)
         best = tuned(baseline.agent, baseline.meta, profile, protocol, kind)
         found = measure(baseline.agent, baseline.meta, best, protocol)

@@ -70,6 +70,31 @@ def collector(agent: Agent, tasks: Tasks, env: VectorEnv, episodes: int) -> Coll
     return run
 
 
+def explore(
+    agent: Agent,
+    meta: Meta,
+    tasks: int,
+    collect_all: Collector,
+    adaptations: Sequence[Adaptation],
+    address: Address,
+) -> tuple[list[Params], list[Episodes]]:
+    """The inner loop with fresh episodes: collect and adapt, once for each of ``adaptations``.
+
+    Collection runs on the CPU, adaptation on the agent's device. Returns all tasks' policies before each
+    step and after the last, and the batch of each step.
+    """
+    each_meta = expand(meta, tasks)
+    # A rule's memory outlives the collections in between. With no step at all, any rule begins alike.
+    inner = begin_tasks((*adaptations, agent.adaptation(agent.config.inner_lr))[0], each_meta)
+    policies, batches = [inner.params], []
+    for k, adaptation in enumerate(adaptations):
+        batch, _ = _batch(agent, inner.params, collect_all, address._replace(inner_step=k))
+        inner = _adapt(agent, adaptation, each_meta, inner, batch)
+        policies.append(inner.params)
+        batches.append(batch)
+    return policies, batches
+
+
 def gather(
     agent: Agent,
     meta: Meta,
@@ -79,30 +104,32 @@ def gather(
     address: Address,
     deterministic: bool = False,
 ) -> Experience:
-    """Episodes of every task before each of ``adaptations`` and after the last.
+    """``explore``, and a last batch to judge the adapted policies by.
 
-    Collection runs on the CPU, adaptation on the agent's device. ``deterministic`` measures the returns on
-    further episodes, in which the policies take their most likely action; adaptation learns from random ones.
+    ``deterministic`` measures the returns on further episodes, in which the policies take their most likely
+    action; adaptation learns from random ones.
     """
+    policies, support = explore(agent, meta, tasks, collect_all, adaptations, address)
+    query, explained = _batch(agent, policies[-1], collect_all, address._replace(inner_step=len(support)))
+    measured = [*support, query]
+    if deterministic:
+        measured = [
+            collect_all(to_device(params, "cpu"), address._replace(inner_step=k), True)
+            for k, params in enumerate(policies)
+        ]
+    returns = torch.stack([undiscounted_returns(batch).cpu() for batch in measured])
+    steps = sum(int(batch.mask.sum()) for batch in [*support, query])
+    return Experience(TaskData(tuple(support), query), returns, explained, policies[-1], steps)
+
+
+def _batch(
+    agent: Agent, params: Params, collect_all: Collector, address: Address
+) -> tuple[Episodes, Float[Tensor, " task"]]:
+    """A batch of every task with advantages, on the agent's device; what its baselines explain."""
     c = agent.config
-    batches: list[Episodes] = []
-    measured: list[Episodes] = []
-    each_meta = expand(meta, tasks)
-    # A rule's memory outlives the collections in between. With no step at all, any rule begins alike.
-    inner = begin_tasks((*adaptations, agent.adaptation(c.inner_lr))[0], each_meta)
-    with torch.no_grad():
-        for k in range(len(adaptations) + 1):
-            policies, here = to_device(inner.params, "cpu"), address._replace(inner_step=k)
-            batch = collect_all(policies, here, False)
-            measured.append(collect_all(policies, here, True) if deterministic else batch)
-            batch, explained = with_advantage(batch, c.gamma, c.gae_lambda, c.bootstrap)
-            batches.append(to_device(batch, agent.device))
-            if k < len(adaptations):
-                inner = _adapt(agent, adaptations[k], each_meta, inner, batches[-1])
-    returns = torch.stack([undiscounted_returns(batch) for batch in measured])
-    steps = int(sum(float(batch.mask.sum()) for batch in batches))
-    data = TaskData(tuple(batches[:-1]), batches[-1])
-    return Experience(data, returns, explained, inner.params, steps)
+    batch = collect_all(to_device(params, "cpu"), address, False)
+    batch, explained = with_advantage(batch, c.gamma, c.gae_lambda, c.bootstrap)
+    return to_device(batch, agent.device), explained
 
 
 def _adapt(agent: Agent, adaptation: Adaptation, meta: Meta, inner: Inner, batch: Episodes) -> Inner:

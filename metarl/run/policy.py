@@ -11,7 +11,7 @@ import torch
 from metarl.core.errors import RequestError
 from metarl.core.models import Apply
 from metarl.core.params import Params, to_device
-from metarl.rollout.collector import to_action_space
+from metarl.rollout.collector import readable, to_action_space
 from metarl.run.files import write_atomic
 
 
@@ -55,7 +55,7 @@ class Policy:
             raise RequestError(f"observation has shape {obs.shape}; allowed: {shape} or (n, {shape})")
         obs = obs[None] if single else obs
         with torch.no_grad():
-            policy = self._apply(self.params, torch.from_numpy(obs))
+            policy = self._apply(self.params, torch.from_numpy(readable(obs)))
             action = policy.mode() if deterministic else policy.sample(self._noise(len(obs)))
         chosen = to_action_space(self.action_space, action.numpy())
         return (chosen.squeeze(0) if single else chosen), state

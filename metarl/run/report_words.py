@@ -172,7 +172,7 @@ def evaluate_command(run: RunData) -> str:
         words += ["--checkpoint", checkpoint]
     for key in ("split", "tasks", "steps", "episodes", "seed"):
         words += [f"--{key}", str(protocol[key])] if key in protocol else []
-    if any(rate != run.config.get("inner_lr") for rate in agents[0].inner_lr):
+    if agents[0].inner_lr:
         words += ["--inner-lr", *(f"{rate:g}" for rate in agents[0].inner_lr)]
     words += ["--deterministic"] if protocol.get("deterministic") is True else []
     others = [agent.name for agent in agents if agent.name != "meta"]

@@ -124,6 +124,9 @@ def _check(values: Mapping[str, Any]) -> TrainConfig:
     unset = [name for name, value in checked.items() if value is None and DEFAULTS[name] is not None]
     if unset:
         raise RequestError(f"{unset[0]} is not set; resolve the configuration first")
+    for name in ("name", "spec"):
+        if name in checked["family_arg"]:
+            raise RequestError(f"family_arg has {name!r}, which has an option of its own: --family, --spec")
     checked["spec"] = make(checked["family"], checked["spec"], **checked["family_arg"]).spec
     for registry, names in ((LOGGERS, checked["logger"]), (_objectives(), [checked["objective"]])):
         for name in names:

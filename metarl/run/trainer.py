@@ -6,6 +6,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, TypeVar
 
+import torch
+
 from metarl.core.errors import RequestError, RunFailed
 from metarl.core.params import Meta
 from metarl.core.process import prepare_process
@@ -18,8 +20,9 @@ from metarl.run.files import tell, to_json, warn, write_atomic
 from metarl.run.iteration import Row, Standing, iterate, validate
 from metarl.run.loggers import LOGGERS, JsonlLogger, Mirror
 from metarl.run.machine import describe_machine
+from metarl.run.probe import probe
 from metarl.run.progress import Progress
-from metarl.run.resolve import choose_device, load_config, resolved
+from metarl.run.resolve import load_config, resolved
 from metarl.run.signals import GracefulStop, Stopped
 
 # Not typing.Self, which the run-time type checker of the tests cannot check.
@@ -36,6 +39,7 @@ class Trainer:
 
     def __init__(self, agent: Agent, path: Path) -> None:
         meta = agent.initial_meta()
+        probe(agent, meta)
         self.agent, self.path = agent, path
         self.standing = Standing(meta, agent.optimiser().init(meta))
 
@@ -51,13 +55,14 @@ class Trainer:
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise RequestError(f"run directory {path} exists already; give another one, or resume it")
         prepare_process()
-        _, reason = choose_device(config.device)
-        run = cls(build_agent(config), path)
-        path.mkdir(parents=True, exist_ok=True)
+        run = cls(build_agent(config), path)._begun()
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RequestError(f"run directory {path} cannot be made: {error.strerror}") from error
         write_atomic(path / "config.yaml", to_yaml(run.config))
         machine = describe_machine(run.agent.device, run.agent.chunking.threads)
         write_atomic(path / "machine.json", to_json(machine, indent=1))
-        tell(f"metarl: {path}: {config.algorithm} on {config.family}, device {run.config.device} ({reason})")
         return run
 
     @classmethod
@@ -67,15 +72,27 @@ class Trainer:
         Raises:
             RequestError: no run there, no such checkpoint, or a damaged one.
         """
-        run = cls._open(Path(path))
+        config = read_config(Path(path))
+        if config.device == "cuda" and not torch.cuda.is_available():
+            warn(f"{path} was trained on a GPU; there is none here, so it is used on the CPU")
+            config = dataclasses.replace(config, device="cpu")
+        prepare_process()
+        run = cls(build_agent(config), Path(path))
         return run._restored(store.load(store.find(run.checkpoints, checkpoint)))
 
     @classmethod
     def resume(cls: type[T], path: str | Path) -> T:
         """A run at its last intact checkpoint; at iteration 0 where it has none."""
-        run = cls._open(Path(path))
+        prepare_process()
+        run = cls(build_agent(read_config(Path(path))), Path(path))
         saved = store.latest_intact(run.checkpoints, warn)
-        return run if saved is None else run._restored(saved)
+        return run._begun() if saved is None else run._restored(saved)
+
+    def __repr__(self) -> str:
+        c = self.config
+        return (
+            f"<{type(self).__name__} {self.path}: {c.algorithm} on {c.family}, {self.iteration} iterations>"
+        )
 
     @property
     def config(self) -> TrainConfig:
@@ -106,6 +123,11 @@ class Trainer:
             Stopped: a signal asked for it; the state is saved.
         """
         total = self._total(iterations)
+        c = self.config
+        where = (
+            f"device {c.device} ({self.agent.device_reason}), {c.threads} threads, chunks of {c.chunk} tasks"
+        )
+        tell(f"metarl: {self.path}: {c.algorithm} on {c.family} ({c.spec}), {where}")
         with ExitStack() as stack:
             stop = stack.enter_context(GracefulStop())
             log = stack.enter_context(JsonlLogger(self.path / "metrics.jsonl"))
@@ -130,7 +152,8 @@ class Trainer:
                 failed = self.standing.skipped >= MAX_SKIPPED
                 if due or failed or not going or stop.requested is not None or self.iteration == total:
                     log.sync()
-                    self._save(row)
+                    # The last iteration is a candidate for the best; its row is that of a run that goes on.
+                    self._save(row if due or self.iteration < total else validate(self.agent, self.meta))
                 if stop.requested is not None:
                     tell(f"metarl: saved iteration {self.iteration}; go on with: metarl resume {self.path}")
                     raise Stopped(stop.requested)
@@ -138,7 +161,7 @@ class Trainer:
                     raise RunFailed(
                         f"{MAX_SKIPPED} steps in a row were not finite; the last good state is in {self.path}"
                     )
-            if not store.available(self.checkpoints):  # no iteration was asked for: the initialisation
+            if not store.available(self.checkpoints):  # no iteration was asked for
                 self._save({})
             for callback in callbacks:
                 callback.on_training_end()
@@ -177,21 +200,18 @@ class Trainer:
             write_atomic(self.path / "config.yaml", to_yaml(config))
         return total
 
-    def _save(self, row: Row) -> None:
+    def _save(self, validation: Row) -> None:
         s = self.standing
         tensors = state.flatten({"meta": s.meta, "optimiser": s.optimiser})
-        score = row.get(f"validation/return/step_{self.config.inner_steps}")
+        score = validation.get(f"validation/return/step_{self.config.inner_steps}")
         extra = {"env_steps": s.env_steps, "skipped": s.skipped, "validation": score}
         store.save(self.checkpoints, s.iteration, tensors, extra)
         store.prune(self.checkpoints, self.config.keep_checkpoints)
 
-    @classmethod
-    def _open(cls: type[T], path: Path) -> T:
-        """The run in a directory, at iteration 0."""
-        if not (path / "config.yaml").is_file():
-            raise RequestError(f"{path} is not a run directory: no config.yaml")
-        prepare_process()
-        return cls(build_agent(load_config(path / "config.yaml")), path)
+    def _begun(self: T) -> T:
+        """Before training; the weights it starts from are read here, and never again."""
+        self.standing = self.standing._replace(meta=self.agent.starting_meta())
+        return self
 
     def _restored(self: T, saved: store.Checkpoint) -> T:
         like = {"meta": self.standing.meta, "optimiser": self.standing.optimiser}
@@ -203,6 +223,14 @@ class Trainer:
         return self
 
 
+def read_config(path: Path) -> TrainConfig:
+    """The configuration of the run in a directory."""
+    if not (path / "config.yaml").is_file():
+        raise RequestError(f"{path} is not a run directory: no config.yaml")
+    return load_config(path / "config.yaml")
+
+
 def default_path(config: TrainConfig) -> Path:
     """Where a run goes that was given no directory."""
-    return Path("runs") / f"{config.family.replace(':', '.')}-{config.algorithm}-seed{config.seed}"
+    family = config.family.replace(":", ".")
+    return Path("runs") / f"{family}-{config.spec}-{config.algorithm}-seed{config.seed}"

@@ -133,3 +133,22 @@ def test_actions_of_a_discrete_space_are_numbered_as_the_space_numbers_them(sing
     assert set(kept.tolist()) == {0, 1, 2}  # what the policy's log-probabilities are of
     moved = torch.diff(batch.obs[..., 0], dim=2)[0, 0, :1]
     torch.testing.assert_close(moved, (batch.action[0, 0, :1] - 1) * 0.25, rtol=0, atol=0.051)
+
+
+def test_observations_in_double_precision_are_read_in_single() -> None:
+    class Double(Scripted):
+        def __init__(self) -> None:
+            super().__init__(Box(-1.0, 1.0, (2,), np.float32))
+            self.single_observation_space = Box(0.0, 1e3, (1,), np.float64)
+
+        def _obs(self) -> np.ndarray:
+            return super()._obs().astype(np.float64)
+
+    def strict(params: Any, obs: torch.Tensor) -> DiagGaussian:
+        assert obs.dtype == torch.float32
+        return act(params, obs)
+
+    params, tasks = {"mean": torch.zeros(2, 2)}, {"number": np.arange(2)}
+    batch = collect(Double(), strict, params, tasks, episodes=2, horizon=8, address=Address(1, 0))
+    assert batch.obs.dtype == batch.final_obs.dtype == torch.float32
+    assert batch.final_obs[..., 0].tolist() == [[5, 102], [203, 301]]

@@ -144,7 +144,8 @@ def test_the_table_has_a_line_for_each_agent(run: Run) -> None:
     assert head.split() == ["agent", "before", "step", "1", "step", "2", "step", "sizes"]
     assert [line.split()[0] for line in lines] == ["meta", "random"]
     low, high = found.ci95[2]
-    assert f"{found.mean[2]:.2f} [{low:.2f}, {high:.2f}]  0.1 0.05" in lines[0]
+    assert lines[0].endswith(f"  {found.mean[2]:.2f} [{low:.2f}, {high:.2f}]   0.1 0.05")
+    assert len({line.index("]") for line in lines}) == 1  # aligned
 
 
 @pytest.mark.parametrize(

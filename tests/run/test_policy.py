@@ -93,6 +93,13 @@ def test_discrete_actions_are_numbered_as_the_space_numbers_them() -> None:
     assert Discrete(3, start=5).contains(made.predict(BATCH[0])[0])
 
 
+def test_observations_in_double_precision_are_read_in_single() -> None:
+    module, made = gaussian()
+    double = Policy(policy(module), made.params, Box(-9.0, 9.0, (3,), np.float64), ACTIONS)
+    expected, _ = made.predict(BATCH, deterministic=True)
+    np.testing.assert_array_equal(double.predict(BATCH.astype(float), deterministic=True)[0], expected)
+
+
 @pytest.mark.parametrize("shape", [(), (2,), (4,), (5, 4), (2, 5, 3)])
 def test_observations_of_another_shape_are_refused(shape: tuple[int, ...]) -> None:
     _, made = gaussian()

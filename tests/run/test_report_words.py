@@ -122,11 +122,11 @@ def test_commands_repeat_the_evaluation_that_was_made(tmp_path):
     assert evaluate == ["metarl", "evaluate", path, *options.split(), "--baselines", "oracle"]
 
 
-def test_commands_name_step_sizes_that_are_not_the_runs_own(tmp_path):
-    run = run_with(tmp_path / "run")  # its first step size, 0.5, is the configuration's, the others are not
+def test_commands_name_the_step_sizes_and_no_checkpoint_that_no_command_line_can(tmp_path):
+    run = run_with(tmp_path / "run")
     assert "--inner-lr 0.5 0.25 0.25" in commands(run)[1]
     for agent in (evaluation := make_evaluation())["agents"].values():
         agent["inner_lr"] = [0.5, 0.5, 0.5]
     evaluation["protocol"]["checkpoint"] = "as it stands"  # evaluated from Python: no command line says so
     own = read_run(make_run(tmp_path / "own", evaluation=evaluation))
-    assert "--inner-lr" not in commands(own)[1] and "--checkpoint" not in commands(own)[1]
+    assert "--inner-lr 0.5 0.5 0.5" in commands(own)[1] and "--checkpoint" not in commands(own)[1]

@@ -77,7 +77,7 @@ def test_a_config_made_in_python_is_resolved_like_the_command_line() -> None:
 def test_resolving_fills_every_field_that_has_a_default_and_changes_nothing_twice() -> None:
     config = resolve("maml", TOY, command_line={"family_arg": {"horizon": 3}, "spec": "promp"})
     unset = {name for name, value in as_dict(config).items() if value is None}
-    assert unset == {"init_from", "chunk", "wandb_entity", "wandb_group"}
+    assert unset == {"init_from", "chunk", "wandb_entity", "wandb_group", "wandb_mode"}
     assert resolved(config) == validate(config) == config
 
 

@@ -145,8 +145,8 @@ def test_without_steps_nothing_is_tuned(run: Run, capsys: pytest.CaptureFixture[
 
 def test_a_baseline_has_a_directory_of_its_own(tmp_path: Path) -> None:
     made = train_baseline("oracle", tiny(iterations=1))
-    assert made.path == Path("runs/point-goal-oracle-seed3")
-    assert len(rows(tmp_path / "runs/point-goal-oracle-seed3")) == 2
+    assert made.path == Path("runs/point-goal-finn2017-oracle-seed3")
+    assert len(rows(tmp_path / "runs/point-goal-finn2017-oracle-seed3")) == 2
     assert train_baseline("pretrained", tiny(iterations=1), tmp_path / "mine").path == tmp_path / "mine"
 
 

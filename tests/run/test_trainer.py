@@ -116,9 +116,10 @@ def test_checkpoints_come_when_due_and_at_the_end_and_old_ones_go(tmp_path: Path
     assert set(store.available(run.checkpoints)) == {6, 7, best}
     saved = store.load(store.find(run.checkpoints, "last"))
     assert saved.iteration == 7
-    assert saved.extra == {"env_steps": run.standing.env_steps, "skipped": 0, "validation": None}
     found = rows(tmp_path / "run")
     scores = {row["iteration"]: row["validation/return/step_1"] for row in found if row["iteration"] % 2 == 0}
+    scores[7] = validate(run.agent, run.meta)["validation/return/step_1"]  # a candidate for the best, too
+    assert saved.extra == {"env_steps": run.standing.env_steps, "skipped": 0, "validation": scores[7]}
     assert best == max(scores, key=lambda iteration: scores[iteration])
     assert store.read_manifest(store.find(run.checkpoints, best))["extra"]["validation"] == scores[best]
 
@@ -147,6 +148,12 @@ def test_an_existing_run_directory_is_refused_and_left_alone(tmp_path: Path, tak
     assert [p for p in tmp_path.rglob("*") if p.is_file()] == [kept]
 
 
+def test_a_directory_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RequestError, match=f"run directory {tmp_path / 'file' / 'run'} cannot be made"):
+        train(tiny(), tmp_path / "file" / "run")
+
+
 def test_an_empty_directory_is_taken(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     assert train(tiny(iterations=0), tmp_path / "run").iteration == 0
@@ -171,11 +178,11 @@ def test_a_request_that_cannot_be_met_writes_nothing(tmp_path: Path, changes: di
 
 
 def test_a_run_without_a_directory_goes_where_its_name_says(tmp_path: Path) -> None:
-    assert default_path(resolved(tiny())) == Path("runs/point-goal-maml-seed3")
-    assert Trainer.start(tiny()).path == Path("runs/point-goal-maml-seed3")
-    assert (tmp_path / "runs/point-goal-maml-seed3/config.yaml").is_file()
+    assert default_path(resolved(tiny())) == Path("runs/point-goal-finn2017-maml-seed3")
+    assert Trainer.start(tiny()).path == Path("runs/point-goal-finn2017-maml-seed3")
+    assert (tmp_path / "runs/point-goal-finn2017-maml-seed3/config.yaml").is_file()
     named = default_path(resolved(tiny(family="tiny_families:Field", algorithm="fomaml")))
-    assert named == Path("runs/tiny_families.Field-fomaml-seed3")
+    assert named == Path("runs/tiny_families.Field-random-fomaml-seed3")
 
 
 def test_what_is_no_run_is_refused_by_name(tmp_path: Path) -> None:
@@ -184,8 +191,23 @@ def test_what_is_no_run_is_refused_by_name(tmp_path: Path) -> None:
             open_run(tmp_path)
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
+def test_a_run_of_a_gpu_is_used_but_not_trained_without_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = train(tiny(), tmp_path / "run")
+    config = run.path / "config.yaml"
+    config.write_text(config.read_text().replace("device: cpu", "device: cuda"))
+    loaded = load(run.path, "last")
+    assert "trained on a GPU" in capsys.readouterr().err
+    assert same(loaded.meta, run.meta)
+    assert loaded.evaluate(tasks=2, steps=0, episodes=2).mean
+    with pytest.raises(RequestError, match="device 'cuda' is not available"):
+        Run.resume(run.path)
+
+
 def test_wandb_mirrors_every_row(tmp_path: Path) -> None:
-    pytest.importorskip("wandb")
+    wandb = pytest.importorskip("wandb")
     run = train(tiny(logger=("wandb",), wandb_mode="offline", iterations=2), tmp_path / "run")
     assert len(rows(run.path)) == 2
     (mirrored,) = run.path.glob("wandb/offline-run-*/run-*.wandb")
@@ -193,3 +215,4 @@ def test_wandb_mirrors_every_row(tmp_path: Path) -> None:
     for row in rows(run.path):
         assert repr(row["return/step_1"]).encode() in content
     assert b"return/step_1" in content
+    wandb.teardown()
