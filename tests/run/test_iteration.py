@@ -3,16 +3,20 @@
 from contextlib import closing
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from metarl.core.params import expand
 from metarl.learn.adapt import unroll
+from metarl.rollout.collector import Address
+from metarl.run import iteration
 from metarl.run.agent import Agent
 from metarl.run.callbacks import Callback
-from metarl.run.experience import Experience
+from metarl.run.experience import USES, Experience
 from metarl.run.iteration import Row, Standing, iterate, validate
 from metarl.run.policy import Policy
+from metarl_envs import PointGoal
 from tiny_runs import agent, same
 
 
@@ -55,10 +59,41 @@ def test_it_counts_on_from_where_the_run_stands() -> None:
 
 
 def test_iterations_differ_by_their_number_alone() -> None:
+    built = agent(family="tiny_families:Field")
+    first, second = (iterated(built, standing(built, iteration=n))[2].data.support[0] for n in (0, 1))
+    assert not (first.obs[:, :, 0] == second.obs[:, :, 0]).all(-1).any()
+    still = agent(
+        family="tiny_families:Field", family_arg={}, spec="fixed"
+    )  # the same observation: the noise
+    first, second = (iterated(still, standing(still, iteration=n))[2].data.support[0] for n in (0, 1))
+    assert not (first.action[:, :, 0] == second.action[:, :, 0]).any()
+
+
+def test_tasks_are_drawn_for_each_iteration_and_apart_for_validation(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn, addresses, sample, real = [], [], PointGoal.sample_tasks, iteration.gather
+
+    def sampled(family: PointGoal, n: int, rng: Any, split: str = "train") -> Any:
+        drawn.append((split, sample(family, n, rng, split)["goal"]))
+        return {"goal": drawn[-1][1]}
+
+    def gathered(*arguments: Any) -> Experience:
+        addresses.append(arguments[5])
+        return real(*arguments)
+
+    monkeypatch.setattr(PointGoal, "sample_tasks", sampled)
+    monkeypatch.setattr(iteration, "gather", gathered)
     built = agent()
-    first, second = (iterated(built, standing(built, iteration=n))[2].data.query for n in (0, 1))
-    assert not (first.action == second.action).all(-1).any()
-    assert not (first.reward.sum(-1) == second.reward.sum(-1)).any()
+    for n in (0, 1):
+        iterated(built, standing(built, iteration=n))
+    for _ in range(2):
+        validate(built, built.initial_meta())
+    (first, second, *validations) = (goals for _, goals in drawn)
+    assert [split for split, _ in drawn] == ["train", "train", "validation", "validation"]
+    assert not np.isin(first, second).any()
+    assert not np.isin(first, validations[0]).any()
+    np.testing.assert_array_equal(*validations)
+    train, validation = USES["train"], USES["validation"]
+    assert addresses == [Address(3, train, 1), Address(3, train, 2), *[Address(3, validation)] * 2]
 
 
 @pytest.mark.parametrize("inner_steps", [0, 1, 2])
