@@ -27,6 +27,8 @@ TINY: dict[str, Any] = {
     "chunk": 2,
     "threads": 1,
     "device": "cpu",
+    "meta_optimizer": "adam",  # the cheapest
+    "meta_lr": 0.01,
     "checkpoint_every": 2,
     "validation_tasks": 3,
 }

@@ -32,7 +32,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 @pytest.fixture(scope="module")
 def corridor(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """Discrete actions, and episodes that end early."""
-    config = tiny(iterations=1, family="tiny_families:Corridor", spec="fixed")
+    config = tiny(iterations=1, family="tiny_families:Corridor", family_arg={"horizon": 20}, spec="fixed")
     return train(config, tmp_path_factory.mktemp("adapted") / "run")
 
 
@@ -89,16 +89,16 @@ def test_an_environment_changes_the_policy_by_gradient_steps(run: Run, corridor:
         params = trained.meta.model
         env = OfOneTask(trained.agent.family, task)
         for step, lr in enumerate((0.5, 0.3)):
-            address = ADDRESS._replace(inner_step=step)
+            address, horizon = ADDRESS._replace(inner_step=step), trained.agent.family.horizon
             batch = collect_in(
-                env, trained.agent.act, policies(params), episodes=4, horizon=10, address=address
+                env, trained.agent.act, policies(params), episodes=9, horizon=horizon, address=address
             )
             params = plain_step(trained, params, batch, lr)
-        assert trained is run or float(batch.mask.sum()) < 40  # the corridor's end early
-        adapted = trained.adapt(env=env, steps=2, episodes=4, inner_lr=[0.5, 0.3])
+        assert trained is run or float(batch.mask.sum()) < 9 * 20  # the corridor's end early
+        adapted = trained.adapt(env=env, steps=2, episodes=9, inner_lr=[0.5, 0.3])
         close(adapted.params, params)
-        by_task = trained.adapt(task=task, steps=1, episodes=4, inner_lr=0.5)
-        by_env = trained.adapt(env=env, steps=1, episodes=4, inner_lr=0.5)
+        by_task = trained.adapt(task=task, steps=1, episodes=9, inner_lr=0.5)
+        by_env = trained.adapt(env=env, steps=1, episodes=9, inner_lr=0.5)
         if trained is run:  # the same starts, whatever the seeds, and no noise: the same experience
             close(by_task.params, by_env.params)
 

@@ -62,9 +62,7 @@ def test_iterations_differ_by_their_number_alone() -> None:
     built = agent(family="tiny_families:Field")
     first, second = (iterated(built, standing(built, iteration=n))[2].data.support[0] for n in (0, 1))
     assert not (first.obs[:, :, 0] == second.obs[:, :, 0]).all(-1).any()
-    still = agent(
-        family="tiny_families:Field", family_arg={}, spec="fixed"
-    )  # the same observation: the noise
+    still = agent(family="tiny_families:Field", family_arg={}, spec="fixed")  # what differs is noise
     first, second = (iterated(still, standing(still, iteration=n))[2].data.support[0] for n in (0, 1))
     assert not (first.action[:, :, 0] == second.action[:, :, 0]).any()
 
@@ -118,7 +116,7 @@ def test_the_step_goes_down_the_meta_gradient(inner_steps: int) -> None:
 
 
 def test_a_trust_region_step_reports_its_kl_and_keeps_to_it() -> None:
-    _, row, _ = iterated(agent(max_kl=0.003))
+    _, row, _ = iterated(agent(meta_optimizer="trpo", max_kl=0.003))
     assert 0 < row["kl"] <= 0.003
     assert row["improvement"] > 0
     assert row["line_search/accepted"] == 1

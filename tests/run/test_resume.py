@@ -175,7 +175,7 @@ def test_a_signal_ends_training_after_saving(tmp_path: Path, capsys: pytest.Capt
 
 @pytest.mark.parametrize(("signum", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_the_command_stopped_from_outside_can_be_resumed(tmp_path: Path, signum: int, status: int) -> None:
-    config = resolved(tiny(iterations=100_000, meta_optimizer="adam", checkpoint_every=1000))
+    config = resolved(tiny(iterations=100_000, checkpoint_every=1000))
     (tmp_path / "config.yaml").write_text(to_yaml(config))
     run_dir = tmp_path / "run"
     words = ["train", "--config", "config.yaml", "--out", str(run_dir)]
@@ -192,5 +192,5 @@ def test_the_command_stopped_from_outside_can_be_resumed(tmp_path: Path, signum:
     assert len(rows(run_dir)) == n >= 2
     assert f"saved iteration {n}; go on with: metarl resume {run_dir}" in told
     assert f"stopped by {signal.Signals(signum).name}" in told.splitlines()[-1]
-    undisturbed = train(tiny(iterations=n + 1, meta_optimizer="adam", checkpoint_every=1000), tmp_path / "b")
+    undisturbed = train(tiny(iterations=n + 1, checkpoint_every=1000), tmp_path / "b")
     assert alike(resume(run_dir, n + 1), undisturbed)

@@ -11,6 +11,7 @@ from metarl.run.baselines import KINDS, baseline_config, baseline_of, train_base
 from metarl.run.callbacks import Callback
 from metarl.run.config import as_dict
 from metarl.run.evaluation import evaluate_run
+from metarl.run.protocol import Protocol, measure, tuned
 from metarl.run.resolve import load_config, resolved
 from metarl.run.runs import Run, load, train
 from metarl.run.trainer import Trainer
@@ -129,6 +130,13 @@ def test_evaluation_puts_them_side_by_side(run: Run, capsys: pytest.CaptureFixtu
         assert f"metarl: {kind}: mean return on validation tasks by step size 0.005: " in told
         assert f"best {first:g}\n" in told
     assert len({tuple(agent["mean"]) for agent in found.agents.values()}) == 4
+    protocol = Protocol("test", 3, 2, 3, 1, False)
+    for kind in KINDS:
+        agent, meta = baseline_of(kind, run).agent, baseline_of(kind, run).meta
+        best = tuned(agent, meta, [0.4, 0.2], protocol, kind)
+        assert found.agents[kind]["inner_lr"] == best
+        expected = measure(agent, meta, best, protocol).returns.double().mean(1)
+        assert found.agents[kind]["mean"] == pytest.approx(expected.tolist())
     alone = run.evaluate(baselines=["oracle"], inner_lr=[0.4, 0.2], **FEW | {"steps": 2})
     assert alone.agents["oracle"] == found.agents["oracle"]
     assert alone.agents["meta"] == found.agents["meta"]

@@ -37,7 +37,8 @@ class Counting(Callback):
 
 def test_each_finished_iteration_is_a_row(tmp_path: Path) -> None:
     counting = Counting()
-    config = tiny(family="tiny_families:Field", inner_steps=2, iterations=4, checkpoint_every=3)
+    options = {"meta_optimizer": "trpo", "inner_steps": 2, "iterations": 4, "checkpoint_every": 3}
+    config = tiny(family="tiny_families:Field", **options)
     run = train(config, tmp_path / "run", [counting])
     found = read_metrics(tmp_path / "run" / "metrics.jsonl")
     assert [row["iteration"] for row in found] == [1, 2, 3, 4]
@@ -210,9 +211,9 @@ def test_wandb_mirrors_every_row(tmp_path: Path) -> None:
     wandb = pytest.importorskip("wandb")
     run = train(tiny(logger=("wandb",), wandb_mode="offline", iterations=2), tmp_path / "run")
     assert len(rows(run.path)) == 2
+    wandb.teardown()  # its own process writes the file, now and then a moment after finish() returned
     (mirrored,) = run.path.glob("wandb/offline-run-*/run-*.wandb")
     content = mirrored.read_bytes()
     for row in rows(run.path):
         assert repr(row["return/step_1"]).encode() in content
     assert b"return/step_1" in content
-    wandb.teardown()

@@ -17,7 +17,7 @@ from metarl.run.runs import Run, resume, train
 from metarl.run.trainer import MAX_SKIPPED
 from tiny_runs import rows, same, tiny
 
-ADAM = {"meta_optimizer": "adam", "checkpoint_every": 100}
+RARELY = {"checkpoint_every": 100}
 
 
 def poison(monkeypatch: pytest.MonkeyPatch, when: set[int], what: str = "meta") -> None:
@@ -46,9 +46,9 @@ def poison(monkeypatch: pytest.MonkeyPatch, when: set[int], what: str = "meta") 
 def test_a_step_that_is_not_finite_is_not_taken(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], what: str
 ) -> None:
-    before = train(tiny(iterations=1, **ADAM), tmp_path / "before")
+    before = train(tiny(iterations=1, **RARELY), tmp_path / "before")
     poison(monkeypatch, {2, 3}, what)
-    run = train(tiny(iterations=3, **ADAM), tmp_path / "run")
+    run = train(tiny(iterations=3, **RARELY), tmp_path / "run")
     assert same(run.meta, before.meta)
     assert same(run.standing.optimiser, before.standing.optimiser)
     assert capsys.readouterr().err.count("the meta-optimiser's step is not finite") == 2
@@ -66,11 +66,11 @@ def test_a_step_that_is_not_finite_is_not_taken(
 def test_too_many_in_a_row_end_the_run_at_its_last_good_state(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    good = train(tiny(iterations=2, **ADAM), tmp_path / "good")
+    good = train(tiny(iterations=2, **RARELY), tmp_path / "good")
     with monkeypatch.context() as patch:
         poison(patch, set(range(3, 99)))
         with pytest.raises(RunFailed, match=f"{MAX_SKIPPED} steps in a row .* {tmp_path / 'run'}"):
-            train(tiny(iterations=20, **ADAM), tmp_path / "run")
+            train(tiny(iterations=20, **RARELY), tmp_path / "run")
     assert len(rows(tmp_path / "run")) == 2 + MAX_SKIPPED
     saved = Run.resume(tmp_path / "run")
     assert (saved.iteration, saved.standing.skipped) == (2 + MAX_SKIPPED, MAX_SKIPPED)
@@ -84,7 +84,7 @@ def test_interrupted_rows_of_bad_steps_do_not_end_a_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     poison(monkeypatch, {1, 2, 3, 4, 6, 7, 8, 9})  # never five in a row
-    assert train(tiny(iterations=10, **ADAM), tmp_path / "run").iteration == 10
+    assert train(tiny(iterations=10, **RARELY), tmp_path / "run").iteration == 10
 
 
 # Callbacks ---------------------------------------------------------------------------------------
@@ -125,7 +125,7 @@ class Diary(Callback):
 
 def test_callbacks_are_told_in_order(tmp_path: Path) -> None:
     diary = Diary()
-    run = train(tiny(iterations=2, meta_optimizer="adam"), tmp_path / "run", [diary])
+    run = train(tiny(iterations=2), tmp_path / "run", [diary])
     each = [[("collecting", n), ("collected", n), ("stepped", n)] for n in (1, 2, 3)]
     assert diary.entries == [("start", 0), *each[0], *each[1], "end"]
     assert diary.rows == rows(run.path)
@@ -137,12 +137,12 @@ def test_callbacks_are_told_in_order(tmp_path: Path) -> None:
 
 def test_any_callback_ends_training_and_all_are_asked(tmp_path: Path) -> None:
     first, second = Diary(last=2), Diary()
-    run = train(tiny(iterations=9, **ADAM), tmp_path / "run", [first, second])
+    run = train(tiny(iterations=9, **RARELY), tmp_path / "run", [first, second])
     assert run.iteration == 2
     assert first.entries == second.entries
     assert first.entries[-2:] == [("stepped", 2), "end"]
     assert Run.resume(run.path).iteration == 2
-    whole = train(tiny(iterations=4, **ADAM), tmp_path / "whole")
+    whole = train(tiny(iterations=4, **RARELY), tmp_path / "whole")
     assert same(run.learn(2).meta, whole.meta)
 
 
