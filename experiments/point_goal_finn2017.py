@@ -6,7 +6,8 @@ Each seed is trained by experiments/point-goal-finn2017.yaml (a run that exists 
 used as it is). Its checkpoint is the one with the best mean return over the adapted steps on 40 validation
 tasks, with the published step sizes 0.5 / 0.25; with that checkpoint the step size of the later steps is
 chosen on the same validation tasks from LATER. Both are evaluated on the 40 published test goals, 40 episodes
-a step, beside the baselines. Intervals are 95 % bootstrap intervals over tasks and seeds.
+a step. The first seed's baselines stand beside them. Intervals are 95 % bootstrap intervals over tasks, and for
+MAML over seeds too.
 """
 
 import argparse
@@ -60,14 +61,18 @@ def chosen(path: Path) -> tuple[int, float]:
 
 
 def evaluated(path: Path) -> dict[str, np.ndarray]:
-    """Returns "task step" of every agent on the test tasks."""
+    """Returns "task step" of the agent on the test tasks, by the step sizes."""
     checkpoint, later = chosen(path)
     run = metarl.load(path, checkpoint)
-    published = run.evaluate(inner_lr=(0.5, 0.25), baselines=BASELINES, **PROTOCOL)
-    tuned = run.evaluate(inner_lr=(0.5, later), **PROTOCOL)
-    agents = {"meta, 0.5 / 0.25": published, "meta, later step tuned": tuned}
-    found = {name: np.array(evaluation.per_task) for name, evaluation in agents.items()}
-    return found | {kind: np.array(published.agents[kind]["per_task"]) for kind in BASELINES}
+    sizes = {"MAML, 0.5 / 0.25": (0.5, 0.25), "MAML, 0.5 / tuned": (0.5, later)}
+    return {name: np.array(run.evaluate(inner_lr=lr, **PROTOCOL).per_task) for name, lr in sizes.items()}
+
+
+def baselines(path: Path) -> dict[str, np.ndarray]:
+    """Returns "task step" of the run's baselines on the test tasks."""
+    run = metarl.load(path, chosen(path)[0])
+    agents = run.evaluate(inner_lr=(0.5, 0.25), baselines=BASELINES, **PROTOCOL).agents
+    return {kind: np.array(agents[kind]["per_task"]) for kind in BASELINES}
 
 
 def interval(values: np.ndarray, resamples: int = 10_000) -> np.ndarray:
@@ -97,16 +102,19 @@ def main() -> None:
     print("| agent | before | step 1 | step 2 | step 3 |\n|---|---|---|---|---|")
     print(f"| published MAML | -40.4 | {' | '.join(str(value) for value in PUBLISHED.values())} |")
     for name in results[0]:
-        values = np.stack([result[name] for result in results])
-        ends = interval(values)
-        cells = [
-            f"{m:.1f} [{lo:.1f}, {hi:.1f}]" for m, (lo, hi) in zip(values.mean((0, 1)), ends, strict=True)
-        ]
-        print(f"| {name} | {' | '.join(cells)} |")
+        print(line(name, np.stack([result[name] for result in results])), flush=True)
     for seed, result in zip(options.seeds, results, strict=True):
-        for name in list(result)[:2]:
+        for name in result:
             means = ", ".join(f"{m:.2f}" for m in result[name].mean(0))
-            print(f"seed {seed}, {name}: {means}")
+            print(f"seed {seed}, {name}: {means}", flush=True)
+    for name, values in baselines(options.runs / f"seed-{options.seeds[0]}").items():
+        print(line(name, values[None]), flush=True)
+
+
+def line(name: str, values: np.ndarray) -> str:
+    """A row of the table from returns "seed task step"."""
+    pairs = zip(values.mean((0, 1)), interval(values), strict=True)
+    return f"| {name} | {' | '.join(f'{mean:.1f} [{low:.1f}, {high:.1f}]' for mean, (low, high) in pairs)} |"
 
 
 if __name__ == "__main__":
