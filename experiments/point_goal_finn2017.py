@@ -6,8 +6,8 @@ Each seed is trained by experiments/point-goal-finn2017.yaml (a run that exists 
 used as it is). Its checkpoint is the one with the best mean return over the adapted steps on 40 validation
 tasks, with the published step sizes 0.5 / 0.25; with that checkpoint the step size of the later steps is
 chosen on the same validation tasks from LATER. Both are evaluated on the 40 published test goals, 40 episodes
-a step. The first seed's baselines stand beside them. Intervals are 95 % bootstrap intervals over tasks, and for
-MAML over seeds too.
+a step. The first seed's baselines stand beside them. Intervals are 95 % bootstrap intervals over tasks, and
+for MAML over seeds too.
 """
 
 import argparse

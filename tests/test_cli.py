@@ -79,7 +79,7 @@ REFUSED = [
     (f"{TRAIN} --logger paper", "unknown logger 'paper'; allowed: wandb"),
     (f"{TRAIN} --device tpu", "device must be one of auto, cpu, cuda, got 'tpu'"),
     (f"{TRAIN} --executor ray", "executor must be one of auto, inline, got 'ray'"),
-    (f"{TRAIN} --bootstrap perhaps", "bootstrap must be true or false, got 'perhaps'"),
+    (f"{TRAIN} --observe-task perhaps", "observe_task must be true or false, got 'perhaps'"),
     (f"{TRAIN} --config absent.yaml", "cannot read absent.yaml: "),
     (f"{TRAIN} --config broken.yaml", "broken.yaml is not valid YAML: line 2: "),
     (f"{TRAIN} --config list.yaml", "list.yaml must hold a mapping of option names to values, got list"),
@@ -176,7 +176,7 @@ def test_train_lays_the_command_line_over_the_file(
         "algorithm: fomaml\ntasks: 7\nepisodes: 6\nmeta_lr: 1e-4\nhidden: [8]\n"
     )
     train = replaced("metarl.run.runs", "train", SimpleNamespace(path=Path("runs/a")))
-    line = f"train --config mine.yaml --family {FAMILY} --tasks 5 --family-arg horizon=9 --bootstrap"
+    line = f"train --config mine.yaml --family {FAMILY} --tasks 5 --family-arg horizon=9 --observe-task"
     assert main([*line.split(), "--out", "runs/a"]) == 0
     config, out = train.call_args.args
     assert out == Path("runs/a")
@@ -186,7 +186,7 @@ def test_train_lays_the_command_line_over_the_file(
         "meta_lr": 1e-4,
         "hidden": [8],
         "family_arg": {"horizon": 9},
-        "bootstrap": True,
+        "observe_task": True,
     }
     assert config == resolve("fomaml", FAMILY, command_line=asked)
     out_text, err = capsys.readouterr()

@@ -53,7 +53,7 @@ def main(
             batch = collect(
                 env, act, inner.params, goals, episodes=episodes, horizon=horizon, address=address
             )
-            batches.append(with_advantage(batch, gamma=0.99, lam=1.0, bootstrap=False)[0])
+            batches.append(with_advantage(batch, gamma=0.99, lam=1.0)[0])
             if step == 0:
                 with torch.no_grad():
                     inner, _ = step_tasks(adaptation, each, inner, batches[0])

@@ -35,26 +35,22 @@ def fit_linear(
     return weights.squeeze(-1)
 
 
-def with_advantage(
-    batch: Episodes, gamma: float, lam: float, bootstrap: bool
-) -> tuple[Episodes, Float[Tensor, "*task"]]:
+def with_advantage(batch: Episodes, gamma: float, lam: float) -> tuple[Episodes, Float[Tensor, "*task"]]:
     """The batch with normalised advantages, and the share of the returns' variance the baseline explains.
 
-    The linear baseline is fitted on this very batch, per task. ``bootstrap`` says what an episode that time
-    cut short is worth afterwards: the baseline's value of the observation there, or nothing, as in the
-    published runs, where the horizon belongs to the objective.
+    The linear baseline is fitted on this very batch, per task. An episode that time cut short is worth
+    nothing afterwards: the horizon belongs to the objective, as in the published runs. (This baseline could
+    not value what follows: it is fitted to returns that end at the horizon, and sees the time.)
     """
     mask = batch.mask.double()
     lead = mask.ndim
     time = torch.arange(mask.shape[-1], device=mask.device).double()
-    features = linear_features(batch.obs.flatten(lead), time)
+    obs = batch.obs.unsqueeze(-1) if batch.obs.ndim == lead else batch.obs.flatten(lead)
+    features = linear_features(obs, time)
     returns = discounted_returns(batch.reward.double(), mask, gamma)
     weights = fit_linear(features, mask, returns)
     value = torch.einsum("...etf,...f->...et", features, weights)
     final_value = torch.zeros_like(value[..., 0])
-    if bootstrap:
-        final_features = linear_features(batch.final_obs.flatten(lead - 1), mask.sum(-1))
-        final_value = torch.einsum("...ef,...f->...e", final_features, weights)
     advantage = gae(batch.reward.double(), value, final_value, batch.terminated, mask, gamma, lam)
     advantage = normalise(advantage, mask).to(batch.reward.dtype)
     return dataclasses.replace(batch, advantage=advantage), explained_variance(value, returns, mask)

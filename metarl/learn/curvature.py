@@ -25,21 +25,31 @@ class LinearMap:
     """The Jacobian of ``outputs`` with respect to ``inputs``, kept as retained graphs.
 
     ``pull(w)`` is Jᵀw by one backward pass. ``push(v)`` is Jv: Jᵀw is recorded once as a function of a dummy
-    w, in which it is linear, and its own backward pass gives Jv.
+    w, in which it is linear, and its own backward pass gives Jv. Outputs that are constants, a fixed standard
+    deviation for example, have no derivative.
     """
 
     def __init__(self, outputs: Tensors, inputs: Tensors) -> None:
-        self._outputs, self._inputs = outputs, inputs
-        self._dummy = [torch.zeros_like(x, requires_grad=True) for x in outputs]
+        self._all, self._inputs = outputs, inputs
+        self._outputs = [x for x in outputs if x.requires_grad]
+        self._dummy = [torch.zeros_like(x, requires_grad=True) for x in self._outputs]
         self._pulled = torch.autograd.grad(
-            outputs, inputs, self._dummy, create_graph=True, materialize_grads=True
+            self._outputs, inputs, self._dummy, create_graph=True, materialize_grads=True
         )
 
     def pull(self, w: Tensors) -> Tensors:
-        return torch.autograd.grad(self._outputs, self._inputs, w, retain_graph=True, materialize_grads=True)
+        """Jᵀw for one w for each output."""
+        moving = [part for part, x in zip(w, self._all, strict=True) if x.requires_grad]
+        return torch.autograd.grad(
+            self._outputs, self._inputs, moving, retain_graph=True, materialize_grads=True
+        )
 
     def push(self, v: Tensors) -> Tensors:
-        return torch.autograd.grad(self._pulled, self._dummy, v, retain_graph=True, materialize_grads=True)
+        """Jv for one v for each input."""
+        pushed = iter(
+            torch.autograd.grad(self._pulled, self._dummy, v, retain_graph=True, materialize_grads=True)
+        )
+        return [next(pushed) if x.requires_grad else torch.zeros_like(x) for x in self._all]
 
 
 def kl_curvature(

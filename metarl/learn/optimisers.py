@@ -65,6 +65,9 @@ def adam(lr: float, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8)
     return MetaOptimiser(init, step)
 
 
+_REJECTED = {"kl": 0.0, "improvement": 0.0, "line_search/accepted": 0.0, "line_search/step_fraction": 0.0}
+
+
 @optimisers.register("trpo")
 def trpo(
     max_kl: float = 0.01,
@@ -87,6 +90,8 @@ def trpo(
             )
         point = problem.at(meta)
         gradient, start = ravel(point.grad), ravel(meta)
+        if not all_finite((point.loss, gradient)):
+            return meta, state, _metrics(point) | _REJECTED
         curvature = problem.curvature(meta)
         direction, product = conjugate_gradient(
             lambda v: curvature(v) + cg_damping * v, gradient, cg_iterations
@@ -111,13 +116,7 @@ def trpo(
                     },
                 )
             fraction *= backtrack_ratio
-        rejected = {
-            "kl": 0.0,
-            "improvement": 0.0,
-            "line_search/accepted": 0.0,
-            "line_search/step_fraction": 0.0,
-        }
-        return meta, state, _metrics(point) | rejected
+        return meta, state, _metrics(point) | _REJECTED
 
     return MetaOptimiser(lambda meta: {}, step)
 
@@ -127,18 +126,27 @@ def conjugate_gradient(
 ) -> tuple[Vector, Vector]:
     """Approximate solution x of A x = b for a symmetric positive A given as a product, and A x.
 
-    A x is b minus the residual, so it costs no product of its own. Stops early when the squared residual is
-    under ``tolerance``.
+    A x is b minus the residual, so it costs no product of its own. Stops early when the squared residual
+    is under ``tolerance``, or where A is not positive. Residuals are orthogonal in exact arithmetic;
+    here each is made so, twice, against all before it: in float32 they would not stay so for ten steps, and
+    rounding alone would decide a quarter of x.
     """
     x, residual = torch.zeros_like(b), b.clone()
     search, rr = residual.clone(), float(residual @ residual)
+    seen = residual.new_zeros(0, len(b))
     for _ in range(iterations):
         if not rr > tolerance:
             break
         a_search = product(search)
-        alpha = rr / float(search @ a_search)
+        curvature = float(search @ a_search)
+        if not curvature > 0:
+            break
+        alpha = rr / curvature
         x = x + alpha * search
+        seen = torch.cat([seen, residual[None] / math.sqrt(rr)])
         residual = residual - alpha * a_search
+        for _ in range(2):
+            residual = residual - (seen @ residual) @ seen
         rr, previous = float(residual @ residual), rr
         search = residual + (rr / previous) * search
     return x, b - residual

@@ -64,7 +64,9 @@ def collect(
     """
     m = len(next(iter(tasks.values())))
     start_seeds: Any = [  # Gymnasium's annotation knows one number only, its environments take a list
-        seed for t in range(m) for seed in seeding.seeds(address.seed, "starts", *address.of(t), n=episodes)
+        seed
+        for t in range(m)
+        for seed in seeding.seeds(address.seed, "starts", *address.of(t), n=episodes).tolist()
     ]
     noise = None if deterministic else action_noise(env.single_action_space, m, episodes, horizon, address)
     record = Record(env.single_observation_space, env.single_action_space, (m, episodes), horizon)

@@ -59,9 +59,8 @@ def baseline_of(kind: str, run: Trainer) -> Trainer:
     if not (path / "config.yaml").is_file():
         tell(f"metarl: training the baseline {kind}: {config.iterations} iterations without inner steps")
         Trainer.start(config, path)
-    begun = Trainer.resume(path)
-    if (
-        begun.iteration < config.iterations
-    ):  # a new one, an unfinished one, or its run has been trained further
+    if max(available(path / "checkpoints"), default=-1) < config.iterations:
+        # A new one, an unfinished one, or one whose run has been trained further since.
+        begun = Trainer.resume(path)
         begun.learn(config.iterations - begun.iteration)
     return Trainer.load(path)

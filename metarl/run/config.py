@@ -140,12 +140,6 @@ class TrainConfig:
         number(at_least=0, at_most=1),
         "decay of generalised advantage estimation, per time step (Finn et al. 2017)",
     )
-    bootstrap: Resolved[bool] = option(
-        False,
-        flag(),
-        "value the state in which the horizon cuts an episode; without it the horizon belongs to the "
-        "objective and what would follow is worth nothing (Finn et al. 2017)",
-    )
     observe_task: Resolved[bool] = option(False, flag(), "show the policy the task's features: the oracle")
 
     device: Resolved[str] = option(

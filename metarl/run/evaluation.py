@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from metarl.core.errors import RequestError
 from metarl.rollout import seeding
 from metarl.run.baselines import baseline_of
 from metarl.run.experience import USES, Experience
@@ -145,9 +146,12 @@ def evaluate_run(
 ) -> Evaluation:
     """``evaluate`` at a checkpoint of a run directory, written to ``out`` (``RUN_DIR/evaluation.json``)."""
     run = Trainer.load(run_dir, checkpoint)
+    path = run_dir / "evaluation.json" if out is None else out
+    if not path.parent.is_dir() or path.is_dir():
+        raise RequestError(f"out {path} cannot be written; allowed: a file in a folder that exists")
     named = f"{checkpoint} (iteration {run.iteration})" if checkpoint in ("best", "last") else str(checkpoint)
     evaluation = evaluate(run, checkpoint=named, **options)
-    evaluation.save(out or run_dir / "evaluation.json")
+    evaluation.save(path)
     with ExitStack() as stack:
         for mirror in run.open_mirrors(stack):
             mirror.evaluation(evaluation.as_dict())

@@ -128,7 +128,7 @@ def _batch(
     """A batch of every task with advantages, on the agent's device; what its baselines explain."""
     c = agent.config
     batch = collect_all(to_device(params, "cpu"), address, False)
-    batch, explained = with_advantage(batch, c.gamma, c.gae_lambda, c.bootstrap)
+    batch, explained = with_advantage(batch, c.gamma, c.gae_lambda)
     return to_device(batch, agent.device), explained
 
 

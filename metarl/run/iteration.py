@@ -1,5 +1,6 @@
 """One meta-iteration, and one validation, as functions of where a run stands."""
 
+import math
 import time
 from collections.abc import Sequence
 from contextlib import closing
@@ -58,8 +59,9 @@ def iterate(
     problem = agent.learner()(experience.data)
     meta, optimiser, metrics = agent.optimiser().step(problem, standing.meta, standing.optimiser)
     skipped = 0
-    if not (all_finite(meta) and all_finite(optimiser)):
-        warn(f"iteration {number}: the meta-optimiser's step is not finite; the parameters stay")
+    judged = math.isfinite(metrics["loss"]) and math.isfinite(metrics["grad_norm"])
+    if not (judged and all_finite(meta) and all_finite(optimiser)):
+        warn(f"iteration {number}: loss, gradient or step is not finite; the parameters stay")
         meta, optimiser, skipped = standing.meta, standing.optimiser, standing.skipped + 1
     env_steps = standing.env_steps + experience.env_steps
     row = {"iteration": number, "env_steps": env_steps, "seconds": time.perf_counter() - began}

@@ -14,8 +14,8 @@ from metarl.run.agent import Agent
 from metarl.run.experience import USES, Experience, collector, gather
 from metarl.run.files import tell
 
-# Step sizes tried for each baseline on validation tasks.
-GRID = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+# Step sizes tried for each baseline on validation tasks; 0 is for one that gains nothing by adapting.
+GRID = (0.0, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,14 @@
 """Training: a run directory with a life, from its first iteration to its last."""
 
 import dataclasses
+import traceback
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
+from gymnasium.vector import VectorEnv
 
 from metarl.core.errors import RequestError, RunFailed
 from metarl.core.params import Meta
@@ -140,7 +142,7 @@ class Trainer:
                 callback.on_training_start(self)
             going = True
             while going and self.iteration < total:
-                self.standing, row = iterate(self.agent, self.standing, env, callbacks)
+                self.standing, row = self._advance(env, callbacks)
                 due = self.iteration % self.config.checkpoint_every == 0
                 row |= validate(self.agent, self.meta) if due else {}
                 log.row(row)
@@ -166,6 +168,20 @@ class Trainer:
             for callback in callbacks:
                 callback.on_training_end()
         return self
+
+    def _advance(self, env: VectorEnv, callbacks: Sequence[Callback]) -> tuple[Standing, Row]:
+        """``iterate``; whatever fails, the last good state is saved and one line says how to go on."""
+        try:
+            return iterate(self.agent, self.standing, env, callbacks)
+        except Exception as error:
+            if self.iteration not in store.available(self.checkpoints):
+                self._save({})
+            write_atomic(self.path / "failure.txt", traceback.format_exc())
+            line = next(iter(str(error).strip().splitlines()), "")[:300]
+            raise RunFailed(
+                f"iteration {self.iteration + 1} failed: {type(error).__name__}: {line} (all of it: "
+                f"{self.path / 'failure.txt'}); go on with: metarl resume {self.path}"
+            ) from error
 
     def open_mirrors(self, stack: ExitStack) -> list[Mirror]:
         """The configured mirrors, which finish with ``stack``."""
@@ -194,6 +210,8 @@ class Trainer:
                 "load its 'last' checkpoint to go on"
             )
         total = self.iteration + iterations
+        if iterations and self.iteration and self.iteration % self.config.checkpoint_every:
+            self._save({})  # validated as an end, which it no longer is: in one go it would not have been
         if total > self.config.iterations:
             config = dataclasses.replace(self.config, iterations=total)
             self.agent = dataclasses.replace(self.agent, config=config)

@@ -41,18 +41,14 @@ def long_batch() -> Episodes:
     )
 
 
-def slow_advantage(part: Episodes, bootstrap: bool) -> tuple[Tensor, Tensor, Tensor]:
+def slow_advantage(part: Episodes) -> tuple[Tensor, Tensor, Tensor]:
     """One task's advantage before normalisation, its values and its returns, all in loops."""
     returns = reference.discounted_returns(part.reward, part.mask, GAMMA)
     weights = reference.fit_linear(part.obs, part.mask, returns)
     value = torch.stack(
         [torch.stack([reference.features(o, t) @ weights for t, o in enumerate(e)]) for e in part.obs]
     )
-    steps = [int(m.sum()) for m in part.mask]
-    final = torch.stack(
-        [reference.features(o, n) @ weights for o, n in zip(part.final_obs, steps, strict=True)]
-    )
-    final = final if bootstrap else torch.zeros_like(final)
+    final = torch.zeros_like(part.reward[:, 0])
     return reference.gae(part.reward, value, final, part.terminated, part.mask, GAMMA, LAM), value, returns
 
 
@@ -86,12 +82,11 @@ def test_ridge_is_as_strong_as_stated() -> None:
     assert float(fit_linear(ones, ones[..., 0], 3 * ones[..., 0])) == pytest.approx(6 / (2 + 1e-5), rel=1e-12)
 
 
-@pytest.mark.parametrize("bootstrap", [False, True])
-def test_advantages_equal_the_definition(bootstrap: bool) -> None:
+def test_advantages_equal_the_definition() -> None:
     whole = long_batch()
-    found, explained = with_advantage(whole, GAMMA, LAM, bootstrap)
+    found, explained = with_advantage(whole, GAMMA, LAM)
     for i in range(3):
-        slow, value, returns = slow_advantage(one(whole, i), bootstrap)
+        slow, value, returns = slow_advantage(one(whole, i))
         steps = whole.mask[i] > 0
         expected = (slow[steps] - slow[steps].mean()) / slow[steps].std(correction=0)
         close(found.advantage[i][steps], expected, 1e-6)
@@ -100,22 +95,20 @@ def test_advantages_equal_the_definition(bootstrap: bool) -> None:
         close(explained[i], 1 - left, 1e-6)
 
 
-def test_bootstrap_matters_to_truncated_episodes_alone() -> None:
+def test_what_the_horizon_cuts_off_is_worth_nothing() -> None:
     whole = long_batch()
     terminated = dataclasses.replace(
         whole, terminated=whole.terminated | whole.truncated, truncated=torch.zeros_like(whole.truncated)
     )
-    ended = [with_advantage(terminated, GAMMA, LAM, b)[0].advantage for b in (False, True)]
-    close(ended[0], ended[1])
-    cut = [with_advantage(whole, GAMMA, LAM, b)[0].advantage for b in (False, True)]
-    assert not torch.allclose(cut[0], cut[1], atol=1e-3)
+    found = [with_advantage(batch, GAMMA, LAM)[0].advantage for batch in (whole, terminated)]
+    close(found[0], found[1])
 
 
 def test_fit_and_advantage_are_per_task() -> None:
     whole = long_batch()
     changed = dataclasses.replace(whole, reward=whole.reward.clone())
     changed.reward[1] = 7 * changed.reward[1] ** 2
-    before, after = (with_advantage(b, GAMMA, LAM, True) for b in (whole, changed))
+    before, after = (with_advantage(b, GAMMA, LAM) for b in (whole, changed))
     for i, same in enumerate((True, False, True)):
         assert torch.equal(before[0].advantage[i], after[0].advantage[i]) is same
         assert torch.equal(before[1][i], after[1][i]) is same
@@ -124,7 +117,7 @@ def test_fit_and_advantage_are_per_task() -> None:
 def test_ten_times_the_reward_is_the_same_update() -> None:
     whole = long_batch()
     ten = dataclasses.replace(whole, reward=10 * whole.reward)
-    before, after = (with_advantage(b, GAMMA, LAM, True)[0].advantage for b in (whole, ten))
+    before, after = (with_advantage(b, GAMMA, LAM)[0].advantage for b in (whole, ten))
     close(after, before, 1e-6)
 
 
@@ -132,7 +125,7 @@ def test_padding_has_no_say() -> None:
     whole = long_batch()
     empty = 1 - whole.mask
     other = dataclasses.replace(whole, reward=whole.reward + 50 * empty, obs=whole.obs + 5 * empty[..., None])
-    before, after = (with_advantage(b, GAMMA, LAM, True) for b in (whole, other))
+    before, after = (with_advantage(b, GAMMA, LAM) for b in (whole, other))
     close(after[0].advantage, before[0].advantage, 1e-6)
     close(after[1], before[1], 1e-6)
 
@@ -155,9 +148,9 @@ def test_returns_that_the_features_carry_are_explained() -> None:
 def test_float32_batches_lose_nothing_in_the_fit() -> None:
     whole = long_batch()
     single = Episodes(**{f.name: _single(getattr(whole, f.name)) for f in dataclasses.fields(whole)})
-    found, _ = with_advantage(single, GAMMA, LAM, True)
+    found, _ = with_advantage(single, GAMMA, LAM)
     assert found.advantage.dtype == torch.float32
-    close(found.advantage.double(), with_advantage(whole, GAMMA, LAM, True)[0].advantage, 1e-3)
+    close(found.advantage.double(), with_advantage(whole, GAMMA, LAM)[0].advantage, 1e-3)
 
 
 def _single(x: Tensor) -> Tensor:

@@ -125,7 +125,7 @@ def test_4_ten_times_the_reward_is_the_same_inner_and_outer_update() -> None:
     tasks, updates = data(1, params), []
     for scale in (1.0, 10.0):
         scaled = [
-            with_advantage(dataclasses.replace(b, reward=scale * b.reward), 0.9, 0.8, True)[0]
+            with_advantage(dataclasses.replace(b, reward=scale * b.reward), 0.9, 0.8)[0]
             for b in (*tasks.support, tasks.query)
         ]
         problem = maml(apply, adapt(apply, vpg, sgd(LR)), surrogate, Chunking(3))(

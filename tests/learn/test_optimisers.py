@@ -120,6 +120,23 @@ def test_conjugate_gradient_stops_where_the_twin_does(iterations: int) -> None:
     close(product, a @ x, 1e-9)  # the residual's account of A x is A x
 
 
+def test_conjugate_gradient_keeps_its_digits_in_single_precision() -> None:
+    """Without orthogonal residuals the tenth iterate is off by percents where eigenvalues lie far apart."""
+    generator = torch.Generator().manual_seed(0)
+    basis = torch.linalg.qr(torch.randn(60, 60, generator=generator, dtype=torch.float64))[0]
+    a = basis @ torch.diag(torch.logspace(-4, 2, 60, dtype=torch.float64)) @ basis.mT
+    b = torch.randn(60, generator=generator, dtype=torch.float64)
+    exact, _ = conjugate_gradient(lambda v: a @ v, b, 10)
+    single, _ = conjugate_gradient(lambda v: (a @ v.double()).float(), b.float(), 10)
+    assert float((single - exact).norm() / exact.norm()) < 1e-4
+
+
+def test_conjugate_gradient_stops_where_the_matrix_is_not_positive() -> None:
+    b = torch.tensor([1.0, 1.0], dtype=torch.float64)
+    x, product = conjugate_gradient(lambda v: torch.zeros_like(v), b, 10)
+    assert torch.equal(x, torch.zeros_like(b)) and torch.equal(product, torch.zeros_like(b))
+
+
 def test_conjugate_gradient_ends_early_where_it_is_done() -> None:
     calls: list[int] = []
 

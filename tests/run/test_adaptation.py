@@ -54,7 +54,7 @@ def in_family(run: Run, task: dict[str, Any], params: Params, step: int, episode
 
 def plain_step(run: Run, params: Params, batch: Episodes, lr: float) -> Params:
     """θ − lr · ∇ of −mean(log π · A) over the steps that happened, by plain autograd."""
-    batch, _ = with_advantage(batch, 0.99, 1.0, False)
+    batch, _ = with_advantage(batch, 0.99, 1.0)
     size, discrete = run.agent.family.observation_space.shape[0], batch.action.dtype == torch.int64
     module = MLP(size, (8,), 3) if discrete else GaussianMLP(size, 2, (8,))
     module.load_state_dict(params)

@@ -72,7 +72,7 @@ configs = st.fixed_dictionaries(
         "inner_lr": sizes,
         "gamma": st.floats(0, 1),
         "cg_damping": st.floats(0, 1e300),
-        "bootstrap": st.booleans(),
+        "observe_task": st.booleans(),
         "chunk": small | st.just("auto"),
         "threads": small,
         "logger": st.sampled_from([(), ("wandb",)]),

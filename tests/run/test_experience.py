@@ -54,7 +54,7 @@ def test_each_batch_is_collected_by_the_policies_of_its_step() -> None:
             expected = collect(
                 env, built.act, params, tasks_of(built), episodes=3, horizon=10, address=address
             )
-        expected, _ = with_advantage(expected, 0.99, 1.0, False)
+        expected, _ = with_advantage(expected, 0.99, 1.0)
         for name in ("obs", "action", "reward", "log_prob", "advantage", "final_obs"):
             torch.testing.assert_close(getattr(batch, name), getattr(expected, name), rtol=1e-4, atol=1e-5)
         # The meta-objective's ratio is 1 where it starts: the behaviour policy is the one in the graph.
@@ -131,12 +131,12 @@ def test_chunks_and_threads_leave_every_bit_alone() -> None:
         assert same(found[0].data, other.data)
 
 
-def test_bootstrap_and_discount_reach_the_advantages() -> None:
+def test_discounts_reach_the_advantages() -> None:
     plain = gathered(agent(), [0.1]).data.support[0]
-    for change in ({"bootstrap": True}, {"gamma": 0.5}, {"gae_lambda": 0.5}):
+    for change in ({"gamma": 0.5}, {"gae_lambda": 0.5}):
         c = agent(**change).config
         batch = gathered(agent(**change), [0.1]).data.support[0]
-        expected, _ = with_advantage(plain, c.gamma, c.gae_lambda, c.bootstrap)
+        expected, _ = with_advantage(plain, c.gamma, c.gae_lambda)
         assert torch.equal(batch.advantage, expected.advantage)
         assert not torch.equal(batch.advantage, plain.advantage)
 

@@ -177,14 +177,14 @@ def test_several_runs_share_a_page(tmp_path):
 
 
 def test_the_whole_configuration_is_there(tmp_path):
-    config = {"family_arg": {"noise": 0.5}, "bootstrap": False}
+    config = {"family_arg": {"noise": 0.5}, "observe_task": False}
     path = make_run(tmp_path / "run", iterations=0, evaluation={}, **config)
     page = unescape(write_report([path]).read_text())
     names = [*yaml.safe_load((path / "config.yaml").read_text()), "family_arg.noise"]
     table = page[page.index("<summary>Configuration") :]
     for name in set(names) - {"family_arg"}:
         assert f'<th scope="row">{name}</th>' in table
-    assert '<th scope="row">bootstrap</th><td>no</td>' in table
+    assert '<th scope="row">observe_task</th><td>no</td>' in table
     assert '<th scope="row">torch</th><td>2.13.0</td>' in page
 
 

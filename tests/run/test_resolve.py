@@ -123,7 +123,7 @@ BAD = [
     ("model", "resnet"),
     ("model", "my module:factory"),
     ("model", "package:"),
-    ("bootstrap", "maybe"),
+    ("observe_task", "maybe"),
     ("observe_task", 1),
     ("device", "tpu"),
     ("executor", "ray"),
@@ -180,7 +180,7 @@ def test_an_unknown_name_is_told_with_those_that_are_known(layers: dict[str, Any
     [
         {"inner_steps": 0, "iterations": 0, "seed": 0, "cg_damping": 0, "gamma": 0, "gae_lambda": 1},
         {"hidden": [], "tasks": 1, "episodes": 1, "model": "my_package.nets:policy"},
-        {"meta_lr": "1e-3", "bootstrap": "true", "logger": "wandb"},
+        {"meta_lr": "1e-3", "observe_task": "true", "logger": "wandb"},
     ],
 )
 def test_the_edges_of_what_is_allowed_are_allowed(values: dict[str, Any]) -> None:

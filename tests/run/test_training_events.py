@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 
 from metarl.core.errors import RunFailed
+from metarl.core.objectives import objectives, surrogate
 from metarl.core.params import tree_map
 from metarl.learn.optimisers import MetaOptimiser
 from metarl.run import checkpoint as store
 from metarl.run.agent import Agent
 from metarl.run.callbacks import Callback
-from metarl.run.runs import Run, resume, train
+from metarl.run.runs import Run, load, resume, train
 from metarl.run.trainer import MAX_SKIPPED
 from tiny_runs import rows, same, tiny
 
@@ -42,6 +43,22 @@ def poison(monkeypatch: pytest.MonkeyPatch, when: set[int], what: str = "meta") 
     monkeypatch.setattr(Agent, "optimiser", poisoned)
 
 
+@pytest.mark.parametrize("optimizer", ["trpo", "adam"])
+def test_a_loss_that_is_no_number_is_counted_whatever_the_optimiser(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, optimizer: str
+) -> None:
+    def no_number(apply: Any, params: Any, batch: Any) -> Any:
+        return surrogate(apply, params, batch) * math.nan
+
+    monkeypatch.setitem(objectives._parts, "surrogate", no_number)
+    with pytest.raises(RunFailed, match="not finite"):
+        train(tiny(iterations=9, meta_optimizer=optimizer, **RARELY), tmp_path / "run")
+    found = rows(tmp_path / "run")
+    assert [row["skipped"] for row in found] == list(range(1, MAX_SKIPPED + 1))
+    assert store.available(tmp_path / "run" / "checkpoints") == [MAX_SKIPPED]
+    assert same(load(tmp_path / "run", "last").meta, train(tiny(iterations=0), tmp_path / "none").meta)
+
+
 @pytest.mark.parametrize("what", ["meta", "state"])
 def test_a_step_that_is_not_finite_is_not_taken(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], what: str
@@ -51,7 +68,7 @@ def test_a_step_that_is_not_finite_is_not_taken(
     run = train(tiny(iterations=3, **RARELY), tmp_path / "run")
     assert same(run.meta, before.meta)
     assert same(run.standing.optimiser, before.standing.optimiser)
-    assert capsys.readouterr().err.count("the meta-optimiser's step is not finite") == 2
+    assert capsys.readouterr().err.count("loss, gradient or step is not finite") == 2
     run.learn(1)
     assert not same(run.meta, before.meta)
     assert [row["skipped"] for row in rows(run.path)] == [0, 1, 2, 0]
@@ -152,9 +169,10 @@ def test_an_error_in_a_callback_leaves_rows_and_checkpoints_whole(tmp_path: Path
             if iteration == 4:
                 raise ZeroDivisionError
 
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises(RunFailed, match=r"iteration 4 failed: ZeroDivisionError.* metarl resume "):
         train(tiny(iterations=9), tmp_path / "run", [Broken()])
     assert len(rows(tmp_path / "run")) == 3
+    assert "raise ZeroDivisionError" in (tmp_path / "run" / "failure.txt").read_text()
     whole = train(tiny(iterations=5), tmp_path / "whole")
     assert same(resume(tmp_path / "run", 5).meta, whole.meta)
     assert rows(tmp_path / "run") == rows(tmp_path / "whole")
