@@ -8,10 +8,9 @@ from metarl.run.agent import build_agent
 from metarl.run.checkpoint import available
 from metarl.run.config import TrainConfig
 from metarl.run.files import tell
+from metarl.run.options import BASELINES
 from metarl.run.resolve import resolved
 from metarl.run.trainer import Trainer, default_path
-
-KINDS = ("random", "pretrained", "oracle")
 
 
 def baseline_config(kind: str, config: TrainConfig) -> TrainConfig:
@@ -24,8 +23,8 @@ def baseline_config(kind: str, config: TrainConfig) -> TrainConfig:
     Raises:
         RequestError: an unknown kind.
     """
-    if kind not in KINDS:
-        raise RequestError(f"unknown baseline {kind!r}; allowed: {', '.join(KINDS)}")
+    if kind not in BASELINES:
+        raise RequestError(f"unknown baseline {kind!r}; allowed: {', '.join(BASELINES)}")
     config = resolved(config)
     if kind == "random":
         return dataclasses.replace(config, iterations=0, init_from=None)
