@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from metarl.core.errors import RequestError, RunFailed
     from metarl.core.objectives import objectives
     from metarl.core.rules import rules
-    from metarl.learn.maml import learners
+    from metarl.learn.learners import learners
     from metarl.rollout.registry import families, make
     from metarl.run.callbacks import Callback
     from metarl.run.config import TrainConfig
@@ -30,7 +30,7 @@ _HOMES = {
     "RunFailed": "metarl.core.errors",
     "TrainConfig": "metarl.run.config",
     "families": "metarl.rollout.registry",
-    "learners": "metarl.learn.maml",
+    "learners": "metarl.learn.learners",
     "load": "metarl.run.runs",
     "make": "metarl.rollout.registry",
     "objectives": "metarl.core.objectives",

@@ -3,6 +3,7 @@
 import sys
 import textwrap
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -107,6 +108,7 @@ def _evaluate(values: Values) -> None:
             steps=asked.steps,
             episodes=asked.episodes,
             inner_lr=asked.inner_lr,
+            family_arg=asked.family_arg,
             baselines=asked.baselines,
             deterministic=asked.deterministic,
             seed=asked.seed,
@@ -133,7 +135,10 @@ def _baseline(values: Values) -> None:
 
 def _list(values: Values) -> None:
     asked: List = filled(List, values)
-    {"families": _list_families, "algorithms": _list_algorithms, "objectives": _list_objectives}[asked.what]()
+    if asked.what in ("objectives", "rules"):
+        _list_functions(asked.what)
+    else:
+        {"families": _list_families, "algorithms": _list_algorithms}[asked.what]()
 
 
 def _list_families() -> None:
@@ -154,17 +159,17 @@ def _list_families() -> None:
 
 
 def _list_algorithms() -> None:
-    from metarl.run.config import ALGORITHMS
+    from metarl.run.algorithms import ALGORITHMS
 
     for name, algorithm in ALGORITHMS.items():
         _entry(name, algorithm.summary)
 
 
-def _list_objectives() -> None:
-    from metarl.core.objectives import objectives
-
-    for name in objectives:
-        _entry(name, " ".join((objectives[name].__doc__ or "").strip().partition("\n\n")[0].split()))
+def _list_functions(registry: str) -> None:
+    """The functions of a registry of core, each with the first sentences of its docstring."""
+    functions = getattr(import_module(f"metarl.core.{registry}"), registry)
+    for name in functions:
+        _entry(name, " ".join((functions[name].__doc__ or "").strip().partition("\n\n")[0].split()))
 
 
 def _entry(name: str, text: str) -> None:

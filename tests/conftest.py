@@ -29,9 +29,10 @@ settings.load_profile("metarl")
 
 def pytest_configure(config: pytest.Config) -> None:
     os.environ["MPLBACKEND"] = "Agg"
-    # matplotlib's list of fonts is kept between runs, but not in the home directory
+    # matplotlib's list of fonts and the drawn glyphs are kept between runs, but not in the home directory
     if cache := getattr(config, "cache", None):
         os.environ["MPLCONFIGDIR"] = str(cache.mkdir("matplotlib"))
+        os.environ["XDG_CACHE_HOME"] = str(cache.mkdir("user"))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

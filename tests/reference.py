@@ -214,3 +214,38 @@ def adam_steps(
         m, v = b1 * m + (1 - b1) * g, b2 * v + (1 - b2) * g**2
         x = x - lr * (m / (1 - b1**t)) / (torch.sqrt(v / (1 - b2**t)) + eps)
     return x
+
+
+def squashed(x: float) -> tuple[float, float]:
+    """The LSTM meta-learner's preprocessing of one number, p = 10."""
+    if abs(x) > math.exp(-10):
+        return math.log(abs(x)) / 10, math.copysign(1, x)
+    return -1.0, math.exp(10) * x
+
+
+def lstm_steps(theta: float, grads: Sequence[float], losses: Sequence[float], w: Params) -> list[float]:
+    """theta after each step of the LSTM meta-learner for one coordinate, number by number."""
+
+    def sigmoid(x: float) -> float:
+        return 1 / (1 + math.exp(-x))
+
+    def dot(row: Tensor, xs: Sequence[float]) -> float:
+        return sum(float(a) * b for a, b in zip(row, xs, strict=True))
+
+    n, f, i, out = len(w["W_F"]) - 2, 0.0, 0.0, []
+    h, c = [0.0] * n, [0.0] * n
+    for g, loss in zip(grads, losses, strict=True):
+        x, before = [*squashed(loss), *squashed(g)], list(h)
+        pre = [
+            dot(w["lstm.weight_ih"][r], x) + dot(w["lstm.weight_hh"][r], before) + float(w["lstm.bias"][r])
+            for r in range(4 * n)
+        ]
+        for k in range(n):
+            write, keep, new, show = (pre[k + n * part] for part in range(4))
+            c[k] = sigmoid(keep) * c[k] + sigmoid(write) * math.tanh(new)
+            h[k] = sigmoid(show) * math.tanh(c[k])
+        f = dot(w["W_F"], [*h, theta, f]) + float(w["b_F"])
+        i = dot(w["W_I"], [*h, theta, i]) + float(w["b_I"])
+        theta = sigmoid(f) * theta - sigmoid(i) * g
+        out.append(theta)
+    return out

@@ -1,5 +1,6 @@
 """A run directory made of numbers that look like a run, for whatever reads one."""
 
+import base64
 import json
 from pathlib import Path
 from typing import Any
@@ -79,6 +80,80 @@ def make_evaluation(tasks: int = 8, traces: bool = True) -> dict[str, Any]:
     found: dict[str, Any] = {"metric": "return", "protocol": {**PROTOCOL, "tasks": tasks}, "agents": agents}
     found["metrics"] = {f"return/step_{k}": mean for k, mean in enumerate(AGENTS["meta"])}
     return found | ({"traces": _traces(rng)} if traces else {})
+
+
+SHOTS = {"shots": 10, "queries": 10, "statistics": "batch"}
+
+
+def make_lessons(
+    path: Path, metric: str, agents: dict[str, list[float]] | None = None, **protocol: Any
+) -> Path:
+    """A run of labelled examples: 25 tasks of 20 examples an iteration, ten steps of adaptation.
+
+    Args:
+        metric: ``mse`` with fits, or ``accuracy`` with samples.
+        agents: names with their means; by default two, and for accuracy the nearest neighbour too.
+        protocol: what the evaluation's protocol says otherwise; `...` takes an entry away.
+    """
+    share = metric == "accuracy"
+    after = np.arange(11.0)
+    curves = {"meta": 1 - 0.8 * 0.7**after, "pretrained": 0.2 + 0.02 * after, "nearest": np.full(11, 0.55)}
+    if not share:
+        curves = {"meta": 4 * 0.7**after, "pretrained": 4 - 0.1 * after}
+    means = {name: curve.tolist() for name, curve in curves.items()} if agents is None else agents
+    told = {
+        key: value for key, value in PROTOCOL.items() if key not in ("episodes", "deterministic", "horizon")
+    }
+    told |= {"family": "sinusoid", "tasks": 8, "steps": 10, **SHOTS, **protocol}
+    told = {key: value for key, value in told.items() if value is not ...}
+    evaluation: dict[str, Any] = {"metric": metric, "protocol": told, "agents": {}}
+    for name, mean in means.items():
+        ci = [[0.9 * value, 1.05 * value] for value in mean]
+        per_task = [[value * (0.6 + 0.1 * task) for value in mean] for task in range(8)]
+        found = {"mean": mean, "ci95": ci, "per_task": per_task, "inner_lr": [0.01] * (len(mean) - 1)}
+        evaluation["agents"][name] = found | {"examples": 15_000}
+    if share and "nearest" in means:
+        evaluation["agents"]["nearest"]["inner_lr"] = []
+        del evaluation["agents"]["nearest"]["examples"]
+    evaluation |= {"samples": make_samples()} if share else {"fits": make_fits()}
+    path = make_run(path, 0, evaluation, family="sinusoid", tasks=25, inner_lr=0.01)
+    rows = [_lesson_row(i, metric) for i in range(1, 31)]
+    (path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def _lesson_row(i: int, metric: str) -> dict[str, Any]:
+    first, last = (0.2, 0.3 + 0.02 * i) if metric == "accuracy" else (4.0, 3 * 0.9**i)
+    row = {"iteration": i, "examples": 500 * i, "seconds": 0.01, "loss": 1 / i, "grad_norm": 1.0}
+    row |= {f"{metric}/step_0": first, f"{metric}/step_1": last}
+    validation = {f"validation/{metric}/step_0": first, f"validation/{metric}/step_1": last}
+    return row | (validation if i % 10 == 0 else {})
+
+
+def make_fits(tasks: int = 2) -> dict[str, Any]:
+    """Waves of amplitude 1, 2, …: predicted as 0 before, half as high after one step, exactly after ten."""
+    x = np.linspace(-5, 5, 21)
+    found = []
+    for amplitude in range(1, tasks + 1):
+        truth = amplitude * np.sin(x)
+        points = [[value, amplitude * float(np.sin(value))] for value in (-4.0, 0.5, 3.0)]
+        predictions = {"0": 0 * x, "1": truth / 2, "10": truth}
+        curves = {step: values.tolist() for step, values in predictions.items()}
+        found.append({"support": points, "truth": truth.tolist(), "predictions": curves})
+    return {"x": x.tolist(), "tasks": found}
+
+
+def make_samples() -> dict[str, Any]:
+    """One task of two classes and three queries; images are 2 high and 4 wide, the n-th all of value n."""
+    images = np.broadcast_to(np.arange(6, dtype=np.uint8)[:, None, None], (6, 2, 4))
+    queries = [
+        {"image": 3, "label": 0, "before": 0, "after": 0},
+        {"image": 4, "label": 1, "before": 0, "after": 1},
+        {"image": 5, "label": 1, "before": 0, "after": 0},
+    ]
+    packed = base64.b64encode(images.tobytes()).decode()
+    tasks = [{"support": [[0, 1], [2]], "queries": queries}]
+    return {"height": 2, "width": 4, "images": packed, "tasks": tasks}
 
 
 def _traces(rng: np.random.Generator) -> dict[str, Any]:

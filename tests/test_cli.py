@@ -16,6 +16,7 @@ import torch
 
 from metarl.cli import HANDLERS, main
 from metarl.core.errors import RequestError, RunFailed
+from metarl.run.algorithms import ALGORITHMS
 from metarl.run.config import as_dict, to_yaml
 from metarl.run.options import COMMANDS
 from metarl.run.resolve import resolve
@@ -47,8 +48,8 @@ def written(tmp_path: Path) -> list[str]:
 REFUSED = [
     ("", "no command given; allowed: train, "),
     ("trian maml", "unknown command 'trian'; allowed: train, "),
-    ("train", "algorithm is not set; allowed: maml, fomaml"),
-    (f"train mamll --family {FAMILY}", "algorithm must be one of maml, fomaml, got 'mamll'"),
+    ("train", "algorithm is not set; allowed: maml, fomaml, reptile, lstm, meta-sgd, anil"),
+    (f"train mamll --family {FAMILY}", "algorithm must be one of maml, fomaml, reptile, lstm, meta-sgd, anil, got 'mamll'"),
     ("train maml", "family is not set; allowed: "),
     ("train maml --family nowhere", "unknown family 'nowhere'; allowed: "),
     ("train maml --family nowhere:Family", "family 'nowhere:Family' cannot be imported: "),
@@ -109,8 +110,8 @@ REFUSED = [
     ("evaluate existing other --out e.json", "out must be unset for 2 runs, got 'e.json'"),
     ("report", "report needs RUN_DIR "),
     ("report absent", "absent"),
-    ("list", "list needs {families,algorithms,objectives}: "),
-    ("list tasks", "what must be one of families, algorithms, objectives, got 'tasks'"),
+    ("list", "list needs {families,algorithms,objectives,rules}: "),
+    ("list tasks", "what must be one of families, algorithms, objectives, rules, got 'tasks'"),
 ]
 
 
@@ -232,7 +233,8 @@ def test_evaluate_takes_the_runs_in_turn_and_prints_each_table(
     line = (
         "evaluate a b --checkpoint 20 --split ood --tasks 4 --steps 2 --episodes 5 --seed 9 --deterministic"
     )
-    assert main([*line.split(), "--inner-lr", "0.5", "0.25", "--baselines", "random", "oracle"]) == 0
+    more = "--inner-lr 0.5 0.25 --baselines random oracle".split()
+    assert main([*line.split(), "--family-arg", "shots=5", *more]) == 0
     assert [call.args for call in evaluate.call_args_list] == [(Path("a"),), (Path("b"),)]
     assert evaluate.call_args.kwargs == {
         "checkpoint": "20",
@@ -241,6 +243,7 @@ def test_evaluate_takes_the_runs_in_turn_and_prints_each_table(
         "steps": 2,
         "episodes": 5,
         "inner_lr": (0.5, 0.25),
+        "family_arg": {"shots": 5},
         "baselines": ("random", "oracle"),
         "deterministic": True,
         "seed": 9,
@@ -269,14 +272,21 @@ def test_report_hands_on_the_runs_and_prints_the_page(
 
 
 def test_list_names_everything_with_a_meaning(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["list", "algorithms"]) == 0
-    assert main(["list", "objectives"]) == 0
+    known = {
+        "algorithms": [*ALGORITHMS],
+        "objectives": ["cross-entropy", "mse", "surrogate", "vpg"],
+        "rules": ["adam", "lstm", "meta-sgd", "sgd"],
+    }
+    for what, names in known.items():
+        assert main(["list", what]) == 0
+        out, err = capsys.readouterr()
+        entries = [line.split() for line in out.splitlines() if not line.startswith(" " * 22)]
+        assert [name for name, *_ in entries] == names
+        assert all(len(words) > 3 for words in entries)
+        assert err == ""
     assert main(["list", "families"]) == 0
     out, err = capsys.readouterr()
-    told = [line.split() for line in out.splitlines()]
-    for name in ("maml", "fomaml", "vpg"):
-        (line,) = (words for words in told if words[:1] == [name])
-        assert len(line) > 3
+    assert {"point-goal", "sinusoid"} <= set(out.splitlines())
     assert err == ""
 
 

@@ -101,11 +101,7 @@ def test_an_objective_of_ones_own(temporary: Any, tmp_path: Path) -> None:
     assert trained.config.objective == "doubled"
 
 
-def test_a_rule_and_a_learner_of_ones_own(
-    temporary: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    from metarl.run import agent
-
+def test_a_rule_and_a_learner_of_ones_own(temporary: Any, tmp_path: Path) -> None:
     used = []
 
     @temporary(metarl.rules).register("still")
@@ -121,11 +117,14 @@ def test_a_rule_and_a_learner_of_ones_own(
         used.append(arguments)
         return maml(*arguments)
 
-    composition = agent.Composition("still", "watched", 2)
-    monkeypatch.setitem(agent.COMPOSITIONS, "maml", composition)
-    run = metarl.train(tiny(iterations=1), tmp_path / "run")
+    mine = {"rule": "still", "learner": "watched", "iterations": 1}
+    run = metarl.train(tiny(inner_lr=0.1, **mine), tmp_path / "run")
     assert len(used) == 1
     assert same(run.adapt(task={"goal": [0.1, 0.1]}, episodes=3).params, run.policy.params)
+    with pytest.raises(metarl.RequestError, match="inner_lr is not set, and rule 'still' has no step size"):
+        metarl.train(tiny(**mine), tmp_path / "other")
+    with pytest.raises(metarl.RequestError, match="unknown rule 'stil'; allowed: .*still"):
+        metarl.train(tiny(rule="stil"), tmp_path / "other")
 
 
 def test_a_name_is_given_once(temporary: Any) -> None:

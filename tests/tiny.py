@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 
 import reference
-from metarl.core.batch import Episodes
-from metarl.core.models import MLP, Apply, GaussianMLP, initial_params, policy
+from metarl.core.batch import Episodes, Shots
+from metarl.core.models import MLP, Apply, GaussianMLP, functional, initial_params, policy
 from metarl.core.params import Meta, Params, tree_map
 from metarl.core.rules import Rule
-from metarl.learn.maml import TaskData
+from metarl.learn.problem import TaskData
 
 # Steps of each task's two episodes; the second number is how the episode ends: terminated or time.
 LENGTHS = ((4, 2), (1, 4), (3, 3))
@@ -71,6 +71,26 @@ def data(steps: int, params: Params, kind: str = "gaussian", seed: int = 0) -> T
     """``steps`` support batches and a query batch, all different."""
     batches = [episodes(1000 * seed + 10 * (k + 1), params, kind) for k in range(steps + 1)]
     return TaskData(tuple(batches[:-1]), batches[-1])
+
+
+def predictor() -> tuple[Apply, Params]:
+    """A network from two numbers to three that are read as they are, and its parameters, all drawn."""
+    shapes = initial_params(network("categorical"))
+    return functional(network("categorical")), {
+        n: 0.5 * randn(7 + i, *p.shape) for i, (n, p) in enumerate(shapes.items())
+    }
+
+
+def shots(seed: int, kind: str = "mse", n: int = 5) -> Shots:
+    """Drawn examples "3 n ...": three values to regress, or one of three classes."""
+    y = torch.randint(3, (3, n), generator=generator(seed + 1)) if kind == "cross-entropy" else None
+    return Shots(randn(seed, 3, n, 2), randn(seed + 1, 3, n, 3) if y is None else y)
+
+
+def lessons(steps: int, kind: str = "mse", seed: int = 0) -> TaskData:
+    """``steps`` support sets and a query set, all different."""
+    sets = [shots(1000 * seed + 10 * (k + 1), kind) for k in range(steps + 1)]
+    return TaskData(tuple(sets[:-1]), sets[-1])
 
 
 def momentum() -> Rule:

@@ -1,5 +1,8 @@
-"""Families whose episodes end early, by name ``tiny_families:Corridor`` and ``tiny_families:Field``."""
+"""Families for tests: episodes that end early (``tiny_families:Corridor``, ``tiny_families:Field``), and few-shot
+classes that are points in the plane (``tiny_families:Blobs``) or images (``tiny_families:Patches``).
+"""
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +13,7 @@ from numpy.typing import NDArray
 
 from metarl_envs.analytic import Analytic, Bools, Floats, Tasks, read_tasks
 from metarl_envs.analytic_envs import AnalyticEnv, AnalyticVectorEnv
+from metarl_envs.few_shot import SIZE, FewShot, ImageClasses
 
 Step = tuple[Floats, Floats, Bools]
 
@@ -106,3 +110,68 @@ class OfOneTask(gymnasium.Wrapper[Any, Any, Any, Any]):
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
         return self.env.reset(seed=seed, options={"task": self._task})
+
+
+# Labelled examples -------------------------------------------------------------------------------
+
+CENTRES = np.random.default_rng(0).uniform(-2.0, 2.0, (14, 2))
+BLOB_SPLITS = {"train": np.arange(6), "validation": np.arange(6, 10), "test": np.arange(10, 14)}
+
+
+class Blobs:
+    """A class is a normal distribution in the plane around one of ``CENTRES``."""
+
+    name = "blobs"
+    specs = {"plane": "fourteen classes"}
+    metric = "accuracy"
+    num_tasks: int | None = None
+    defaults: Mapping[str, Any] = {"objective": "cross-entropy"}
+
+    def __init__(
+        self, spec: str | None = None, *, ways: int | str = 3, shots: int = 4, queries: int = 5
+    ) -> None:
+        self.spec, self.ways, self.shots, self.queries = spec or "plane", ways, shots, queries
+        self.observation_space = Box(-np.inf, np.inf, (2,), np.float32)
+        self.action_space = Discrete(ways if isinstance(ways, int) else len(BLOB_SPLITS["train"]))
+
+    def sample_tasks(self, n: int, rng: np.random.Generator, split: str = "train") -> dict[str, Any]:
+        classes = BLOB_SPLITS[split]
+        if isinstance(self.ways, str):
+            return {"classes": np.tile(classes, (n, 1))}
+        return {"classes": np.array([rng.choice(classes, self.ways, replace=False) for _ in range(n)])}
+
+    def sample_shots(self, tasks: Mapping[str, Any], rng: np.random.Generator) -> dict[str, NDArray[Any]]:
+        centres = CENTRES[tasks["classes"]][:, None]
+        n, _, ways, _ = centres.shape
+        x = centres + 0.4 * rng.standard_normal((n, self.shots + self.queries, ways, 2))
+        x = x.astype(np.float32).reshape(n, -1, 2)
+        y = np.tile(np.arange(ways), (n, self.shots + self.queries))
+        s = self.shots * ways
+        return {"support_x": x[:, :s], "support_y": y[:, :s], "query_x": x[:, s:], "query_y": y[:, s:]}
+
+    def task_features(self, tasks: Mapping[str, Any]) -> NDArray[np.float32]:
+        centres = CENTRES[tasks["classes"]]
+        return centres.reshape(len(centres), -1).astype(np.float32)
+
+
+@functools.cache
+def _patches() -> ImageClasses:
+    """Twelve patterns of 7×7 squares, each instance with three tenths of them flipped."""
+    rng = np.random.default_rng(1)
+    patterns = rng.random((12, 1, 7, 7)) < 0.5
+    flipped = patterns ^ (rng.random((12, Patches.instances, 7, 7)) < 0.3)
+    images = np.kron(flipped, np.ones((SIZE // 7, SIZE // 7))) * 255
+    splits = {"train": np.arange(6), "validation": np.arange(6, 9), "test": np.arange(9, 12)}
+    return ImageClasses(images.astype(np.uint8), splits)
+
+
+class Patches(FewShot):
+    """Images of black and white squares."""
+
+    name = "patches"
+    specs = {"squares": "twelve patterns"}
+    instances = 20
+    defaults: Mapping[str, Any] = {"objective": "cross-entropy", "model": "conv4", "filters": 4}
+
+    def _load(self) -> ImageClasses:
+        return _patches()

@@ -1,6 +1,5 @@
-"""Runs small enough for tests: 4 tasks × 3 episodes × 10 steps, hidden 8, on the CPU."""
+"""Runs small enough for tests: 4 tasks × 3 episodes × 10 steps (or 20 examples), hidden 8, on the CPU."""
 
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +8,14 @@ import torch
 
 from metarl.core.params import Meta, leaves, tree_map
 from metarl.rollout.collector import Address, Tasks
+from metarl.run import checkpoint as store
 from metarl.run.agent import Agent, build_agent
 from metarl.run.config import TrainConfig
-from metarl.run.experience import USES, Experience, collector, gather
+from metarl.run.experience import USES, Experience, gather
 from metarl.run.loggers import read_metrics
 from metarl.run.resolve import resolved
+from metarl.run.rollouts import open_rollouts
+from metarl.run.runs import Run
 
 TINY: dict[str, Any] = {
     "algorithm": "maml",
@@ -33,6 +35,19 @@ TINY: dict[str, Any] = {
     "validation_tasks": 3,
 }
 
+# The same for labelled examples: 4 tasks of 10 and 10 points.
+TAUGHT: dict[str, Any] = {
+    **{name: TINY[name] for name in TINY.keys() - {"episodes", "family_arg"}},
+    "family": "sinusoid",
+    "activation": "tanh",
+    "inner_lr": 0.05,
+}
+IMAGES: dict[str, Any] = {
+    "family": "tiny_families:Patches",
+    "family_arg": {"ways": 3, "shots": 2, "queries": 4},
+    "filters": 2,
+    "inner_lr": 0.4,
+}
 
 ADDRESS = Address(5, USES["test"], 2)
 
@@ -43,6 +58,15 @@ def tiny(**changes: Any) -> TrainConfig:
 
 def agent(**changes: Any) -> Agent:
     return build_agent(resolved(tiny(**changes)))
+
+
+def taught(**changes: Any) -> TrainConfig:
+    return TrainConfig(**TAUGHT | changes)
+
+
+def pupil(**changes: Any) -> Agent:
+    """``agent`` for a family of labelled examples."""
+    return build_agent(resolved(taught(**changes)))
 
 
 def rows(run_dir: Path) -> list[dict[str, Any]]:
@@ -57,6 +81,18 @@ def same(a: Any, b: Any) -> bool:
     return len(leaves(a)) == len(leaves(b)) and all(map(torch.equal, leaves(a), leaves(b)))
 
 
+def alike(a: Run, b: Run) -> bool:
+    """Equal in all that a checkpoint holds, in every number on record, and in the files themselves."""
+    last = [store.find(run.checkpoints, "last") / store.STATE for run in (a, b)]
+    return (
+        same(a.meta, b.meta)
+        and same(a.standing.optimiser, b.standing.optimiser)
+        and a.standing[2:] == b.standing[2:]
+        and rows(a.path) == rows(b.path)
+        and last[0].read_bytes() == last[1].read_bytes()
+    )
+
+
 def meta_of(built: Agent) -> Meta:
     """No bias and no log_std is zero."""
     torch.manual_seed(0)
@@ -67,11 +103,11 @@ def tasks_of(built: Agent, n: int = 4) -> Tasks:
     return built.family.sample_tasks(n, np.random.default_rng(1))
 
 
-def gathered(built: Agent, rates: list[float], tasks: Tasks | None = None, **options: Any) -> Experience:
+def gathered(
+    built: Agent, rates: list[float], tasks: Tasks | None = None, deterministic: bool = False
+) -> Experience:
     """Experience of one inner step for each of ``rates``."""
     tasks = tasks_of(built) if tasks is None else tasks
-    n = len(tasks["goal"])
-    with closing(built.family.make_vec(n * 3)) as env:
-        collect_all = collector(built, tasks, env, 3)
+    with open_rollouts(built, len(tasks["goal"]), 3) as serve:
         adaptations = built.adaptations(rates, len(rates)) if rates else []
-        return gather(built, meta_of(built), n, collect_all, adaptations, ADDRESS, **options)
+        return gather(built, meta_of(built), serve(tasks, ADDRESS, deterministic), adaptations)

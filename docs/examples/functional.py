@@ -12,8 +12,10 @@ from metarl.core.process import prepare_process
 from metarl.core.rules import Rule, sgd
 from metarl.learn.adapt import adapt, begin_tasks, step_tasks
 from metarl.learn.chunks import Chunking
-from metarl.learn.maml import MetaLearner, TaskData, maml
+from metarl.learn.maml import maml
 from metarl.learn.optimisers import MetaOptimiser, trpo
+from metarl.learn.problem import MetaLearner, TaskData
+from metarl.learn.trust import Trust
 from metarl.rollout.collector import Address, collect
 from metarl.rollout.registry import make
 from metarl.rollout.seeding import generator
@@ -39,7 +41,7 @@ def main(
     apply, act = policy(network), policy_of_tasks(network)
 
     adaptation = adapt(apply, vpg, rule, order=2)
-    learner = make_learner(apply, adaptation, surrogate, Chunking(size=10))
+    learner = make_learner(apply, adaptation, surrogate, Chunking(size=10), Trust(apply))
     params = initial_params(network)
     meta = Meta(params, rule.init(params, torch.Generator().manual_seed(1)))
     state = optimiser.init(meta)

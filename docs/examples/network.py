@@ -10,7 +10,7 @@ class Policy(nn.Module):
     def __init__(self, observation_space, action_space):
         super().__init__()
         actions = action_space.shape[0]
-        self.body = nn.Sequential(nn.Linear(observation_space.shape[0], 64), nn.LayerNorm(64), nn.Tanh())
+        self.body = nn.Sequential(nn.Linear(observation_space.shape[0], 64), nn.RMSNorm(64), nn.Tanh())
         self.mean = nn.Linear(64, actions)
         self.log_std = nn.Parameter(torch.zeros(actions))
 

@@ -8,28 +8,25 @@ from metarl.core.objectives import Objective
 from metarl.core.params import Meta, expand, tree_map
 from metarl.learn.adapt import Adaptation, unroll
 from metarl.learn.chunks import Chunking
-from metarl.learn.maml import MetaLearner, TaskData
 from metarl.learn.optimisers import sgd
-from metarl.learn.problem import Losses, Point, Problem
+from metarl.learn.problem import MetaLearner, Point, Problem, TaskData
+from metarl.learn.trust import Trust
 
 
 def mean_of_adapted(
-    apply: Apply, adaptation: Adaptation, objective: Objective, chunking: Chunking
+    apply: Apply, adaptation: Adaptation, objective: Objective, chunking: Chunking, trust: Trust
 ) -> MetaLearner:
     """Hands θ − mean over tasks of θ′ to the optimiser in place of a gradient (Nichol et al. 2018)."""
 
     def learner(data: TaskData) -> Problem:
         def at(meta: Meta) -> Point:
-            each = expand(meta, data.query.reward.shape[0])
+            each = expand(meta, data.tasks)
             with torch.no_grad():
                 adapted = unroll(adaptation, each, data.support).params
             towards = tree_map(lambda x, to: x - to.mean(0), meta.model, adapted)
-            return Point(torch.zeros(()), Meta(towards, {}), policies=None, metrics={})
+            return Point(torch.zeros(()), Meta(towards, {}), policies=(), metrics={})
 
-        def losses(meta: Meta, point: Point) -> Losses:
-            raise NotImplementedError("there is no objective to search along a line")
-
-        return Problem(at, losses, curvature=None)
+        return Problem(at)  # neither losses elsewhere nor a curvature: a plain step is all it allows
 
     return learner
 

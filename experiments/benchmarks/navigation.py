@@ -68,7 +68,7 @@ def main() -> None:
             policies, address = expand(standing.meta.model, c.tasks), Address(1, 0, standing.iteration)
             began = time.perf_counter()
             batch = collect(
-                env, agent.act, policies, tasks, episodes=c.episodes, horizon=100, address=address
+                env, agent.apply_tasks, policies, tasks, episodes=c.episodes, horizon=100, address=address
             )
             rates.append(float(batch.mask.sum()) / (time.perf_counter() - began))
         gflops = statistics.median([before, matrix_product(options.threads)])

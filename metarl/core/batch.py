@@ -53,6 +53,29 @@ class Episodes:
     final_obs: Shaped[Tensor, "..."]
     advantage: Float[Tensor, "*task episode time"]
 
+    @property
+    def inputs(self) -> Shaped[Tensor, "..."]:
+        """What a network reads."""
+        return self.obs
+
+
+@register_batch
+@dataclasses.dataclass(frozen=True)
+class Shots:
+    """Labelled examples.
+
+    ``x`` is ``*task shot …``. ``y`` is ``*task shot …`` too where it is to be regressed, and ``*task shot``
+    of int64 classes from 0 where it is to be classified.
+    """
+
+    x: Shaped[Tensor, "..."]
+    y: Shaped[Tensor, "..."]
+
+    @property
+    def inputs(self) -> Shaped[Tensor, "..."]:
+        """What a network reads."""
+        return self.x
+
 
 def undiscounted_returns(batch: Episodes) -> Float[Tensor, "*task"]:
     """Mean over a task's episodes of the sum of rewards."""

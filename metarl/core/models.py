@@ -110,15 +110,18 @@ def policy(module: nn.Module) -> Callable[[Params, Tensor], Distribution]:
     return lambda params, obs: _distribution(call(params, obs), module)
 
 
-def policy_of_tasks(module: nn.Module) -> Callable[[Params, Tensor], Distribution]:
-    """``vmap(policy(module))``: parameters and observations have the task axis first.
+def of_tasks(module: nn.Module) -> Apply:
+    """``vmap(functional(module))``: parameters and inputs have the task axis first.
 
-    A module may bring ``forward_tasks(params, obs)``, which is then called in place of ``vmap``.
+    A module may bring ``forward_tasks(params, x)``, which is then called in place of ``vmap``.
     """
-    forward_tasks = getattr(module, "forward_tasks", None)
-    if forward_tasks is None:
-        return vmap(policy(module))
-    return lambda params, obs: _distribution(forward_tasks(params, obs), module)
+    return getattr(module, "forward_tasks", None) or vmap(functional(module))
+
+
+def policy_of_tasks(module: nn.Module) -> Callable[[Params, Tensor], Distribution]:
+    """``vmap(policy(module))``: parameters and observations have the task axis first."""
+    call = of_tasks(module)
+    return lambda params, obs: _distribution(call(params, obs), module)
 
 
 def _distribution(out: Any, module: nn.Module) -> Distribution:
@@ -138,6 +141,6 @@ def initial_params(module: nn.Module) -> Params:
     if buffers:
         raise RequestError(
             f"{type(module).__name__} keeps state outside its parameters ({', '.join(buffers)}); "
-            "use layers without buffers (for batch normalisation track_running_stats=False)"
+            "use layers without buffers (for batch normalisation see metarl.core.conv)"
         )
     return {name: p.detach().clone() for name, p in module.named_parameters()}

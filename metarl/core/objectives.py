@@ -5,8 +5,9 @@ from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn import functional as F
 
-from metarl.core.batch import Episodes, masked_mean
+from metarl.core.batch import Episodes, Shots, masked_mean
 from metarl.core.models import Apply
 from metarl.core.params import Params
 from metarl.core.registry import Registry
@@ -35,3 +36,16 @@ def surrogate(apply: Apply, params: Params, batch: Episodes) -> Float[Tensor, ""
     log_ratio = apply(params, batch.obs).log_prob(batch.action) - batch.log_prob
     ratio = (log_ratio * batch.mask).exp()  # where no step happened, nothing bounds the ratio
     return -masked_mean(ratio * batch.advantage, batch.mask)
+
+
+@objectives.register("mse")
+def mse(apply: Apply, params: Params, batch: Shots) -> Float[Tensor, ""]:
+    """Mean squared error over shots and outputs."""
+    error: Tensor = apply(params, batch.x) - batch.y
+    return error.square().mean()
+
+
+@objectives.register("cross-entropy")
+def cross_entropy(apply: Apply, params: Params, batch: Shots) -> Float[Tensor, ""]:
+    """Mean over shots of −log of the probability that the network's logits give the label, in nats."""
+    return F.cross_entropy(apply(params, batch.x), batch.y)

@@ -30,19 +30,22 @@ optimisers: Registry[Callable[..., MetaOptimiser]] = Registry("meta-optimiser")
 
 
 @optimisers.register("sgd")
-def sgd(lr: float) -> MetaOptimiser:
-    """Gradient descent on the meta-objective with a fixed step size."""
+def sgd(lr: float, max_norm: float = math.inf) -> MetaOptimiser:
+    """Gradient descent on the meta-objective with a fixed step size; see ``clipped`` for ``max_norm``."""
 
     def step(problem: Problem, meta: Meta, state: State) -> tuple[Meta, State, Metrics]:
         point = problem.at(meta)
-        return tree_map(lambda x, g: x - lr * g, meta, point.grad), state, _metrics(point)
+        grad = clipped(point.grad, max_norm)
+        return tree_map(lambda x, g: x - lr * g, meta, grad), state, _metrics(point)
 
     return MetaOptimiser(lambda meta: {}, step)
 
 
 @optimisers.register("adam")
-def adam(lr: float, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8) -> MetaOptimiser:
-    """Adam (Kingma & Ba 2015, algorithm 1)."""
+def adam(
+    lr: float, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8, max_norm: float = math.inf
+) -> MetaOptimiser:
+    """Adam (Kingma & Ba 2015, algorithm 1); see ``clipped`` for ``max_norm``."""
 
     def init(meta: Meta) -> State:
         zeros = tree_map(torch.zeros_like, meta)
@@ -50,9 +53,9 @@ def adam(lr: float, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8)
 
     def step(problem: Problem, meta: Meta, state: State) -> tuple[Meta, State, Metrics]:
         point = problem.at(meta)
-        count = state["count"] + 1
-        mean = tree_map(lambda m, g: beta1 * m + (1 - beta1) * g, state["mean"], point.grad)
-        square = tree_map(lambda s, g: beta2 * s + (1 - beta2) * g * g, state["square"], point.grad)
+        count, grad = state["count"] + 1, clipped(point.grad, max_norm)
+        mean = tree_map(lambda m, g: beta1 * m + (1 - beta1) * g, state["mean"], grad)
+        square = tree_map(lambda s, g: beta2 * s + (1 - beta2) * g * g, state["square"], grad)
         mean_scale, square_scale = 1 - beta1 ** int(count), 1 - beta2 ** int(count)
 
         def update(x: Tensor, m: Tensor, s: Tensor) -> Tensor:
@@ -63,6 +66,14 @@ def adam(lr: float, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8)
         return meta, {"mean": mean, "square": square, "count": count}, _metrics(point)
 
     return MetaOptimiser(init, step)
+
+
+def clipped(grad: Meta, max_norm: float) -> Meta:
+    """The gradient, scaled down where its Euclidean norm over all entries is above ``max_norm``."""
+    if math.isinf(max_norm):
+        return grad
+    norm = ravel(grad).norm()
+    return tree_map(lambda g: g * torch.clamp(max_norm / norm, max=1.0), grad)
 
 
 _REJECTED = {"kl": 0.0, "improvement": 0.0, "line_search/accepted": 0.0, "line_search/step_fraction": 0.0}
@@ -84,9 +95,9 @@ def trpo(
     """
 
     def step(problem: Problem, meta: Meta, state: State) -> tuple[Meta, State, Metrics]:
-        if problem.curvature is None:
+        if problem.curvature is None or problem.losses is None:
             raise RequestError(
-                "meta-optimiser 'trpo' needs a policy's KL, which this model does not have; use adam"
+                "meta-optimiser 'trpo' needs a loss and a policy's KL, which this problem lacks; use adam"
             )
         point = problem.at(meta)
         gradient, start = ravel(point.grad), ravel(meta)

@@ -72,25 +72,21 @@ def collect(
     record = Record(env.single_observation_space, env.single_action_space, (m, episodes), horizon)
     policies: list[Distribution] = []
     rows = {name: np.repeat(value, episodes, axis=0) for name, value in tasks.items()}
-    obs, _ = env.reset(seed=start_seeds, options={"task": rows})
+    record.start(env.reset(seed=start_seeds, options={"task": rows})[0])
+    observed = record.by_task(record.obs)
     with torch.no_grad():
         for t in range(horizon):
-            policy = act(params, torch.from_numpy(readable(obs)).view(m, episodes, *obs.shape[1:]))
-            action = policy.mode() if noise is None else policy.sample(noise[:, :, t])
+            policy = act(params, observed[t])
+            action = policy.mode() if noise is None else policy.sample(noise[t])
             policies.append(policy)
             flat = action.reshape(m * episodes, *action.shape[2:]).numpy()
-            next_obs, reward, terminated, truncated, _ = env.step(
-                to_action_space(env.single_action_space, flat)
-            )
-            record.put(t, obs, flat, reward, terminated, truncated, next_obs)
-            obs = next_obs
-            if not record.alive.any():
+            obs, reward, terminated, truncated, _ = env.step(to_action_space(env.action_space, flat))
+            record.put(t, flat, reward, terminated, truncated, obs)
+            if not record.going.any():
                 break
-        policy = _over_time(policies)
-        action = torch.from_numpy(record.action).view(m, episodes, *record.action.shape[1:])
-        log_prob = torch.zeros(m, episodes, horizon)
-        log_prob[:, :, : len(policies)] = policy.log_prob(action[:, :, : len(policies)])
-    return record.episodes(log_prob)
+        n = len(policies)
+        record.log_prob[:n] = _over_time(policies).log_prob(record.by_task(record.action[:n])).flatten(1)
+    return record.episodes()
 
 
 def collect_in(
@@ -111,38 +107,25 @@ def collect_in(
     start_seeds = seeding.seeds(address.seed, "starts", *address.of(0), n=episodes) >> np.uint64(33)
     noise = None if deterministic else action_noise(env.action_space, 1, episodes, horizon, address)
     record = Record(env.observation_space, env.action_space, (1, episodes), horizon)
-    log_prob = torch.zeros(1, episodes, horizon)
     with torch.no_grad():
         for e in range(episodes):
-            obs, _ = env.reset(seed=int(start_seeds[e]))
+            record.start(env.reset(seed=int(start_seeds[e]))[0], e)
             for t in range(horizon):
-                policy = act(params, torch.from_numpy(readable(obs))[None, None])
-                action = policy.mode() if noise is None else policy.sample(noise[:, e : e + 1, t])
-                log_prob[:, e : e + 1, t] = policy.log_prob(action)
+                policy = act(params, torch.from_numpy(record.obs[t, None, e : e + 1]))
+                action = policy.mode() if noise is None else policy.sample(noise[t, :, e : e + 1])
+                record.log_prob[t, e] = policy.log_prob(action)
                 taken = action[0, 0].numpy()
-                next_obs, reward, terminated, truncated, _ = env.step(
-                    to_action_space(env.action_space, taken)
-                )
-                record.put(
-                    t,
-                    obs,
-                    taken,
-                    reward,
-                    terminated,
-                    truncated,
-                    np.asarray(next_obs)[None],
-                    rows=slice(e, e + 1),
-                )
-                obs = next_obs
-                if not record.alive[e]:
+                obs, reward, terminated, truncated, _ = env.step(to_action_space(env.action_space, taken))
+                record.put(t, taken, reward, terminated, truncated, obs, e)
+                if not record.going[e]:
                     break
-    return record.episodes(log_prob)
+    return record.episodes()
 
 
 def action_noise(
     space: gymnasium.Space[Any], m: int, episodes: int, horizon: int, address: Address
 ) -> Tensor:
-    """What turns a policy into actions, "task episode time …": normal, for discrete actions uniform."""
+    """What turns a policy into actions, "time task episode …": normal, for discrete actions uniform."""
 
     def of_task(t: int) -> np.ndarray:
         rng = seeding.generator(address.seed, "actions", *address.of(t))
@@ -150,12 +133,12 @@ def action_noise(
             return rng.random((episodes, horizon), np.float32)
         return rng.standard_normal((episodes, horizon, *(space.shape or ())), np.float32)
 
-    return torch.from_numpy(np.stack([of_task(t) for t in range(m)]))
+    return torch.from_numpy(np.stack([of_task(t) for t in range(m)])).movedim(2, 0).contiguous()
 
 
 def to_action_space(space: gymnasium.Space[Any], action: np.ndarray) -> np.ndarray:
     """The action as the environment takes it: cut to a Box's bounds, or counted from a Discrete's start."""
-    if isinstance(space, gymnasium.spaces.Discrete):
+    if isinstance(space, gymnasium.spaces.Discrete | gymnasium.spaces.MultiDiscrete):
         return np.asarray(action + space.start)
     return action.clip(space.low, space.high) if isinstance(space, gymnasium.spaces.Box) else action
 
@@ -167,13 +150,16 @@ def readable(obs: Any) -> np.ndarray:
 
 
 def _over_time(policies: list[Distribution]) -> Distribution:
-    """One distribution whose leaves are "task episode time …" from one for each time step."""
+    """One distribution whose leaves are "time task episode …" from one for each time step."""
     columns = zip(*(leaves(policy) for policy in policies), strict=True)
-    return replace_leaves(policies[0], [torch.stack(column, dim=2) for column in columns])
+    return replace_leaves(policies[0], [torch.stack(column) for column in columns])
 
 
 class Record:
-    """Arrays of a collection under way, rows (task times episode) first, and which rows still go on."""
+    """Arrays "time row …" of a collection under way (a row is an episode of a task), and which rows go on.
+
+    What a step gave is put down as it comes; what happened after a row's end is struck out at the end.
+    """
 
     def __init__(
         self,
@@ -182,60 +168,58 @@ class Record:
         lead: tuple[int, int],
         horizon: int,
     ) -> None:
-        def array(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-            return np.zeros((lead[0] * lead[1], *shape), dtype)
-
         obs_shape, action_shape = observation_space.shape, action_space.shape
         assert obs_shape is not None and action_shape is not None, "a Box or Discrete space has a shape"
         discrete = isinstance(action_space, gymnasium.spaces.Discrete)
-        self._lead, self._horizon = lead, horizon
+        steps, self._lead = (horizon, lead[0] * lead[1]), lead
         obs_dtype = readable(np.empty(0, observation_space.dtype)).dtype
-        self.obs = array((horizon, *obs_shape), obs_dtype)
-        self.action = array((horizon, *action_shape), np.int64 if discrete else np.float32)
-        self.reward = array((horizon,), np.float32)
-        self.terminated, self.truncated = array((horizon,), bool), array((horizon,), bool)
-        self.mask = array((horizon,), np.float32)
-        self.final_obs = array(obs_shape, obs_dtype)
-        self.alive = array((), bool) | True
+        self.obs = np.zeros((horizon + 1, steps[1], *obs_shape), obs_dtype)
+        self.action = np.zeros((*steps, *action_shape), np.int64 if discrete else np.float32)
+        self.reward, self.log_prob = np.zeros((2, *steps), np.float32)
+        self.terminated, self.truncated = np.zeros((2, *steps), bool)
+        self.going = np.ones(steps[1], bool)
+
+    def start(self, obs: Any, rows: Any = slice(None)) -> None:
+        """Enters the first observations of ``rows``."""
+        self.obs[0, rows] = obs
 
     def put(
         self,
         t: int,
-        obs: np.ndarray,
         action: np.ndarray,
         reward: Any,
         terminated: Any,
         truncated: Any,
-        next_obs: np.ndarray,
+        next_obs: Any,
         rows: Any = slice(None),
     ) -> None:
-        """Enters step ``t`` of ``rows``; one that had ended before leaves no reward, no flag and no mask."""
-        alive = self.alive[rows]
-        cut = truncated | (t == self._horizon - 1)
-        ended = (terminated | cut) & alive
-        self.obs[rows, t], self.action[rows, t], self.mask[rows, t] = obs, action, alive
-        self.reward[rows, t] = np.where(alive, reward, 0.0)
-        self.terminated[rows, t] = terminated & ended
-        self.truncated[rows, t] = cut & np.logical_not(terminated) & ended
-        if np.any(ended):
-            self.final_obs[rows][ended] = np.asarray(next_obs)[ended]
-            self.alive[rows] = alive & ~ended
+        """Enters step ``t`` of ``rows``."""
+        self.action[t, rows], self.reward[t, rows], self.obs[t + 1, rows] = action, reward, next_obs
+        self.terminated[t, rows], self.truncated[t, rows] = terminated, truncated
+        self.going[rows] &= np.logical_not(terminated | truncated)
 
-    def episodes(self, log_prob: Tensor) -> Episodes:
-        """The finished record, with advantages still to be estimated; ``log_prob`` is "task episode time"."""
-
-        def tensor(x: np.ndarray) -> Tensor:
-            return torch.from_numpy(x).view(*self._lead, *x.shape[1:])
-
-        mask = tensor(self.mask)
+    def episodes(self) -> Episodes:
+        """The finished record, with advantages still to be estimated."""
+        self.truncated[-1] = True
+        over = np.logical_or.accumulate(self.terminated | self.truncated)
+        happened = np.concatenate([np.ones_like(over[:1]), ~over[:-1]])
+        mask = self._batch(happened.astype(np.float32))
+        final_obs = self.obs[happened.sum(0), np.arange(happened.shape[1])]
         return Episodes(
-            obs=tensor(self.obs),
-            action=tensor(self.action),
-            reward=tensor(self.reward),
-            terminated=tensor(self.terminated),
-            truncated=tensor(self.truncated),
+            obs=self._batch(self.obs[:-1]),
+            action=self._batch(self.action),
+            reward=self._batch(np.where(happened, self.reward, 0.0)),
+            terminated=self._batch(self.terminated & happened),
+            truncated=self._batch(self.truncated & happened & ~self.terminated),
             mask=mask,
-            log_prob=log_prob * mask,
-            final_obs=tensor(self.final_obs),
+            log_prob=self._batch(self.log_prob) * mask,
+            final_obs=torch.from_numpy(final_obs).view(*self._lead, *final_obs.shape[1:]),
             advantage=torch.zeros_like(mask),
         )
+
+    def by_task(self, x: np.ndarray) -> Tensor:
+        """The same memory, "time row …", as a tensor "time task episode …"."""
+        return torch.from_numpy(x).view(len(x), *self._lead, *x.shape[2:])
+
+    def _batch(self, x: np.ndarray) -> Tensor:
+        return self.by_task(x).movedim(0, 2).contiguous()

@@ -10,14 +10,12 @@ from typing import Any, cast
 
 from metarl.core.errors import RequestError
 from metarl.core.registry import Registry
-from metarl.rollout.family import TaskFamily
+from metarl.rollout.family import Family, is_supervised
 
 GROUP = "metarl.families"
 
-_MEMBERS = (
-    *("name", "spec", "horizon", "num_tasks", "observation_space", "action_space"),
-    *("sample_tasks", "task_features", "make", "make_vec"),
-)
+_SHARED = ("name", "spec", "num_tasks", "observation_space", "action_space", "sample_tasks", "task_features")
+_EPISODIC, _SUPERVISED = ("horizon", "make", "make_vec"), ("metric", "sample_shots")
 
 
 class FamilyRegistry(Registry[type]):
@@ -61,7 +59,7 @@ class FamilyRegistry(Registry[type]):
 families = FamilyRegistry()
 
 
-def make(name: str, spec: str | None = None, **args: Any) -> TaskFamily:
+def make(name: str, spec: str | None = None, **args: Any) -> Family:
     """A family by name.
 
     Args:
@@ -78,10 +76,11 @@ def make(name: str, spec: str | None = None, **args: Any) -> TaskFamily:
     except (TypeError, ValueError) as error:
         text = _line(error)
         raise RequestError(text if name in text else f"family {name!r}: {text}") from error
-    missing = [member for member in _MEMBERS if not hasattr(family, member)]
+    own = _SUPERVISED if is_supervised(family) else _EPISODIC
+    missing = [member for member in (*_SHARED, *own) if not hasattr(family, member)]
     if missing:
-        raise RequestError(f"family {name!r} lacks {', '.join(missing)} (metarl.rollout.family.TaskFamily)")
-    return cast(TaskFamily, family)
+        raise RequestError(f"family {name!r} lacks {', '.join(missing)} (metarl.rollout.family)")
+    return cast(Family, family)
 
 
 def _look_here() -> None:

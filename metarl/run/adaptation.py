@@ -1,4 +1,4 @@
-"""Adapting one policy to one task of the family, or to any environment with the family's spaces."""
+"""Adapting to one task of the family, to any environment with its spaces, or to labelled examples."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -6,14 +6,20 @@ from typing import Any
 
 import gymnasium
 import numpy as np
+import torch
 
-from metarl.core.batch import Episodes
+from metarl.core.batch import Episodes, Shots
 from metarl.core.errors import RequestError
 from metarl.core.params import Params, tree_map
 from metarl.rollout.collector import Address, collect_in
+from metarl.rollout.shots import check_shots
 from metarl.run.agent import Agent
-from metarl.run.experience import USES, Collector, collector, explore
+from metarl.run.experience import USES, explore
+from metarl.run.fields import shown
+from metarl.run.lessons import Lessons
 from metarl.run.policy import Policy
+from metarl.run.predictor import Predictor
+from metarl.run.rollouts import Collector, Rollouts, collector
 from metarl.run.step_sizes import step_sizes
 from metarl.run.trainer import Trainer
 
@@ -36,23 +42,52 @@ def adapt_to(
     if steps < 0 or episodes < 1:
         raise RequestError(f"adapt needs steps >= 0 and episodes >= 1, got {steps} and {episodes}")
     agent = run.agent
-    profile = step_sizes(inner_lr, steps, run.config)
+    profile = step_sizes(inner_lr, steps, agent)
     address = Address(seed, USES["adapt"])
     with ExitStack() as stack:
         if env is not None:
             collect_all = _collector_in(agent, env, episodes)
         else:
-            vec = agent.family.make_vec(episodes)
+            vec = agent.episodic.make_vec(episodes)
             stack.callback(vec.close)
             rows = {key: np.asarray(value)[None] for key, value in (task or {}).items()}
             collect_all = collector(agent, rows, vec, episodes)
         try:
-            policies, _ = explore(agent, run.meta, 1, collect_all, agent.adaptations(profile, steps), address)
+            source = Rollouts(agent, 1, collect_all, address)
+            policies, _ = explore(agent, run.meta, source, agent.adaptations(profile, steps))
         except ValueError as error:  # a task that the family cannot serve
             raise RequestError(str(error)) from error
     params = tree_map(lambda x: x[0], policies[-1])
     family = agent.family
     return Policy(agent.apply, params, family.observation_space, family.action_space, seed)
+
+
+def adapt_to_shots(
+    run: Trainer, shots: tuple[Any, Any], *, steps: int, inner_lr: float | Sequence[float] | None
+) -> Predictor:
+    """``Run.adapt`` for labelled examples; see there."""
+    agent, space = run.agent, run.agent.supervised.action_space
+    if steps < 0:
+        raise RequestError(f"adapt needs steps >= 0, got {steps}")
+    x, y = _numbers("shots_x", shots[0]), _numbers("shots_y", shots[1])
+    labels = isinstance(space, gymnasium.spaces.Discrete) and y.dtype.kind in "iu"
+    y = y.astype(np.int64 if labels else np.float32)
+    examples = Shots(torch.from_numpy(x.astype(np.float32)), torch.from_numpy(y))
+    check_shots(agent.supervised, examples, "shots")
+    lessons = Lessons(agent, examples, examples)
+    path, _ = explore(agent, run.meta, lessons, agent.adaptations(step_sizes(inner_lr, steps, agent), steps))
+    return Predictor(agent.apply_tasks, path[-1], agent.supervised.observation_space, space)
+
+
+def _numbers(name: str, values: Any) -> np.ndarray:
+    """An array with a task axis of length 1 in front."""
+    try:
+        found = np.asarray(values)
+    except ValueError:  # rows of different lengths
+        found = np.empty(0, object)
+    if found.dtype.kind not in "iuf":
+        raise RequestError(f"{name} must be an array of numbers, got {shown(values)}")
+    return found[None]
 
 
 def _collector_in(agent: Agent, env: gymnasium.Env[Any, Any], episodes: int) -> Collector:
@@ -65,10 +100,10 @@ def _collector_in(agent: Agent, env: gymnasium.Env[Any, Any], episodes: int) -> 
     def run(policies: Params, address: Address, deterministic: bool) -> Episodes:
         return collect_in(
             env,
-            agent.act,
+            agent.apply_tasks,
             policies,
             episodes=episodes,
-            horizon=agent.family.horizon,
+            horizon=agent.episodic.horizon,
             address=address,
             deterministic=deterministic,
         )

@@ -2,42 +2,67 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Any
+
+from gymnasium.spaces import Discrete
 
 from metarl.core.errors import RequestError
+from metarl.rollout.family import is_supervised
+from metarl.rollout.registry import families, make
 from metarl.run.agent import build_agent
 from metarl.run.checkpoint import available
 from metarl.run.config import TrainConfig
 from metarl.run.files import tell
-from metarl.run.options import BASELINES
-from metarl.run.resolve import resolved
+from metarl.run.resolve import resolve, resolved
 from metarl.run.trainer import Trainer, default_path
+
+TRAINED = ("random", "pretrained", "oracle")
 
 
 def baseline_config(kind: str, config: TrainConfig) -> TrainConfig:
     """The configuration of a baseline of a meta-training run.
 
     ``random`` is the untrained initialisation, ``pretrained`` is trained on all tasks with no inner step,
-    ``oracle`` likewise, and observes the task. An iteration without inner steps takes fewer environment
-    steps, so there are more of them.
+    ``oracle`` likewise, and observes the task. An iteration without inner steps learns from fewer samples, so
+    there are more of them. Labels of a few-shot task mean nothing to another task: there, ``pretrained``
+    tells all training classes apart, and ``baseline_of`` gives it a new last layer.
 
     Raises:
         RequestError: an unknown kind.
     """
-    if kind not in BASELINES:
-        raise RequestError(f"unknown baseline {kind!r}; allowed: {', '.join(BASELINES)}")
-    config = resolved(config)
+    if kind not in TRAINED:
+        raise RequestError(f"unknown baseline {kind!r}; allowed: {', '.join(TRAINED)}")
+    config = _without_meta_learning(resolved(config))
     if kind == "random":
         return dataclasses.replace(config, iterations=0, init_from=None)
-    collections = (config.inner_steps or 0) + 1
-    return dataclasses.replace(
-        config,
-        inner_steps=0,
-        iterations=config.iterations * collections,
-        checkpoint_every=config.checkpoint_every * collections,
-        observe_task=kind == "oracle",
-        init_from=None if kind == "oracle" else config.init_from,
-        logger=(),
-    )
+    changes: dict[str, Any] = {"inner_steps": 0, "observe_task": kind == "oracle", "logger": ()}
+    if kind == "oracle":
+        changes["init_from"] = None
+    if is_few_shot(config):
+        # The query set is one image of each class; no step reads the support set.
+        joint = {**config.family_arg, "ways": "all", "shots": 1, "queries": 1}
+        return dataclasses.replace(config, family_arg=joint, tasks=1, **changes)
+    # With episodes a batch an inner step and one after the last; with labelled examples support and query.
+    batches = 2 if is_supervised(families[config.family]) else (config.inner_steps or 0) + 1
+    changes |= {"iterations": config.iterations * batches}
+    return dataclasses.replace(config, checkpoint_every=config.checkpoint_every * batches, **changes)
+
+
+def is_few_shot(config: TrainConfig) -> bool:
+    """Whether tasks are classifications with labels of their own."""
+    family = make(config.family, config.spec, **config.family_arg)
+    return is_supervised(family) and isinstance(family.action_space, Discrete)
+
+
+def _without_meta_learning(config: TrainConfig) -> TrainConfig:
+    """Joint training has neither a rule to learn nor adapted parameters to move to: there, MAML's parts."""
+    names: list[str] = []
+    if config.learner != "maml":
+        names += ["algorithm", "learner", "meta_optimizer", "meta_lr", "max_grad_norm"]
+    if build_agent(config).learns_steps:
+        names += ["algorithm", "rule", "inner_lr", "order"]
+    plain = resolve("maml", config.family, {"spec": config.spec, "family_arg": config.family_arg})
+    return dataclasses.replace(config, **{name: getattr(plain, name) for name in names})
 
 
 def train_baseline(kind: str, config: TrainConfig, out: str | Path | None = None) -> Trainer:
@@ -49,7 +74,11 @@ def train_baseline(kind: str, config: TrainConfig, out: str | Path | None = None
 
 
 def baseline_of(kind: str, run: Trainer) -> Trainer:
-    """A run's own baseline at its best checkpoint, trained under ``RUN_DIR/baselines`` on first use."""
+    """A run's own baseline at its best checkpoint, trained under ``RUN_DIR/baselines`` on first use.
+
+    One that was trained to tell all classes apart is taken at its last checkpoint, since validation tasks
+    have other classes, and its last layer is drawn anew.
+    """
     reached = max([run.iteration, *available(run.checkpoints)])
     config = baseline_config(kind, dataclasses.replace(run.config, iterations=reached))
     path = run.path / "baselines" / kind
@@ -62,4 +91,13 @@ def baseline_of(kind: str, run: Trainer) -> Trainer:
         # A new one, an unfinished one, or one whose run has been trained further since.
         begun = Trainer.resume(path)
         begun.learn(config.iterations - begun.iteration)
-    return Trainer.load(path)
+    if not is_few_shot(run.config):
+        return Trainer.load(path)
+    trained = Trainer.load(path, "last")
+    fresh = Trainer(build_agent(baseline_config("random", run.config)), path)
+    model = {
+        name: theirs if theirs.shape == (own := fresh.meta.model[name]).shape else own
+        for name, theirs in trained.meta.model.items()
+    }
+    fresh.standing = trained.standing._replace(meta=fresh.meta._replace(model=model))
+    return fresh

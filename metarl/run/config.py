@@ -11,10 +11,11 @@ import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from metarl.core.errors import RequestError
 from metarl.run import yamlfile
+from metarl.run.algorithms import ALGORITHMS
 from metarl.run.fields import auto, defaults, flag, many, number, one_of, option, pairs, text, whole
 
 T = TypeVar("T")
@@ -24,24 +25,9 @@ else:
     Resolved = T | None
 
 
-class Algorithm(NamedTuple):
-    """A meta-learner's name in one line, and the defaults it brings along."""
-
-    summary: str
-    defaults: Mapping[str, Any]
-
-
-ALGORITHMS: dict[str, Algorithm] = {
-    "maml": Algorithm(
-        "model-agnostic meta-learning, differentiated through the inner steps (Finn et al. 2017)", {}
-    ),
-    "fomaml": Algorithm("first-order MAML: the inner gradients count as constants (Finn et al. 2017)", {}),
-}
-
-
 def _is_model(name: str) -> bool:
     module, colon, factory = name.partition(":")
-    return name == "mlp" or (
+    return name in ("mlp", "conv4") or (
         colon == ":" and factory.isidentifier() and all(part.isidentifier() for part in module.split("."))
     )
 
@@ -70,13 +56,23 @@ class TrainConfig:
 
     model: Resolved[str] = option(
         "mlp",
-        text("mlp|MODULE:FACTORY", "mlp or module:factory", _is_model),
-        "policy network; factory(observation_space, action_space) returns an nn.Module",
+        text("mlp|conv4|MODULE:FACTORY", "mlp, conv4 or module:factory", _is_model),
+        "network; factory(observation_space, action_space) returns an nn.Module",
     )
     hidden: Resolved[tuple[int, ...]] = option(
         (64, 64), many(whole(1)), "units of each hidden layer of mlp (ProMP, Rothfuss et al. 2019)"
     )
     activation: Resolved[str] = option("tanh", one_of("tanh", "relu"), "between the layers of mlp (ProMP)")
+    filters: Resolved[int] = option(
+        32, whole(1), "filters of each block of conv4 (Finn et al. 2017 on miniImageNet)"
+    )
+    statistics: Resolved[str] = option(
+        "batch",
+        one_of("batch", "running", "alone"),
+        "what conv4 normalises by at evaluation: the whole query set (transductive, Finn et al. 2017), "
+        "running statistics of the support set (Ravi & Larochelle 2017), or the support set and one query "
+        "alone (Nichol et al. 2018)",
+    )
     init_std: Resolved[float] = option(
         1.0,
         number(above=0),
@@ -96,13 +92,29 @@ class TrainConfig:
         20, whole(1), "episodes of each task before and after each inner step (Finn et al. 2017)"
     )
     inner_steps: Resolved[int] = option(1, whole(0), "gradient steps of adaptation (Finn et al. 2017)")
-    inner_lr: Resolved[float] = option(
-        0.1,
+    inner_lr: float | None = option(
+        None,
         number(above=0),
-        "step size of adaptation, in parameter units per gradient (Finn et al. 2017, ProMP)",
+        "step size of adaptation, in parameter units per gradient; where the rule learns them, their start",
+        "the rule's own: 0.1 for sgd and meta-sgd (Finn et al. 2017), 0.001 for adam; lstm has none",
+    )
+    inner_batch: int | None = option(
+        None, auto(whole(1)), "examples of the support set that an inner step uses", "auto, all of them"
     )
     objective: Resolved[str] = option(
         "vpg", text("NAME"), "loss of an inner step, see metarl list objectives (Finn et al. 2017)"
+    )
+    rule: Resolved[str] = option("sgd", text("NAME"), "update rule of an inner step, see metarl list rules")
+    adapts: Resolved[str] = option(
+        "all",
+        text("all|head|GLOB"),
+        "parameters that adapt: all, those of the last layer, or those whose names match a pattern",
+    )
+    learner: Resolved[str] = option(
+        "maml", text("NAME"), "what becomes of adapted tasks: maml or reptile, or a registered name"
+    )
+    order: Resolved[int] = option(
+        2, whole(1, at_most=2), "derivatives: 2 goes through the inner gradients, 1 takes them as constants"
     )
 
     meta_optimizer: Resolved[str] = option(
@@ -110,6 +122,9 @@ class TrainConfig:
     )
     meta_lr: Resolved[float] = option(
         1e-3, number(above=0), "step size of adam and sgd, unused by trpo (ProMP)"
+    )
+    max_grad_norm: float | None = option(
+        None, number(above=0), "norm to which adam and sgd clip the meta-gradient", "it is not clipped"
     )
     max_kl: Resolved[float] = option(
         0.01, number(above=0), "bound of a trpo step on the mean KL divergence, in nats (Finn et al. 2017)"

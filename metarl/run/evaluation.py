@@ -1,7 +1,7 @@
 """How well an agent adapts to tasks it was not trained on, beside agents that show what that is worth."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,14 +11,19 @@ import numpy as np
 
 from metarl.core.errors import RequestError
 from metarl.rollout import seeding
+from metarl.rollout.family import is_supervised
+from metarl.run.agent import Agent, build_agent
 from metarl.run.baselines import baseline_of
 from metarl.run.experience import USES, Experience
 from metarl.run.files import to_json, write_atomic
+from metarl.run.nearest import check_classification, measure_nearest
+from metarl.run.options import BASELINES
+from metarl.run.pictures import pictures
 from metarl.run.protocol import GRID, Protocol, held_out_tasks, measure, tuned
 from metarl.run.statistics import bootstrap_ci
-from metarl.run.step_sizes import step_sizes
-from metarl.run.traces import traces
+from metarl.run.step_sizes import Profile, step_sizes
 from metarl.run.trainer import Trainer
+from metarl.run.worlds import world_of
 
 
 @dataclass(frozen=True)
@@ -34,6 +39,8 @@ class Evaluation:
     metrics: dict[str, float]
     agents: dict[str, dict[str, Any]]
     traces: dict[str, Any] | None = None
+    fits: dict[str, Any] | None = None
+    samples: dict[str, Any] | None = None
 
     @property
     def mean(self) -> list[float]:
@@ -62,35 +69,51 @@ class Evaluation:
     def table(self) -> str:
         """A line for each agent: its mean after each number of steps, with the interval."""
         p = self.protocol
+        drawn = (
+            f"{p['episodes']} episodes a step"
+            if "episodes" in p
+            else f"{p['shots']} support and {p['queries']} query examples"
+        )
         lines = [
             f"{self.metric} on {p['tasks']} {p['split']} tasks of {p['family']} ({p['spec']}), "
-            f"{p['episodes']} episodes a step, checkpoint {p['checkpoint']}; {p['interval']}"
+            f"{drawn}, checkpoint {p['checkpoint']}; {p['interval']}"
         ]
-        head = ["agent", "before", *(f"step {k}" for k in range(1, p["steps"] + 1)), "step sizes"]
-        rows = [head, *(self._row(name) for name in self.agents)]
+        steps = shown_steps(p["steps"])
+        head = ["agent", *(f"step {k}" if k else "before" for k in steps), "step sizes"]
+        rows = [head, *(self._row(name, steps) for name in self.agents)]
         widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
         for row in rows:
             cells = [f"{cell:>{width}}" for cell, width in zip(row[1:-1], widths[1:-1], strict=True)]
             lines.append("   ".join([f"{row[0]:<{widths[0]}}", *cells, row[-1]]))
         return "\n".join(lines)
 
-    def _row(self, name: str) -> list[str]:
+    def _row(self, name: str, steps: Sequence[int]) -> list[str]:
         agent = self.agents[name]
-        pairs = zip(agent["mean"], agent["ci95"], strict=True)
-        cells = [f"{mean:.2f} [{low:.2f}, {high:.2f}]" for mean, (low, high) in pairs]
-        return [name, *cells, " ".join(f"{lr:g}" for lr in agent["inner_lr"])]
+        pairs = [(agent["mean"][k], agent["ci95"][k]) for k in steps]
+        digits = 2 if self.metric == "return" else 3
+        cells = [f"{mean:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]" for mean, (low, high) in pairs]
+        rates = agent["inner_lr"]
+        return [name, *cells, " ".join(f"{lr:g}" for lr in (rates[:1] if len(set(rates)) == 1 else rates))]
 
     __str__ = table
+
+
+def shown_steps(steps: int) -> list[int]:
+    """The steps that a table shows: all up to five, else 0, 1, 2, 5, 10, 20, … and the last."""
+    if steps <= 5:
+        return list(range(steps + 1))
+    return sorted({0, 1, 2, *(k for k in (5, 10, 20, 50, 100, 200, 500) if k < steps), steps})
 
 
 def evaluate(
     run: Trainer,
     *,
-    tasks: int = 40,
-    steps: int = 3,
+    tasks: int | None = None,
+    steps: int | None = None,
     episodes: int = 20,
     split: str = "test",
     inner_lr: float | Sequence[float] | None = None,
+    family_arg: Mapping[str, Any] | None = None,
     baselines: Sequence[str] = (),
     deterministic: bool = False,
     seed: int = 1,
@@ -98,15 +121,18 @@ def evaluate(
 ) -> Evaluation:
     """Adapt the run's agent, and each baseline, to held-out tasks.
 
-    The value at step k is the mean return of the episodes that serve step k + 1, of as many more after the
-    last step.
+    With episodes the value at step k is the mean return of those that serve step k + 1, of as many more after
+    the last step; with labelled examples it is the metric on the query set after k steps.
 
     Args:
-        tasks: how many; a family that has fewer in all gives each once.
+        tasks: how many, by default 40 with episodes and 600 with labelled examples; a family that has fewer
+            in all gives each once.
+        steps: inner steps, by default 3 with episodes and 10 with labelled examples.
         inner_lr: step sizes of the first, second, … step; see ``step_sizes``.
-        baselines: of ``random``, ``pretrained`` and ``oracle``; those that need training are trained once, in
-            the run's directory. Each takes the step size of ``GRID`` that is best on validation tasks, in the
-            same proportions from step to step.
+        family_arg: arguments of the family in place of those of training (``{"shots": 5}``).
+        baselines: of ``options.BASELINES``; those that need training are trained once, in the run's
+            directory. Each takes the step size of ``GRID`` that is best on validation tasks, in the same
+            proportions from step to step.
         deterministic: measure separate episodes in which the policy takes its most likely action; it still
             adapts on random ones.
         checkpoint: how the protocol names the state that is evaluated.
@@ -114,31 +140,79 @@ def evaluate(
     Raises:
         RequestError: an impossible value, or a split that the family does not have.
     """
+    agent = with_family_arg(run.agent, family_arg or {})
+    kinds = _checked(agent, [baselines] if isinstance(baselines, str) else baselines)
+    supervised = is_supervised(agent.family)
+    tasks = (600 if supervised else 40) if tasks is None else tasks
+    steps = (10 if supervised else 3) if steps is None else steps
     protocol = Protocol(split, tasks, steps, episodes, seed, deterministic)
-    profile = step_sizes(inner_lr, steps, run.config)
-    chosen = held_out_tasks(run.agent, protocol)
+    profile = step_sizes(inner_lr, steps, agent)
+    chosen = held_out_tasks(agent, protocol)
     protocol = dataclasses.replace(protocol, tasks=len(next(iter(chosen.values()))))
-    experience = measure(run.agent, run.meta, profile, protocol)
+    experience = measure(agent, run.meta, profile, protocol)
     agents = {"meta": _result(experience, profile, run, protocol)}
-    for kind in [baselines] if isinstance(baselines, str) else baselines:
+    for kind in kinds:
+        if kind == "nearest":
+            agents[kind] = _result(measure_nearest(agent, protocol), [], None, protocol)
+            continue
         baseline = baseline_of(kind, run)
-        best = tuned(baseline.agent, baseline.meta, profile, protocol, kind)
-        found = measure(baseline.agent, baseline.meta, best, protocol)
+        theirs = with_family_arg(baseline.agent, family_arg or {})
+        own = step_sizes(None if agent.learns_steps else inner_lr, steps, theirs)
+        best = tuned(theirs, baseline.meta, own, protocol, kind)
+        found = measure(theirs, baseline.meta, best, protocol)
         agents[kind] = _result(found, best, baseline, protocol)
-    c, family = run.config, run.agent.family
-    described = {
+    metrics = {f"{agent.metric}/step_{k}": value for k, value in enumerate(agents["meta"]["mean"])}
+    described = _described(agent, protocol, checkpoint, experience)
+    return Evaluation(agent.metric, described, metrics, agents, **pictures(agent, chosen, experience))
+
+
+def _checked(agent: Agent, baselines: Sequence[str]) -> Sequence[str]:
+    """The baselines; what cannot be one is refused before any is trained."""
+    for kind in baselines:
+        if kind not in BASELINES:
+            raise RequestError(f"unknown baseline {kind!r}; allowed: {', '.join(BASELINES)}")
+        if kind == "nearest":
+            check_classification(agent)
+    return baselines
+
+
+def with_family_arg(agent: Agent, family_arg: Mapping[str, Any]) -> Agent:
+    """The agent with its family made by further arguments, which must leave the spaces as they are."""
+    if not family_arg:
+        return agent
+    c = agent.config
+    config = dataclasses.replace(c, family_arg={**c.family_arg, **family_arg})
+    family = build_agent(config).family
+    for name in ("observation_space", "action_space"):
+        own, theirs = getattr(agent.family, name), getattr(family, name)
+        if own != theirs:
+            raise RequestError(f"family_arg {dict(family_arg)} makes the {name} {theirs}, the run's is {own}")
+    return dataclasses.replace(agent, config=config, family=family)
+
+
+def _described(agent: Agent, protocol: Protocol, checkpoint: str, experience: Experience) -> dict[str, Any]:
+    """The protocol as ``evaluation.json`` keeps it."""
+    c, family = agent.config, agent.family
+    told = dataclasses.asdict(protocol)
+    if is_supervised(family):
+        for name in ("episodes", "deterministic"):
+            del told[name]
+        queries = experience.data.query.x.shape[1]  # the rest is support, read in mini-batches or as a whole
+        told |= {"shots": experience.samples // protocol.tasks - queries, "queries": queries}
+        told |= {"statistics": c.statistics} if c.model == "conv4" else {}
+    else:
+        told |= {"horizon": agent.episodic.horizon}
+    return {
         "algorithm": c.algorithm,
         "family": c.family,
         "spec": c.spec,
-        **dataclasses.asdict(protocol),
+        "family_arg": dict(c.family_arg),
+        **told,
         "checkpoint": checkpoint,
-        "horizon": family.horizon,
-        "tasks_seen_in_training": family.num_tasks is not None or split == "train",
+        "tasks_seen_in_training": family.num_tasks is not None or protocol.split == "train",
         "interval": "95 % bootstrap over tasks",
         "inner_lr_grid": list(GRID),
     }
-    metrics = {f"return/step_{k}": value for k, value in enumerate(agents["meta"]["mean"])}
-    return Evaluation("return", described, metrics, agents, traces(family, chosen, experience))
 
 
 def evaluate_run(
@@ -159,14 +233,17 @@ def evaluate_run(
 
 
 def _result(
-    experience: Experience, profile: Sequence[float], trained: Trainer, protocol: Protocol
+    experience: Experience, profile: Profile, trained: Trainer | None, protocol: Protocol
 ) -> dict[str, Any]:
-    per_task = experience.returns.numpy().T.astype(np.float64)
+    assert experience.values is not None, "an evaluation measures"
+    per_task = experience.values.numpy().T.astype(np.float64)
     rng = seeding.generator(protocol.seed, "bootstrap", USES[protocol.split])
-    return {
+    result = {
         "mean": per_task.mean(0).tolist(),
         "ci95": bootstrap_ci(per_task, rng).tolist(),
         "per_task": per_task.tolist(),
-        "inner_lr": list(profile),
-        "env_steps": trained.standing.env_steps,
+        "inner_lr": [lr for lr in profile if lr is not None],
     }
+    if trained is not None:
+        result[world_of(trained.agent.family).samples] = trained.standing.samples
+    return result

@@ -1,141 +1,129 @@
-"""Collect, adapt, collect again: the one place where experience and learning meet.
+"""Draw, adapt, draw again: the one place where experience and learning meet.
 
-Training, evaluation and the adaptation of a single policy all go through ``gather``.
+Training, evaluation and the adaptation of a single task all go through ``explore``, for episodes as for
+labelled examples: what differs stands in a ``Source``.
 """
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from contextlib import AbstractContextManager
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
-from gymnasium.vector import VectorEnv
 from jaxtyping import Float
 from torch import Tensor
 
-from metarl.core.baselines import with_advantage
-from metarl.core.batch import Episodes, undiscounted_returns
-from metarl.core.params import Inner, Meta, Params, concat, expand, to_device
+from metarl.core.params import Inner, Meta, Params, concat, expand
 from metarl.learn.adapt import Adaptation, begin_tasks, step_tasks
 from metarl.learn.chunks import map_chunks
-from metarl.learn.maml import TaskData
-from metarl.rollout.collector import Address, Tasks, collect
+from metarl.learn.problem import TaskData
+from metarl.rollout.collector import Address, Tasks
 from metarl.run.agent import Agent
 
-# What a collection is for, as it stands in every address. Append only.
+# What a draw is for, as it stands in every address. Append only.
 USES = {"train": 0, "validation": 1, "test": 2, "ood": 3, "adapt": 4}
+
+PerTask = Float[Tensor, " task"]
 
 
 class Experience(NamedTuple):
     """What K inner steps gave for each of m tasks.
 
     Attributes:
-        data: K support batches and the query batch, advantages filled in, on the device.
-        returns: undiscounted return before each inner step and after the last.
-        explained_variance: of the baselines on the query batch.
-        params: the adapted policies.
-        env_steps: environment steps taken.
+        data: K support batches and the query batch, on the device.
+        values: the family's metric before each inner step and after the last; None where the meta-learner
+            reports it.
+        metrics: further numbers of each task, such as what the baselines explain.
+        path: the parameters before each inner step and after the last, as far as they were needed.
+        samples: environment steps taken, or labelled examples drawn.
     """
 
     data: TaskData
-    returns: Float[Tensor, "steps task"]
-    explained_variance: Float[Tensor, " task"]
-    params: Params
-    env_steps: int
+    values: Float[Tensor, "steps task"] | None
+    metrics: dict[str, PerTask]
+    path: tuple[Params, ...]
+    samples: int
 
     @property
-    def batches(self) -> tuple[Episodes, ...]:
-        """The K + 1 batches in the order in which they were collected."""
+    def params(self) -> Params:
+        """The adapted parameters."""
+        return self.path[-1]
+
+    @property
+    def batches(self) -> tuple[Any, ...]:
+        """The K + 1 batches in the order in which they were drawn."""
         return (*self.data.support, self.data.query)
 
 
-# (policies with the task axis first on the CPU, address, deterministic) -> episodes of all tasks
-Collector = Callable[[Params, Address, bool], Episodes]
+@runtime_checkable
+class Source(Protocol):
+    """Where the batches of some tasks come from; it knows the tasks and addresses every draw."""
+
+    tasks: int
+
+    def support(self, policies: Params, step: int) -> Any:
+        """The batch, on the device, from which inner step ``step`` of all tasks learns."""
+
+    def query(self, policies: Params, step: int) -> tuple[Any, dict[str, PerTask]]:
+        """The batch, on the device, by which the parameters after ``step`` steps are judged; its metrics."""
+
+    def values(self, path: Sequence[Params], data: TaskData) -> Float[Tensor, "steps task"]:
+        """The family's metric at each of ``path``, on the CPU."""
+
+    def samples(self, data: TaskData) -> int:
+        """Environment steps or labelled examples in the data."""
 
 
-def collector(agent: Agent, tasks: Tasks, env: VectorEnv, episodes: int) -> Collector:
-    """Collects ``episodes`` episodes of each of ``tasks`` in ``env``, which has a row for each."""
-    horizon = agent.family.horizon
+# (task arrays with a row a task, address, deterministic) -> their source
+Serve = Callable[[Tasks, Address, bool], Source]
 
-    def run(policies: Params, address: Address, deterministic: bool) -> Episodes:
-        return collect(
-            env,
-            agent.act,
-            policies,
-            tasks,
-            episodes=episodes,
-            horizon=horizon,
-            address=address,
-            deterministic=deterministic,
-        )
 
-    return run
+class World(NamedTuple):
+    """What episodes and labelled examples do differently.
+
+    Attributes:
+        samples: how their number is called in logs.
+        open: ``open(agent, tasks, episodes)``: whatever sources of so many tasks need, until it is closed.
+        learn_from: ``learn_from(agent, meta, source, adaptations)``: the experience of a training iteration.
+        probe: ``probe(agent, meta)``: a trial of the network before anything is written.
+    """
+
+    samples: str
+    open: Callable[[Agent, int, int], AbstractContextManager[Serve]]
+    learn_from: Callable[[Agent, Meta, Source, Sequence[Adaptation]], Experience]
+    probe: Callable[[Agent, Meta], None]
 
 
 def explore(
-    agent: Agent,
-    meta: Meta,
-    tasks: int,
-    collect_all: Collector,
-    adaptations: Sequence[Adaptation],
-    address: Address,
-) -> tuple[list[Params], list[Episodes]]:
-    """The inner loop with fresh episodes: collect and adapt, once for each of ``adaptations``.
+    agent: Agent, meta: Meta, source: Source, adaptations: Sequence[Adaptation]
+) -> tuple[tuple[Params, ...], tuple[Any, ...]]:
+    """The inner loop: draw and adapt, once for each of ``adaptations``.
 
-    Collection runs on the CPU, adaptation on the agent's device. Returns all tasks' policies before each
-    step and after the last, and the batch of each step.
+    Returns all tasks' parameters before each step and after the last, and the batch of each step.
     """
-    each_meta = expand(meta, tasks)
-    # A rule's memory outlives the collections in between. With no step at all, any rule begins alike.
+    each_meta = expand(meta, source.tasks)
+    # A rule's memory outlives the draws in between. With no step at all, any rule begins alike.
     inner = begin_tasks((*adaptations, agent.adaptation(agent.config.inner_lr))[0], each_meta)
-    policies, batches = [inner.params], []
+    path, batches = [inner.params], []
     for k, adaptation in enumerate(adaptations):
-        batch, _ = _batch(agent, inner.params, collect_all, address._replace(inner_step=k))
+        batch = source.support(inner.params, k)
         inner = _adapt(agent, adaptation, each_meta, inner, batch)
-        policies.append(inner.params)
+        path.append(inner.params)
         batches.append(batch)
-    return policies, batches
+    return tuple(path), tuple(batches)
 
 
-def gather(
-    agent: Agent,
-    meta: Meta,
-    tasks: int,
-    collect_all: Collector,
-    adaptations: Sequence[Adaptation],
-    address: Address,
-    deterministic: bool = False,
-) -> Experience:
-    """``explore``, and a last batch to judge the adapted policies by.
-
-    ``deterministic`` measures the returns on further episodes, in which the policies take their most likely
-    action; adaptation learns from random ones.
-    """
-    policies, support = explore(agent, meta, tasks, collect_all, adaptations, address)
-    query, explained = _batch(agent, policies[-1], collect_all, address._replace(inner_step=len(support)))
-    measured = [*support, query]
-    if deterministic:
-        measured = [
-            collect_all(to_device(params, "cpu"), address._replace(inner_step=k), True)
-            for k, params in enumerate(policies)
-        ]
-    returns = torch.stack([undiscounted_returns(batch).cpu() for batch in measured])
-    steps = sum(int(batch.mask.sum()) for batch in [*support, query])
-    return Experience(TaskData(tuple(support), query), returns, explained, policies[-1], steps)
+def gather(agent: Agent, meta: Meta, source: Source, adaptations: Sequence[Adaptation]) -> Experience:
+    """``explore``, and a last batch to judge the adapted parameters by."""
+    path, support = explore(agent, meta, source, adaptations)
+    query, metrics = source.query(path[-1], len(support))
+    data = TaskData(support, query)
+    return Experience(data, source.values(path, data), metrics, path, source.samples(data))
 
 
-def _batch(
-    agent: Agent, params: Params, collect_all: Collector, address: Address
-) -> tuple[Episodes, Float[Tensor, " task"]]:
-    """A batch of every task with advantages, on the agent's device; what its baselines explain."""
-    c = agent.config
-    batch = collect_all(to_device(params, "cpu"), address, False)
-    batch, explained = with_advantage(batch, c.gamma, c.gae_lambda)
-    return to_device(batch, agent.device), explained
-
-
-def _adapt(agent: Agent, adaptation: Adaptation, meta: Meta, inner: Inner, batch: Episodes) -> Inner:
+def _adapt(agent: Agent, adaptation: Adaptation, meta: Meta, inner: Inner, batch: Any) -> Inner:
     """One inner step of all tasks, chunk by chunk, as the meta-learner repeats it."""
 
-    def step(meta: Meta, inner: Inner, batch: Episodes) -> Inner:
+    def step(meta: Meta, inner: Inner, batch: Any) -> Inner:
         with torch.no_grad():
             return step_tasks(adaptation, meta, inner, batch)[0]
 

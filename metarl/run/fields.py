@@ -70,16 +70,17 @@ def shown(value: Any) -> str:
     return line if len(line) <= 80 else line[:77] + "..."
 
 
-def whole(at_least: int) -> Kind:
+def whole(at_least: int, at_most: int | None = None) -> Kind:
     """Whole numbers; a bool is not one."""
 
     def check(value: Any) -> int:
         if isinstance(value, bool):
             raise TypeError
         given = int(value) if isinstance(value, str) else operator.index(value)
-        return _keep(given, given >= at_least)
+        return _keep(given, given >= at_least and (at_most is None or given <= at_most))
 
-    return Kind("INT", f"a whole number of at least {at_least}", check)
+    most = "" if at_most is None else f" and at most {at_most}"
+    return Kind("INT", f"a whole number of at least {at_least}{most}", check)
 
 
 def number(

@@ -8,11 +8,13 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 
-from metarl.run.svg import Number, colour, draw, plain, spread, tick
+from metarl.run.measures import Measure
+from metarl.run.report_axes import Line, direct_labels, in_groups, measure_axis, over_time
+from metarl.run.report_pictures import Array
+from metarl.run.svg import Number, colour, draw, plain, tick
 
-Array = NDArray[np.float64]
 WIDE, NARROW = 800, 360  # a desktop's and a phone's column
-LONGEST = 300  # points of a line over iterations
+MANY = 150  # tasks that are no longer drawn one by one
 
 
 class Style(NamedTuple):
@@ -28,6 +30,7 @@ KNOWN = {
     "pretrained": Style("agent-1", "s", (0, (5, 2))),
     "random": Style("agent-2", "^", (0, (1, 1.5))),
     "oracle": Style("agent-3", "D", (0, (6, 2, 1, 2))),
+    "nearest": Style("agent-7", "*", (0, (2, 2))),
 }
 SPARE = (
     Style("agent-4", "v", (0, (3, 1))),
@@ -45,41 +48,38 @@ class Curve(NamedTuple):
     high: Array
 
 
-class Line(NamedTuple):
-    """A value over iterations: "n" each, in order of x."""
-
-    name: str
-    x: Array
-    y: Array
-
-
 def agent_style(name: str, names: Sequence[str]) -> Style:
     """The known agents keep their style, the others of `names` take the spare ones in turn."""
     others = [other for other in names if other not in KNOWN]
     return KNOWN[name] if name in KNOWN else SPARE[others.index(name) % len(SPARE)]
 
 
-def adaptation(name: str, curves: Sequence[Curve], title: str, xlabel: str, width: int = WIDE) -> str:
+def adaptation(name: str, curves: Sequence[Curve], measure: Measure, xlabel: str, width: int = WIDE) -> str:
     """Mean over tasks after each inner step with its interval, one curve an agent."""
     names = [curve.name for curve in curves]
     styles = [agent_style(name, names) for name in names]
     lines = [Line(curve.name, np.arange(len(curve.mean), dtype=np.float64), curve.mean) for curve in curves]
     last = max(len(curve.mean) for curve in curves) - 1
+    few = slice(None, None, 1 + last // 16)  # more bars and marks would hide the lines
+    dot = float(np.clip(0.5 * (width - 140) / len(range(last + 1)[few]), 3, 6.5))
 
     def paint(axes: Axes) -> None:
         axes.set(xlim=(-0.04 * last - 0.01, 1.04 * last + 0.01), xlabel=xlabel)
-        axes.set_xticks(range(0, last + 1, 1 + last // 11))
+        axes.xaxis.set_major_locator(MaxNLocator(11, integer=True, steps=[1, 2, 5, 10]))
         for i, (curve, line, style) in enumerate(zip(curves, lines, styles, strict=True)):
             shade = colour(style.role)
             nudged = line.x + min(0.008 * last, 0.04) * (i - (len(curves) - 1) / 2)  # keeps bars apart
             axes.fill_between(line.x, curve.low, curve.high, color=shade, alpha=0.12, linewidth=0)
-            axes.vlines(nudged, curve.low, curve.high, color=shade, linewidth=1.5)
+            axes.vlines(nudged[few], curve.low[few], curve.high[few], color=shade, linewidth=1.5)
             axes.plot(nudged, curve.mean, color=shade, linewidth=2, linestyle=style.dashes)
-            axes.plot(nudged, curve.mean, color=shade, linewidth=0, marker=style.marker, markersize=6.5)
-        _direct_labels(axes, lines, [colour(style.role) for style in styles])
+            look: Any = {"color": shade, "linewidth": 0, "marker": style.marker, "markersize": dot}
+            axes.plot(nudged[few], curve.mean[few], **look)
+        measure_axis(axes, measure, [curve.mean for curve in curves])
+        direct_labels(axes, lines, [colour(style.role) for style in styles])
 
-    described = f"{title} after each step of adaptation: {', '.join(names)}"
-    return draw(name, (width, _height(width)), title, paint, _margins(lines), described=described)
+    described = f"{measure.of_tasks} after each step of adaptation: {', '.join(names)}"
+    size = width, _height(width)
+    return draw(name, size, measure.of_tasks, paint, _margins(lines), described=described)
 
 
 def learning(
@@ -87,8 +87,8 @@ def learning(
     steps: Sequence[Line],
     validation: Line | None,
     best: Number | None,
-    env_steps: Line,
-    title: str,
+    drawn: Line,
+    measure: Measure,
     width: int = WIDE,
 ) -> str:
     """The training tasks' value over iterations, with validation and the best checkpoint.
@@ -96,7 +96,7 @@ def learning(
     Args:
         steps: before adaptation first, then after ever more steps.
         best: the best checkpoint's iteration, or None.
-        env_steps: environment steps used until each iteration; may be empty.
+        drawn: what was drawn until each iteration, by its name; may be empty.
     """
     lines = [*steps, validation] if validation else list(steps)
     roles = ["before" if len(steps) > 1 else "agent-0"] + ["agent-0"] * (len(steps) - 1) + ["agent-1"]
@@ -107,114 +107,91 @@ def learning(
         for i, (line, shade) in enumerate(zip(lines, shades, strict=True)):
             marker = "s" if line is validation and len(line.x) <= 50 else None
             alpha = 0.4 if 0 < i < len(steps) - 1 else 1
-            shown += [
-                _over_time(axes, line, shade, linewidth=1.5, alpha=alpha, marker=marker, markersize=4.5)
-            ]
-        axes.set(xlabel="iteration, environment steps" if len(env_steps.x) else "iteration")
+            shown += [over_time(axes, line, shade, linewidth=1.5, alpha=alpha, marker=marker, markersize=4.5)]
+        axes.set(xlabel=f"iteration, {drawn.name}" if len(drawn.x) else "iteration")
         axes.xaxis.set_major_locator(
             MaxNLocator(6 if width > NARROW else 3, integer=True, steps=[1, 2, 5, 10])
         )
-        axes.xaxis.set_major_formatter(FuncFormatter(_iterations(env_steps)))
+        axes.xaxis.set_major_formatter(FuncFormatter(_iterations(drawn)))
         axes.margins(x=0.01)
         if best is not None:
             place, top = axes.get_xaxis_transform(), 1.02  # x in iterations, y in heights of the axes
             axes.axvline(best, color=colour("muted"), linewidth=1, linestyle=(0, (2, 2)))
             axes.text(best, top, f"best: {tick(best)}", transform=place, ha="center", color=colour("muted"))
-        _direct_labels(axes, shown, shades)
+        measure_axis(axes, measure, [line.y for line in shown])
+        direct_labels(axes, shown, shades)
 
-    margins = _margins(lines, top=46, bottom=54)
-    size, described = (width, _height(width) + 32), f"{title} over iterations"
-    return draw(name, size, title, paint, margins, title_pad=8 if best is None else 24, described=described)
-
-
-def _over_time(axes: Axes, line: Line, shade: str, **look: Any) -> Line:
-    """Draw a line, a long one as median and middle 80 % of neighbouring points; returns what was drawn."""
-    if len(line.x) > LONGEST:
-        parts = np.array_split(np.arange(len(line.x)), LONGEST // 2)
-        low, middle, high = np.array([np.quantile(line.y[part], [0.1, 0.5, 0.9]) for part in parts]).T
-        line = Line(line.name, np.array([np.median(line.x[part]) for part in parts]), middle)
-        axes.fill_between(line.x, low, high, color=shade, alpha=0.2, linewidth=0)
-    axes.plot(line.x, line.y, color=shade, **look)
-    return line
+    margins, pad = _margins(lines, top=46, bottom=54), 8 if best is None else 24
+    size, described = (width, _height(width) + 32), f"{measure.of_tasks} over iterations"
+    return draw(name, size, measure.of_tasks, paint, margins, title_pad=pad, described=described)
 
 
-def _iterations(env_steps: Line) -> Any:
-    """Tick labels: the iteration and beneath it the environment steps used until then."""
+def _iterations(drawn: Line) -> Any:
+    """Tick labels: the iteration and beneath it what was drawn until then, at first nothing."""
+    iterations, until = np.insert(drawn.x, 0, 0), np.insert(drawn.y, 0, 0)
 
     def label(x: float, _position: object = None) -> str:
-        return f"{x:.0f}\n{tick(np.interp(x, env_steps.x, env_steps.y))}" if len(env_steps.x) else f"{x:.0f}"
+        return f"{x:.0f}\n{tick(np.interp(x, iterations, until))}" if len(drawn.x) else f"{x:.0f}"
 
     return label
 
 
-def trace(
-    name: str,
-    before: Sequence[Array],
-    after: Sequence[Array],
-    mark: Array | None,
-    box: Array,
-    labels: tuple[str, str],
-) -> str:
-    """Paths in the plane of one task, before adaptation above and after it below.
-
-    Args:
-        before: one path "time 2" an episode; after: likewise.
-        mark: the goal "2", or None.
-        box: what the panels show, [[left, bottom], [right, top]]: the same for all tasks.
-        labels: what the two panels are called.
-    """
-
-    def paint(*panels: Axes) -> None:
-        shades = colour("before"), colour("agent-0")
-        for axes, paths, shade, label in zip(panels, (before, after), shades, labels, strict=True):
-            for path in paths:
-                _fading(axes, path, shade)
-            if mark is not None:
-                cross: Any = {"markersize": 8, "markeredgewidth": 0.8}
-                axes.plot(*mark, "X", color=colour("goal"), markeredgecolor=colour("paper"), **cross)
-            axes.set(xlim=box[:, 0], ylim=box[:, 1], aspect="equal", xticklabels=[], yticklabels=[])
-            axes.spines[:].set_visible(True)
-            axes.text(0.04, 0.96, plain(label), transform=axes.transAxes, va="top", color=colour("muted"))
-
-    described = f"paths {labels[0]} and {labels[1]}"
-    return draw(name, (132, 267), "", paint, (1, 1, 1, 1), font=10.5, rows=2, described=described)
-
-
-def _fading(axes: Axes, path: Array, shade: str) -> None:
-    """A path that begins faint at a ring and ends strong at a dot."""
-    cuts = np.linspace(0, len(path) - 1, 4).round().astype(int)
-    for alpha, start, stop in zip((0.25, 0.45, 0.75), cuts, cuts[1:], strict=False):
-        axes.plot(*path[start : stop + 1].T, color=shade, linewidth=0.9, alpha=alpha)
-    axes.plot(*path[:1].T, "o", markersize=3.5, color=colour("paper"), markeredgecolor=colour("ink"))
-    axes.plot(*path[-1:].T, "o", markersize=2, color=shade)
-
-
 def per_task(
-    name: str, before: Array, after: Array, good: NDArray[np.bool_], title: str, width: int = WIDE
+    name: str, before: Array, after: Array, good: NDArray[np.bool_], measure: Measure, width: int = WIDE
 ) -> str:
-    """Each task before (ring) and after adaptation, in order of the latter; not `good` ones set apart."""
-    order = np.argsort(after, kind="stable")
-    rank, before, after, good = np.arange(len(order)), before[order], after[order], good[order]
-    dot = float(np.clip((width - 80) / max(len(order), 1) * 0.5, 2, 6))
+    """Each task before (ring) and after adaptation, in order of the latter; not `good` ones set apart.
+
+    Of more than `MANY` tasks: after it as a line, before it as median and middle 80 % of neighbours.
+    """
+    order = [i for i in np.argsort(after, kind="stable") if np.isfinite(before[i] + after[i])]
+    before, after, good = before[order], after[order], good[order]
+    many = len(order) > MANY
 
     def paint(axes: Axes) -> None:
-        for here, role, marker in ((good, "agent-0", "o"), (~good, "agent-1", "v")):
-            shade = colour(role)
-            axes.vlines(rank[here], before[here], after[here], color=shade, alpha=0.6)
-            axes.plot(rank[here], after[here], marker, color=shade, markersize=dot)
-        axes.plot(rank, before, "o", markersize=dot, color=colour("paper"), markeredgecolor=colour("before"))
         axes.set(xlim=(-0.8, len(order) - 0.2), xticks=[])
         axes.set(xlabel="tasks, in order of their value after adaptation")
+        if many:
+            _many_tasks(axes, before, after, good, measure)
+        else:
+            _few_tasks(axes, before, after, good, measure, width)
 
-    size, described = (width, _height(width) - 30), f"{title} of every task before and after adaptation"
-    return draw(name, size, title, paint, _margins([], bottom=28), described=described)
+    margins = _margins([Line("before", after, before)] if many else [], bottom=28)
+    size, described = (
+        (width, _height(width) - 30),
+        f"{measure.of_task} of every task before and after adaptation",
+    )
+    return draw(name, size, measure.of_task, paint, margins, described=described)
+
+
+def _few_tasks(
+    axes: Axes, before: Array, after: Array, good: NDArray[np.bool_], measure: Measure, width: int
+) -> None:
+    rank = np.arange(len(after))
+    dot = float(np.clip((width - 80) / max(len(rank), 1) * 0.5, 2, 6))
+    for here, role, marker in ((good, "agent-0", "o"), (~good, "agent-1", "v")):
+        shade = colour(role)
+        axes.vlines(rank[here], before[here], after[here], color=shade, alpha=0.6)
+        axes.plot(rank[here], after[here], marker, color=shade, markersize=dot)
+    axes.plot(rank, before, "o", markersize=dot, color=colour("paper"), markeredgecolor=colour("before"))
+    measure_axis(axes, measure, [before, after])
+
+
+def _many_tasks(axes: Axes, before: Array, after: Array, good: NDArray[np.bool_], measure: Measure) -> None:
+    rank = np.arange(len(after), dtype=np.float64)
+    shades = [colour("before"), colour("agent-0")]
+    shown = [in_groups(axes, Line("before", rank, before), MANY // 5, shades[0], linewidth=1.5)]
+    shown += [Line("after", rank, after)]
+    axes.plot(rank, after, color=shades[1], linewidth=2)
+    axes.plot(rank[~good], after[~good], "v", color=colour("agent-1"), markersize=4)
+    measure_axis(axes, measure, [before, after])
+    direct_labels(axes, shown, shades)
 
 
 def small(name: str, line: Line) -> str:
     """One diagnostic over iterations."""
 
     def paint(axes: Axes) -> None:
-        _over_time(axes, line, colour("agent-0"), linewidth=1.2)
+        over_time(axes, line, colour("agent-0"), linewidth=1.2)
         axes.xaxis.set_major_locator(MaxNLocator(2, integer=True, steps=[1, 2, 5, 10]))
         axes.yaxis.set_major_locator(MaxNLocator(3))
         axes.margins(x=0.02)
@@ -233,19 +210,3 @@ def _margins(
     """With room for the lines' names on the right."""
     longest = max((len(plain(line.name)) for line in lines), default=0)
     return 54, 20 + 6.6 * longest, top, bottom
-
-
-def _direct_labels(axes: Axes, lines: Sequence[Line], shades: Sequence[str]) -> None:
-    """Each line's name right of its last point, moved until none overlaps, with a hair back to the point."""
-    axes.set(xlim=axes.get_xlim(), ylim=axes.get_ylim())  # fixed from here on
-    (_, floor), (edge, ceiling) = axes.transAxes.transform([(0, 0), (1, 1)])
-    ends = []
-    for line, shade in zip(lines, shades, strict=True):
-        known = np.flatnonzero(np.isfinite(line.y))[-1:]
-        ends += [(line.name, shade, *axes.transData.transform((line.x[i], line.y[i]))) for i in known]
-    heights = spread([y for *_, y in ends], 15, floor, ceiling)
-    pixels: Any = {"xycoords": "figure pixels", "textcoords": "figure pixels", "annotation_clip": False}
-    for (name, shade, x, y), height in zip(ends, heights, strict=True):
-        hair = {"arrowstyle": "-", "color": shade, "linewidth": 0.6, "shrinkA": 0, "shrinkB": 0}
-        place: Any = {"xy": (x + 5, y), "xytext": (edge + 12, height), "va": "center"}
-        axes.annotate(plain(name), **place, **pixels, color=shade, arrowprops=hair)

@@ -3,10 +3,7 @@
 import math
 import time
 from collections.abc import Sequence
-from contextlib import closing
 from typing import Any, NamedTuple
-
-from gymnasium.vector import VectorEnv
 
 from metarl.core.params import Meta, all_finite
 from metarl.learn.optimisers import State
@@ -14,8 +11,9 @@ from metarl.rollout import seeding
 from metarl.rollout.collector import Address
 from metarl.run.agent import Agent
 from metarl.run.callbacks import Callback
-from metarl.run.experience import USES, collector, gather
+from metarl.run.experience import USES, Experience, Serve, gather
 from metarl.run.files import warn
+from metarl.run.worlds import world_of
 
 Row = dict[str, Any]
 
@@ -23,37 +21,33 @@ Row = dict[str, Any]
 class Standing(NamedTuple):
     """All that changes in a run: what a checkpoint saves.
 
-    ``iteration`` counts finished iterations, ``env_steps`` all environment steps of training, ``skipped`` the
-    latest iterations in a row whose step was not finite.
+    ``iteration`` counts finished iterations, ``samples`` all environment steps (or labelled examples) of
+    training, ``skipped`` the latest iterations in a row whose step was not finite.
     """
 
     meta: Meta
     optimiser: State
     iteration: int = 0
-    env_steps: int = 0
+    samples: int = 0
     skipped: int = 0
 
 
 def iterate(
-    agent: Agent, standing: Standing, env: VectorEnv, callbacks: Sequence[Callback] = ()
+    agent: Agent, standing: Standing, serve: Serve, callbacks: Sequence[Callback] = ()
 ) -> tuple[Standing, Row]:
-    """Collect, adapt, collect and step: the next standing, and the iteration's row of metrics.jsonl.
+    """Draw, adapt, draw and step: the next standing, and the iteration's row of metrics.jsonl.
 
     A step that is not finite is not taken; it counts as ``skipped``.
     """
     began = time.perf_counter()
-    c, number = agent.config, standing.iteration + 1
+    c, number, world = agent.config, standing.iteration + 1, world_of(agent.family)
     rng = seeding.generator(c.seed, "tasks", USES["train"], number)
     for callback in callbacks:
         callback.on_rollout_start(number)
-    experience = gather(
-        agent,
-        standing.meta,
-        c.tasks,
-        collector(agent, agent.family.sample_tasks(c.tasks, rng, "train"), env, c.episodes),
-        agent.adaptations([c.inner_lr], c.inner_steps),
-        Address(c.seed, USES["train"], number),
-    )
+    tasks = agent.family.sample_tasks(c.tasks, rng, "train")
+    source = serve(tasks, Address(c.seed, USES["train"], number), False)
+    adaptations = agent.adaptations([c.inner_lr], c.inner_steps)
+    experience = world.learn_from(agent, standing.meta, source, adaptations)
     for callback in callbacks:
         callback.on_rollout_end(number, experience)
     problem = agent.learner()(experience.data)
@@ -63,27 +57,25 @@ def iterate(
     if not (judged and all_finite(meta) and all_finite(optimiser)):
         warn(f"iteration {number}: loss, gradient or step is not finite; the parameters stay")
         meta, optimiser, skipped = standing.meta, standing.optimiser, standing.skipped + 1
-    env_steps = standing.env_steps + experience.env_steps
-    row = {"iteration": number, "env_steps": env_steps, "seconds": time.perf_counter() - began}
-    row |= {f"return/step_{k}": mean for k, mean in enumerate(experience.returns.mean(-1).tolist())}
-    row |= metrics | {"explained_variance": float(experience.explained_variance.mean()), "skipped": skipped}
-    return Standing(meta, optimiser, number, env_steps, skipped), row
+    samples = standing.samples + experience.samples
+    row = {"iteration": number, world.samples: samples, "seconds": time.perf_counter() - began}
+    row |= _curve(agent, experience) | metrics
+    row |= {name: float(x.mean()) for name, x in experience.metrics.items()} | {"skipped": skipped}
+    return Standing(meta, optimiser, number, samples, skipped), row
 
 
 def validate(agent: Agent, meta: Meta) -> Row:
-    """The adaptation curve on held-out tasks: always the same tasks, starts and noise."""
+    """The adaptation curve on held-out tasks: always the same tasks, and the same draws."""
     c, known = agent.config, agent.family.num_tasks
     n = c.validation_tasks if known is None else min(c.validation_tasks, known)
     tasks = agent.family.sample_tasks(n, seeding.generator(c.seed, "tasks", USES["validation"]), "validation")
-    with closing(agent.family.make_vec(n * c.episodes)) as env:
-        experience = gather(
-            agent,
-            meta,
-            n,
-            collector(agent, tasks, env, c.episodes),
-            agent.adaptations([c.inner_lr], c.inner_steps),
-            Address(c.seed, USES["validation"]),
-        )
-    return {
-        f"validation/return/step_{k}": mean for k, mean in enumerate(experience.returns.mean(-1).tolist())
-    }
+    with world_of(agent.family).open(agent, n, c.episodes) as serve:
+        source = serve(tasks, Address(c.seed, USES["validation"]), False)
+        experience = gather(agent, meta, source, agent.adaptations([c.inner_lr], c.inner_steps))
+    return {f"validation/{name}": value for name, value in _curve(agent, experience).items()}
+
+
+def _curve(agent: Agent, experience: Experience) -> Row:
+    """The mean over tasks before each inner step and after the last; none where the meta-learner gave it."""
+    means = [] if experience.values is None else experience.values.mean(-1).tolist()
+    return {f"{agent.metric}/step_{k}": mean for k, mean in enumerate(means)}

@@ -1,14 +1,15 @@
 """The commands of the command line and the options that each of them has."""
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from metarl.run.config import TrainConfig
-from metarl.run.fields import flag, many, number, one_of, option, text, whole
+from metarl.run.fields import flag, many, number, one_of, option, pairs, text, whole
 
 Field = dataclasses.Field[Any]
-BASELINES = ("random", "pretrained", "oracle")
+BASELINES = ("random", "pretrained", "oracle", "nearest")
 
 
 @dataclass(frozen=True)
@@ -50,19 +51,27 @@ class Evaluate:
             "best, last or the number of a checkpoint",
             lambda s: s in ("best", "last") or s.isdigit(),
         ),
-        "which checkpoint; best: by return on validation tasks",
+        "which checkpoint; best: on validation tasks",
     )
     split: str = option("test", one_of("validation", "test", "ood"), "tasks to measure on")
-    tasks: int = option(40, whole(1), "held-out tasks (Finn et al. 2017)")
-    steps: int = option(
-        3, whole(0), "gradient steps of adaptation, the return is measured before and after each"
+    tasks: int | None = option(
+        None, whole(1), "held-out tasks", "40 with episodes (Finn et al. 2017), 600 with labelled examples"
+    )
+    steps: int | None = option(
+        None,
+        whole(0),
+        "gradient steps of adaptation; measured before and after each",
+        "3 with episodes, 10 with labelled examples",
     )
     episodes: int = option(20, whole(1), "episodes of each task and gradient step")
     inner_lr: tuple[float, ...] | None = option(
         None,
         many(number(above=0)),
         "step size of each gradient step, the last one also for those that follow",
-        "that of training, half of it for steps beyond those of training",
+        "that of training; with episodes, half of it for steps beyond those of training",
+    )
+    family_arg: Mapping[str, Any] | None = option(
+        None, pairs(), "arguments of the family, such as shots=5", "those of training"
     )
     baselines: tuple[str, ...] = option((), many(one_of(*BASELINES), repeats=True), "agents to compare with")
     deterministic: bool = option(False, flag(), "act by the mode of the policy instead of sampling")
@@ -84,7 +93,7 @@ class Report:
 class List:
     """What list is told."""
 
-    what: str = option(None, one_of("families", "algorithms", "objectives"), "what to list")
+    what: str = option(None, one_of("families", "algorithms", "objectives", "rules"), "what to list")
 
 
 @dataclass(frozen=True)

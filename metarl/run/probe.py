@@ -1,20 +1,26 @@
 """A trial of a network before anything is written."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
 import gymnasium
 import numpy as np
 import torch
 from torch import Tensor
-from torch.func import vmap
+from torch.func import grad, vmap
 
 from metarl.core.batch import Episodes
 from metarl.core.errors import RequestError
-from metarl.core.params import Meta, Params, expand, leaves, to_device, tree_map
+from metarl.core.params import Meta, Params, expand, leaves, ravel, to_device, tree_map
 from metarl.learn.adapt import unroll
+from metarl.rollout import seeding
 from metarl.rollout.collector import readable
+from metarl.rollout.shots import check_shots, sample_shots
 from metarl.run.agent import Agent
 
 
-def probe(agent: Agent, meta: Meta) -> None:
+def probe_policy(agent: Agent, meta: Meta) -> None:
     """Acts once for two tasks and adapts once to a batch of zeros, as training will.
 
     Raises:
@@ -25,37 +31,126 @@ def probe(agent: Agent, meta: Meta) -> None:
     observation = agent.family.observation_space
     dtype = torch.from_numpy(readable(np.zeros(1, observation.dtype))).dtype
     each, obs = expand(meta, 2), torch.zeros(2, 1, 2, *(observation.shape or ()), dtype=dtype)
-    try:
+    with _blamed(agent):
         with torch.no_grad():
-            cpu = {key: value.cpu() for key, value in each.model.items()}
-            actions: Tensor = agent.act(cpu, obs[:, :, 0]).mode()
+            cpu = to_device(each.model, "cpu")
+            actions: Tensor = agent.apply_tasks(cpu, obs[:, :, 0]).mode()
         wanted = (2, 1, *(() if discrete else space.shape or ()))
         if actions.shape != wanted or actions.is_floating_point() == discrete:
             given = f"{actions.dtype} of shape {list(actions.shape[2:])}"
             raise RequestError(f"model {name!r} acts by {given}, family {agent.family.name!r} takes {space}")
         _compare(agent, cpu, obs[:, :, 0])
-        adaptation = agent.adaptation(agent.config.inner_lr)
-        unroll(adaptation, each, [_zeros(obs, actions, agent.device)])
+        if agent.config.order == 2:
+            _check_curvature(agent, each, obs)
+        _adapt(agent, each, _zeros(obs, actions))
+
+
+def probe_network(agent: Agent, meta: Meta) -> None:
+    """Predicts for the shots of two training tasks and adapts to them once, as training will.
+
+    Raises:
+        RequestError: the family's examples are not what its spaces promise, the network fails, or its outputs
+            are not the family's labels; one line.
+    """
+    family = agent.supervised
+    rng = seeding.generator(agent.config.seed, "shots")
+    try:
+        support, query = sample_shots(family, family.sample_tasks(2, rng, "train"), rng)
+    except ValueError as error:
+        raise RequestError(f"family {family.name!r}: {' '.join(str(error).split())}") from error
+    for shots, part in ((support, "support"), (query, "query")):
+        check_shots(family, shots, part)
+    each = expand(meta, len(support.x))
+    classes = getattr(family.action_space, "n", None)
+    with _blamed(agent):
+        with torch.no_grad():
+            cpu = to_device(each.model, "cpu")
+            outputs: Tensor = agent.apply_tasks(cpu, support.x)
+        wanted = support.y.shape if classes is None else (*support.y.shape, int(classes))
+        if outputs.shape != wanted:
+            given, labels = f"numbers of shape {list(outputs.shape[2:])} for each shot", family.action_space
+            raise RequestError(
+                f"model {agent.config.model!r} gives {given}, family {family.name!r} wants {labels}"
+            )
+        _compare(agent, cpu, support.x)
+        if agent.config.order == 2:
+            _check_curvature(agent, each, support.x)
+        _adapt(agent, each, support)
+
+
+@contextmanager
+def _blamed(agent: Agent) -> Iterator[None]:
+    """Whatever the network or the objective raises becomes one line that names both."""
+    try:
+        yield
     except RequestError:
         raise
-    except Exception as error:  # whatever the network raises
-        line = " ".join(str(error).split())[:200]
-        raise RequestError(f"model {name!r} cannot be adapted: {type(error).__name__}: {line}") from error
+    except Exception as error:
+        line, c = " ".join(str(error).split())[:200], agent.config
+        raise RequestError(
+            f"model {c.model!r} cannot be adapted by {c.objective!r}: {type(error).__name__}: {line}"
+        ) from error
 
 
-def _compare(agent: Agent, params: Params, obs: Tensor) -> None:
-    """The batched policy is the policy: a ``forward_tasks`` inherited beside a new ``forward`` is not."""
-    apart = tree_map(lambda x: torch.stack([0.9 * x[0] + 0.1, x[1]]), params)
-    obs = obs + 0.5 if obs.is_floating_point() else obs
-    pairs = zip(leaves(agent.act(apart, obs)), leaves(vmap(agent.apply)(apart, obs)), strict=True)
+def _adapt(agent: Agent, each: Meta, batch: Any) -> None:
+    unroll(agent.adaptation(agent.config.inner_lr), each, [to_device(batch, agent.device)])
+
+
+def _compare(agent: Agent, params: Params, inputs: Tensor) -> None:
+    """The batched network is the network: a ``forward_tasks`` inherited beside a new ``forward`` is not."""
+    apart = tree_map(lambda x: torch.stack([0.9 * x[0] + 0.1, *x[1:]]), params)
+    inputs = inputs + 0.5 if inputs.is_floating_point() else inputs
+    pairs = zip(
+        leaves(agent.apply_tasks(apart, inputs)), leaves(vmap(agent.apply)(apart, inputs)), strict=True
+    )
     if not all(torch.allclose(ours, theirs, rtol=1e-3, atol=1e-4) for ours, theirs in pairs):
         raise RequestError(f"model {agent.config.model!r} has a forward_tasks that differs from its forward")
 
 
-def _zeros(obs: Tensor, actions: Tensor, device: torch.device) -> Episodes:
+def _check_curvature(agent: Agent, each: Meta, inputs: Tensor) -> None:
+    """Second derivatives through ``vmap`` are those without it.
+
+    Where each task has parameters of its own, some of torch's kernels lose a part of theirs and say nothing:
+    LayerNorm, BatchNorm and InstanceNorm with a learned scale (functorch issue 534).
+    """
+    generator = torch.Generator().manual_seed(0)
+
+    def drawn(x: Tensor) -> Tensor:  # in float64, where no maximum falls the other way by rounding
+        noise = torch.randn(x.shape, generator=generator, dtype=torch.float64).to(x.device)
+        return noise if x.is_floating_point() else x
+
+    inputs = drawn(inputs).to(agent.device)
+    params = tree_map(lambda x: x + 0.1 * drawn(x), each.model)
+    along = tree_map(drawn, params)
+
+    def loss(params: Params, x: Tensor) -> Tensor:
+        return torch.stack([out.sin().square().sum() for out in leaves(agent.apply(params, x))]).sum()
+
+    def products(gradient: Callable[[Params], Params]) -> list[Tensor]:
+        at = tree_map(lambda x: x.clone().requires_grad_(), params)
+        slope = ravel(gradient(at)) @ ravel(along)
+        return list(torch.autograd.grad(slope, leaves(at), materialize_grads=True))
+
+    def one_by_one(at: Params) -> Params:
+        tasks = [grad(loss)({name: p[i] for name, p in at.items()}, x) for i, x in enumerate(inputs)]
+        return {name: torch.stack([task[name] for task in tasks]) for name in at}
+
+    try:
+        pairs = zip(products(lambda at: vmap(grad(loss))(at, inputs)), products(one_by_one), strict=True)
+    except RuntimeError:  # a network that float64 does not pass through cannot be judged
+        return
+    wrong = [name for name, (a, b) in zip(params, pairs, strict=True) if (a - b).norm() > 1e-3 * b.norm()]
+    if wrong:
+        raise RequestError(
+            f"model {agent.config.model!r} has wrong second derivatives of {wrong[0]} under torch.func.vmap, "
+            "as LayerNorm and BatchNorm with a learned scale have; use RMSNorm, GroupNorm or algorithm 'fomaml'"
+        )
+
+
+def _zeros(obs: Tensor, actions: Tensor) -> Episodes:
     """Episodes of two steps for each of two tasks, with the observations given and nothing gained."""
     zero, no = torch.zeros(2, 1, 2), torch.zeros(2, 1, 2, dtype=torch.bool)
-    batch = Episodes(
+    return Episodes(
         obs=obs,
         action=torch.stack([actions, actions], 2),
         reward=zero,
@@ -66,4 +161,3 @@ def _zeros(obs: Tensor, actions: Tensor, device: torch.device) -> Episodes:
         final_obs=obs[:, :, 0],
         advantage=zero,
     )
-    return to_device(batch, device)

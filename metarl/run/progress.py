@@ -11,15 +11,17 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.progress import Progress as RichProgress
 
-METRICS = ("return", "mse", "accuracy")
-STEP = re.compile(rf"({'|'.join(METRICS)})/step_(\d+)")
+from metarl.run.measures import MEASURES, measure_of
+
+STEP = re.compile(rf"({'|'.join(MEASURES)})/step_(\d+)")
+DRAWN = {"env_steps": "env steps", "examples": "examples"}  # what rows count, and how it is called here
 LINES = 20  # plain lines a run
 QUIET = 10.0  # s without a plain line at most
 
 
 def curve(row: Mapping[str, Any]) -> tuple[str, list[float]] | None:
     """The adaptation curve in a row: the metric and its values at inner steps 0 to K; None without one."""
-    for metric in METRICS:
+    for metric in MEASURES:
         steps = {
             int(match[2]): row[key] for key in row if (match := STEP.fullmatch(key)) and match[1] == metric
         }
@@ -99,10 +101,10 @@ class Progress:
         if found is not None:
             metric, values = found
             ends = [values[0], values[-1]] if len(values) > 1 else values
-            parts.append(f"{metric} {' -> '.join(f'{value:.4g}' for value in ends)}")
+            parts.append(f"{metric} {' -> '.join(_written(metric, value) for value in ends)}")
         speed = self._speed.after(row)
         if speed is not None:
-            parts.append(f"{speed:,.0f} env steps/s")
+            parts.append(speed)
         done = iteration - self._start
         if done > 0 and iteration < self._total:
             left = (self._clock() - self._began) / done * (self._total - iteration)
@@ -110,17 +112,22 @@ class Progress:
         return "  ".join(parts)
 
 
+def _written(metric: str, value: float) -> str:
+    return f"{100 * value:.1f} %" if measure_of(metric).share else f"{value:.4g}"
+
+
 class _Speed:
-    """Environment steps a second over the rows seen; a resumed run's first row only gives the count."""
+    """What is drawn a second over the rows seen; a resumed run's first row only gives the count."""
 
-    def __init__(self, env_steps: int | None) -> None:
-        self._last, self._steps, self._seconds = env_steps, 0, 0.0
+    def __init__(self, drawn: int | None) -> None:
+        self._last, self._drawn, self._seconds = drawn, 0, 0.0
 
-    def after(self, row: Mapping[str, Any]) -> float | None:
-        if not isinstance(row.get("env_steps"), int):
+    def after(self, row: Mapping[str, Any]) -> str | None:
+        key = next((key for key in DRAWN if isinstance(row.get(key), int)), None)
+        if key is None:
             return None
         if self._last is not None and isinstance(row.get("seconds"), (int, float)):
-            self._steps += row["env_steps"] - self._last
+            self._drawn += row[key] - self._last
             self._seconds += row["seconds"]
-        self._last = row["env_steps"]
-        return self._steps / self._seconds if self._seconds > 0 else None
+        self._last = row[key]
+        return f"{self._drawn / self._seconds:,.0f} {DRAWN[key]}/s" if self._seconds > 0 else None

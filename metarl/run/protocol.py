@@ -1,21 +1,27 @@
 """What an evaluation measures, and the measuring of one agent under it."""
 
 import dataclasses
-from collections.abc import Sequence
-from contextlib import closing
+import math
 from dataclasses import dataclass
+
+import torch
 
 from metarl.core.errors import RequestError
 from metarl.core.params import Meta
 from metarl.rollout import seeding
 from metarl.rollout.collector import Address, Tasks
-from metarl.rollout.family import SPLITS
+from metarl.rollout.family import SPLITS, is_supervised
 from metarl.run.agent import Agent
-from metarl.run.experience import USES, Experience, collector, gather
+from metarl.run.experience import USES, Experience, gather
 from metarl.run.files import tell
+from metarl.run.measures import LOWER_IS_BETTER
+from metarl.run.step_sizes import Profile
+from metarl.run.worlds import world_of
 
 # Step sizes tried for each baseline on validation tasks; 0 is for one that gains nothing by adapting.
 GRID = (0.0, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+# Tasks of labelled examples measured at a time: bounds the memory of many tasks and steps.
+BLOCK = 50
 
 
 @dataclass(frozen=True)
@@ -52,35 +58,57 @@ def held_out_tasks(agent: Agent, protocol: Protocol) -> Tasks:
         raise RequestError(str(error)) from error
 
 
-def measure(agent: Agent, meta: Meta, profile: Sequence[float], protocol: Protocol) -> Experience:
-    """One agent's experience under a protocol, with the step sizes ``profile``."""
+def measure(agent: Agent, meta: Meta, profile: Profile, protocol: Protocol) -> Experience:
+    """One agent's experience under a protocol, with the step sizes ``profile``.
+
+    Labelled examples are taken ``BLOCK`` tasks at a time; ``values`` and ``samples`` are of all tasks, the
+    rest is that of the first block.
+    """
     tasks = held_out_tasks(agent, protocol)
     n = len(next(iter(tasks.values())))
-    with closing(agent.family.make_vec(n * protocol.episodes)) as env:
-        return gather(
-            agent,
-            meta,
-            n,
-            collector(agent, tasks, env, protocol.episodes),
-            agent.adaptations(profile, protocol.steps),
-            Address(protocol.seed, USES[protocol.split]),
-            protocol.deterministic,
-        )
+    block = min(n, BLOCK) if is_supervised(agent.family) else n
+    adaptations = agent.adaptations(profile, protocol.steps)
+    found: list[Experience] = []
+    for first in range(0, n, block):
+        rows = {key: x[first : first + block] for key, x in tasks.items()}
+        address = Address(protocol.seed, USES[protocol.split], first_task=first)
+        with world_of(agent.family).open(agent, min(block, n - first), protocol.episodes) as serve:
+            source = serve(rows, address, protocol.deterministic)
+            experience = gather(agent, meta, source, adaptations)
+        found.append(experience if not found else experience._replace(data=found[0].data, path=()))
+    values = torch.cat([experience.values for experience in found if experience.values is not None], 1)
+    return found[0]._replace(values=values, samples=sum(experience.samples for experience in found))
 
 
-def tuned(agent: Agent, meta: Meta, profile: Sequence[float], protocol: Protocol, name: str) -> list[float]:
+def tuned(agent: Agent, meta: Meta, profile: Profile, protocol: Protocol, name: str) -> Profile:
     """``profile`` scaled so that it starts with the entry of ``GRID`` that does best on validation tasks.
 
-    Best is the highest mean return over the adapted steps. What each entry gave is printed.
+    Best is the best mean of the metric over the adapted steps. What each entry gave is printed. Where the
+    rule has learned its steps there is nothing to choose.
     """
-    if not profile:
-        return []
-    validation = dataclasses.replace(protocol, split="validation")
+    if not profile or None in profile:
+        return list(profile)
+    tasks = min(protocol.tasks, BLOCK) if is_supervised(agent.family) else protocol.tasks
+    validation = dataclasses.replace(protocol, split="validation", tasks=tasks)
     scores: dict[float, float] = {}
     for first in GRID:
-        rates = [first * (lr / profile[0]) for lr in profile]
-        scores[first] = float(measure(agent, meta, rates, validation).returns[1:].mean())
-    best = max(scores, key=lambda lr: scores[lr])
-    tried = ", ".join(f"{lr:g}: {score:.2f}" for lr, score in scores.items())
-    tell(f"metarl: {name}: mean return on validation tasks by step size {tried}; best {best:g}")
-    return [best * (lr / profile[0]) for lr in profile]
+        rates = scaled(profile, first)
+        values = measure(agent, meta, rates, validation).values
+        assert values is not None, "an evaluation measures"
+        scores[first] = float(values[1:].mean())
+    best = _best(agent.metric, scores)
+    tried = ", ".join(f"{lr:g}: {score:.4g}" for lr, score in scores.items())
+    tell(f"metarl: {name}: mean {agent.metric} on validation tasks by step size {tried}; best {best:g}")
+    return scaled(profile, best)
+
+
+def scaled(profile: Profile, first: float) -> list[float]:
+    """The same proportions from step to step, starting with ``first``."""
+    rates = [lr for lr in profile if lr is not None]
+    return [first * (lr / rates[0]) for lr in rates]
+
+
+def _best(metric: str, scores: dict[float, float]) -> float:
+    """The step size with the best score; one that diverged is none."""
+    finite = {lr: score for lr, score in scores.items() if math.isfinite(score)}
+    return (min if metric in LOWER_IS_BETTER else max)(finite, key=lambda lr: finite[lr])

@@ -8,6 +8,7 @@ from html import escape
 from pathlib import Path
 
 from metarl.core.errors import RequestError
+from metarl.run import report_examples as examples
 from metarl.run import report_sections as sections
 from metarl.run.files import write_atomic
 from metarl.run.report_data import RunData, read_run
@@ -16,7 +17,9 @@ from metarl.run.report_words import facts, headline
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 SECTIONS = (
     ("Adaptation", sections.adaptation),
-    ("Paths before and after", sections.paths),
+    ("Paths before and after", examples.paths),
+    ("Curves before and after", examples.fits),
+    ("Images before and after", examples.samples),
     ("Task by task", sections.per_task),
     ("Learning", sections.learning),
     ("Diagnostics", sections.diagnostics),

@@ -14,20 +14,19 @@ from numpy.typing import NDArray
 from metarl.core.errors import RequestError
 from metarl.run import yamlfile
 from metarl.run.loggers import read_metrics
+from metarl.run.measures import MEASURES, measure_of
+from metarl.run.report_pictures import Array, Pictures, array, read_pictures
 
-Array = NDArray[np.float64]
-METRICS = {  # what a task family measures, and how it is called on the page
-    "return": "mean return",
-    "mse": "mean squared error",
-    "accuracy": "mean accuracy",
-    "success": "success rate",
-}
-LOWER_IS_BETTER = ("mse",)
+# What training draws: as rows and agents call it, and as people do.
+DRAWN = {"env_steps": "environment steps", "examples": "labelled examples"}
 
 
 @dataclass(frozen=True)
 class Agent:
-    """One agent's evaluation: mean, low and high "k" at every step, per_task "task k" where kept."""
+    """One agent's evaluation: mean, low and high "k" at every step, per_task "task k" where kept.
+
+    ``samples`` is what it was trained on, environment steps or labelled examples; None where nothing is told.
+    """
 
     name: str
     mean: Array
@@ -35,17 +34,7 @@ class Agent:
     high: Array
     per_task: Array | None
     inner_lr: tuple[float, ...]
-    env_steps: float | None
-
-
-@dataclass(frozen=True)
-class Traces:
-    """The agent's paths in the plane, [task][episode] "time 2", and each task's goal "2" if it has one."""
-
-    before: list[list[Array]]
-    after: list[list[Array]]
-    goals: list[Array | None]
-    steps: int
+    samples: float | None
 
 
 @dataclass(frozen=True)
@@ -55,7 +44,7 @@ class Evaluation:
     metric: str
     protocol: Mapping[str, Any]
     agents: tuple[Agent, ...]
-    traces: Traces | None
+    pictures: Pictures
 
 
 @dataclass(frozen=True)
@@ -108,8 +97,9 @@ def _read_evaluation(path: Path) -> Evaluation | None:
             raise ValueError("no agents")
         agents.sort(key=lambda agent: agent.name != "meta")
         protocol = data.get("protocol") or {}
-        traces = _traces(data["traces"], agents[0].name) if data.get("traces") else None
-        return Evaluation(str(data["metric"]), dict(protocol), tuple(agents), traces)
+        return Evaluation(
+            str(data["metric"]), dict(protocol), tuple(agents), read_pictures(data, agents[0].name)
+        )
     except KeyError as error:
         raise RequestError(f"{path} is damaged: {error} is missing") from None
     except (ValueError, TypeError, AttributeError, IndexError) as error:
@@ -117,37 +107,13 @@ def _read_evaluation(path: Path) -> Evaluation | None:
 
 
 def _agent(name: str, values: Mapping[str, Any]) -> Agent:
-    mean, ci = _array(values["mean"], 1), _array(values["ci95"], 2)
+    mean, ci = array(values["mean"], 1), array(values["ci95"], 2)
     if ci.shape != (len(mean), 2) or not len(mean):
         raise ValueError(f"agent {name} has {len(mean)} means and intervals of shape {ci.shape}")
-    per_task = _array(values["per_task"], 2) if values.get("per_task") else None
+    per_task = array(values["per_task"], 2) if values.get("per_task") else None
     rates = tuple(float(rate) for rate in values.get("inner_lr") or ())
-    steps = None if values.get("env_steps") is None else float(values["env_steps"])
-    return Agent(name, mean, ci[:, 0], ci[:, 1], per_task, rates, steps)
-
-
-def _array(values: Any, dimensions: int) -> Array:
-    """As floats, with NaN for null and for what is not finite."""
-    array = np.array(values, dtype=np.float64)
-    if array.ndim != dimensions:
-        raise ValueError(f"expected {dimensions} dimensions, got {array.ndim}")
-    return np.where(np.isfinite(array), array, np.nan)
-
-
-def _traces(data: Mapping[str, Any], agent: str) -> Traces | None:
-    """The first and the last step's paths of one agent; None where it has none."""
-    paths = {int(step): tasks for step, tasks in data.get("agents", {}).get(agent, {}).items()}
-    if len(paths) < 2:
-        return None
-    first, last = ([[_path(e) for e in task] for task in paths[step]] for step in (min(paths), max(paths)))
-    goals = [None if mark is None else _array(mark, 1)[:2] for mark in data.get("marks") or []]
-    return Traces(first, last, goals + [None] * (len(first) - len(goals)), max(paths))
-
-
-def _path(points: Any) -> Array:
-    """One episode's path "time 2" without the rows that are no points."""
-    path = _array(points, 2)[:, :2] if len(points) else np.empty((0, 2))
-    return path[np.isfinite(path).all(axis=1)]
+    samples = next((float(values[key]) for key in DRAWN if values.get(key) is not None), None)
+    return Agent(name, mean, ci[:, 0], ci[:, 1], per_task, rates, samples)
 
 
 def series(rows: list[dict[str, Any]], key: str) -> tuple[Array, Array]:
@@ -172,7 +138,7 @@ def step_keys(rows: list[dict[str, Any]], prefix: str) -> list[str]:
 
 def better(metric: str, new: Array, old: Array) -> NDArray[np.bool_]:
     """Where `new` is at least as good as `old`."""
-    return np.asarray(new <= old if metric in LOWER_IS_BETTER else new >= old)
+    return np.asarray(new <= old if measure_of(metric).lower_is_better else new >= old)
 
 
 def best_iteration(run: RunData, metric: str) -> int | None:
@@ -184,10 +150,17 @@ def best_iteration(run: RunData, metric: str) -> int | None:
     x, y = series(run.rows, keys[-1]) if keys else (np.empty(0), np.empty(0))
     if not len(x):
         return None
-    return int(x[np.argmin(y) if metric in LOWER_IS_BETTER else np.argmax(y)])
+    return int(x[np.argmin(y) if measure_of(metric).lower_is_better else np.argmax(y)])
 
 
 def training_metric(run: RunData) -> str:
     """What the rows measure: the evaluation's metric if they have it, else the first one that they have."""
     wanted = [run.evaluation.metric] if run.evaluation else []
-    return next((m for m in [*wanted, *METRICS] if step_keys(run.rows, m)), (wanted or ["return"])[0])
+    return next((m for m in [*wanted, *MEASURES] if step_keys(run.rows, m)), (wanted or ["return"])[0])
+
+
+def drawn_key(run: RunData) -> str:
+    """What this run's training draws, of ``DRAWN``."""
+    if any("examples" in row for row in run.rows[:1]):
+        return "examples"
+    return "examples" if run.evaluation and "shots" in run.evaluation.protocol else "env_steps"

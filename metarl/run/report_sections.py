@@ -1,9 +1,10 @@
 """The report's sections: what was read from a run, as HTML; empty where there is nothing to show.
 
-Each takes the run and a key that is unique within the page. What a user or a file named is escaped.
+Each takes the run and a key that is unique within the page. What a user or a file named is escaped. Those
+about single tasks are in ``report_examples``.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from html import escape
 from typing import Any
@@ -12,29 +13,24 @@ import numpy as np
 
 from metarl.run import figures
 from metarl.run.config import TrainConfig
-from metarl.run.figures import NARROW, WIDE, Curve, Line
+from metarl.run.figures import Curve
+from metarl.run.measures import measure_of
+from metarl.run.report_axes import Line
 from metarl.run.report_data import (
-    LOWER_IS_BETTER,
+    DRAWN,
     Agent,
     RunData,
-    Traces,
     best_iteration,
     better,
+    drawn_key,
     series,
     step_keys,
     training_metric,
 )
-from metarl.run.report_words import (
-    AGENTS,
-    commands,
-    count,
-    evaluate_command,
-    is_whole,
-    measured,
-    number,
-    per_task_words,
-    places,
-)
+from metarl.run.report_html import both, figure, table
+from metarl.run.report_numbers import Form, count, is_whole, rates, shown_steps
+from metarl.run.report_protocol import agent_words, procedure
+from metarl.run.report_words import commands, evaluate_command, form, per_task_words
 from metarl.run.svg import tick
 
 MACHINE = ("device", "chunk", "threads", "executor", "workers")
@@ -50,8 +46,7 @@ DIAGNOSTICS = {
     "seconds": "seconds an iteration",
 }
 MEANINGS = {field.name: field.metadata.get("text", "") for field in fields(TrainConfig)}
-SHAPES = {"o": "●", "s": "■", "^": "▲", "D": "◆", "v": "▼", "P": "✚", "X": "✖"}  # markers as characters
-SHOWN_TASKS, SHOWN_EPISODES = 6, 10  # as paths in the plane
+SHAPES = {"o": "●", "s": "■", "^": "▲", "D": "◆", "v": "▼", "P": "✚", "X": "✖", "*": "★"}  # as characters
 
 
 def adaptation(run: RunData, key: str) -> str:
@@ -60,67 +55,44 @@ def adaptation(run: RunData, key: str) -> str:
     if evaluation is None:
         command = escape(evaluate_command(run))
         return f"<p>This run has no evaluation yet. To make one:</p>\n<pre>{command}</pre>"
-    title, names = measured(evaluation.metric), [agent.name for agent in evaluation.agents]
+    measure, names = measure_of(evaluation.metric), [agent.name for agent in evaluation.agents]
     curves = [Curve(agent.name, agent.mean, agent.low, agent.high) for agent in evaluation.agents]
     episodes = evaluation.protocol.get("episodes")
     xlabel = "steps of adaptation" + (f" ({count(episodes, 'episode')} each)" if is_whole(episodes) else "")
     interval = evaluation.protocol.get("interval", "95 % interval")
-    caption = f"{title.capitalize()} over the tasks after each step; bars and bands: {interval}."
-    caption += " Lower is better." if evaluation.metric in LOWER_IS_BETTER else ""
-    about = [f"{name}: {AGENTS[name]}" for name in names if name in AGENTS]
-    digits, steps = places(evaluation), max(len(agent.mean) for agent in evaluation.agents)
-    heads = ["agent", *(f"step {k}" for k in range(steps)), "step sizes", "env steps"]
-    table = _table("numbers", heads, [_agent_row(agent, names, digits, steps) for agent in evaluation.agents])
+    caption = f"{measure.of_tasks.capitalize()} over the tasks after each step; bars and bands: {interval}."
+    caption += " Lower is better." if measure.lower_is_better else ""
+    last = max(len(agent.mean) for agent in evaluation.agents) - 1
+    steps, drawn = shown_steps(last), drawn_key(run).replace("_", " ")
+    if len(steps) <= last:
+        caption += f" The table has the steps {', '.join(map(str, steps[:-1]))} and {last}."
+    heads = ["agent", *(f"step {k}" for k in steps), "step sizes", drawn]
+    rows = [_agent_row(agent, names, form(evaluation), steps) for agent in evaluation.agents]
 
     def draw(salt: str, width: int) -> str:
-        return figures.adaptation(salt, curves, title, xlabel, width)
+        return figures.adaptation(salt, curves, measure, xlabel, width)
 
-    note = f'<p class="note">{escape("; ".join(about))}.</p>' if about else ""
-    return f"{_figure(_both(f'{key}-adaptation', draw), caption)}\n{table}\n{note}"
+    about = "; ".join(f"{name}: {words}" for name, words in agent_words(evaluation).items())
+    note = f'<p class="note">{escape(about)}.</p>' if about else ""
+    return f"{figure(both(f'{key}-adaptation', draw), caption)}\n{table('numbers', heads, rows)}\n{note}"
 
 
-def _agent_row(agent: Agent, names: Sequence[str], digits: int, steps: int) -> list[str]:
+def _agent_row(agent: Agent, names: Sequence[str], form: Form, steps: Sequence[int]) -> list[str]:
     style = figures.agent_style(agent.name, names)
     look = f'class="mark" style="color: var(--{style.role})" aria-hidden="true"'
     values = zip(agent.mean.tolist(), agent.low.tolist(), agent.high.tolist(), strict=True)
-    shown = [[number(value, digits) for value in three] for three in values]
-    cells = [f"{mean}<small>{low} to {high}</small>" for mean, low, high in shown]
-    cells += ["–"] * (steps - len(cells))
-    cells += [", ".join(f"{rate:g}" for rate in agent.inner_lr) or "–"]
-    cells += ["–" if agent.env_steps is None else tick(agent.env_steps)]
+    shown = [f"{form(mean)}<small>{form.interval(low, high)}</small>" for mean, low, high in values]
+    cells = [shown[k] for k in steps if k < len(shown)]
+    cells += ["–"] * (len(steps) - len(cells))
+    cells += [_rates(agent), "–" if agent.samples is None else tick(agent.samples)]
     return [f"<span {look}>{SHAPES[style.marker]}</span>{escape(agent.name)}", *cells]
 
 
-def paths(run: RunData, key: str) -> str:
-    """The trained agent's episodes in the plane, a figure a task."""
-    traces = run.evaluation.traces if run.evaluation else None
-    if traces is None or not traces.before:
-        return ""
-    box, labels = _box(traces), ("before", f"after {count(traces.steps, 'step')}")
-    tasks = zip(traces.before[:SHOWN_TASKS], traces.after, traces.goals, strict=False)
-    drawn = []
-    for i, (before, after, goal) in enumerate(tasks, 1):
-        shown = before[:SHOWN_EPISODES], after[:SHOWN_EPISODES]
-        drawn += [f"<div><p>task {i}</p>{figures.trace(f'{key}-path-{i}', *shown, goal, box, labels)}</div>"]
-    ranges = [" to ".join(number(float(v), 2) for v in box[:, axis]) for axis in (0, 1)]
-    caption = (
-        "Each line is an episode, faint where it begins (ring) and strong where it ends (dot); the cross is "
-        f"the goal. Every panel shows x from {ranges[0]} and y from {ranges[1]}."
-    )
-    return _figure(f'<div class="grid paths">{"".join(drawn)}</div>', caption)
-
-
-def _box(traces: Traces) -> figures.Array:
-    """The square that holds every shown point, with a margin: [[left, bottom], [right, top]]."""
-    shown = [*traces.before[:SHOWN_TASKS], *traces.after[:SHOWN_TASKS]]
-    points = [path for task in shown for path in task[:SHOWN_EPISODES]]
-    goals = [goal[None] for goal in traces.goals[:SHOWN_TASKS] if goal is not None]
-    every = np.concatenate([*points, *goals, np.zeros((0, 2))])
-    if not len(every):
-        return np.array([[-1.0, -1.0], [1.0, 1.0]])
-    low, high = every.min(axis=0), every.max(axis=0)
-    half = 0.55 * (max(float((high - low).max()), 1e-6))
-    return np.stack([(low + high) / 2 - half, (low + high) / 2 + half])
+def _rates(agent: Agent) -> str:
+    """The step sizes; an agent that was trained and adapts without any has learned them."""
+    if agent.inner_lr:
+        return ", then ".join(f"{rate:g}" for rate in rates(agent.inner_lr))
+    return "–" if agent.samples is None or len(agent.mean) == 1 else "learned"
 
 
 def per_task(run: RunData, key: str) -> str:
@@ -130,45 +102,44 @@ def per_task(run: RunData, key: str) -> str:
         return ""
     if values.shape[1] < 2:
         return ""
-    before, after, metric, digits = values[:, 0], values[:, -1], run.evaluation.metric, places(run.evaluation)
-    good = better(metric, after, before)
-    heads = ["task", *(f"step {k}" for k in range(values.shape[1])), "change"]
+    before, after, metric, shown = values[:, 0], values[:, -1], run.evaluation.metric, form(run.evaluation)
+    good, steps = better(metric, after, before), shown_steps(values.shape[1] - 1)
+    heads = ["task", *(f"step {k}" for k in steps), "change"]
     rows = [
-        [str(i), *(number(value, digits) for value in [*row, row[-1] - row[0]])]
+        [str(i), *(shown(row[k]) for k in steps), shown.change(row[-1] - row[0])]
         for i, row in enumerate(values.tolist(), 1)
     ]
 
     def draw(salt: str, width: int) -> str:
-        return figures.per_task(salt, before, after, good, metric, width)
+        return figures.per_task(salt, before, after, good, measure_of(metric), width)
 
-    caption = "Ring: before adaptation; dot: after; a triangle marks a task that became worse."
-    figure = _figure(_both(f"{key}-tasks", draw), caption)
-    folded = f"<details><summary>All tasks in numbers</summary>{_table('numbers', heads, rows)}</details>"
-    return f"<p>{per_task_words(before, after, metric, digits)}</p>\n{figure}\n{folded}"
+    many = "Grey: before adaptation, the median and the middle 80 % of neighbouring tasks; line: after"
+    caption = many if len(values) > figures.MANY else "Ring: before adaptation; dot: after"
+    caption += "; a triangle marks a task that became worse."
+    drawing = figure(both(f"{key}-tasks", draw), caption)
+    folded = f"<details><summary>All tasks in numbers</summary>{table('numbers', heads, rows)}</details>"
+    return f"<p>{per_task_words(before, after, metric, shown)}</p>\n{drawing}\n{folded}"
 
 
 def learning(run: RunData, key: str) -> str:
     """The training tasks' values over iterations, with validation and the best checkpoint."""
-    metric = training_metric(run)
-    title, keys, held_out = (
-        measured(metric),
-        step_keys(run.rows, metric),
-        step_keys(run.rows, f"validation/{metric}"),
-    )
+    metric, drawn = training_metric(run), drawn_key(run)
+    measure, keys = measure_of(metric), step_keys(run.rows, metric)
+    held_out = step_keys(run.rows, f"validation/{metric}")
     chosen = sorted({0, 1, (len(keys) - 1) // 2, len(keys) - 1} & set(range(len(keys))))
     lines = [Line(f"step {k}", *series(run.rows, keys[k])) for k in chosen]
     if not any(len(line.x) for line in lines):
         return ""
     validation = Line("validation", *series(run.rows, held_out[-1])) if held_out else None
-    best, used = best_iteration(run, metric), Line("env_steps", *series(run.rows, "env_steps"))
+    best, used = best_iteration(run, metric), Line(DRAWN[drawn], *series(run.rows, drawn))
 
     def draw(salt: str, width: int) -> str:
-        return figures.learning(salt, lines, validation, best, used, title, width)
+        return figures.learning(salt, lines, validation, best, used, measure, width)
 
-    caption = f"{title.capitalize()} of the training tasks; step 0 is before adaptation."
+    caption = f"{measure.of_tasks.capitalize()} of the training tasks; step 0 is before adaptation."
     caption += f" Validation: other tasks, after {count(len(held_out) - 1, 'step')}." if held_out else ""
     caption += f" Best checkpoint: iteration {best}." if best is not None else ""
-    return _figure(_both(f"{key}-learning", draw), caption)
+    return figure(both(f"{key}-learning", draw), caption)
 
 
 def diagnostics(run: RunData, key: str) -> str:
@@ -177,7 +148,7 @@ def diagnostics(run: RunData, key: str) -> str:
     present = [line for line in lines if len(line.x)]
     drawn = [f"<div>{figures.small(f'{key}-small-{i}', line)}</div>" for i, line in enumerate(present)]
     return (
-        _figure(
+        figure(
             f'<div class="grid">{"".join(drawn)}</div>',
             "All over iterations; of a long run the median and the middle 80 % of neighbouring ones.",
         )
@@ -192,20 +163,22 @@ def protocol(run: RunData, key: str) -> str:
     machine = {name: run.config[name] for name in MACHINE if name in run.config} | dict(run.machine)
     config = _flat(run.config)
     rows = [[escape(name), _value(value), escape(MEANINGS.get(name, ""))] for name, value in config.items()]
+    words = procedure(run)
     return "\n".join(
         [
+            *([f"<p>{escape(words)}</p>"] if words else []),
             f'<div class="tables">{_pairs("Evaluation", evaluation)}{_pairs("Machine", machine)}</div>',
             "<p>To make this run, its evaluation and this page again:</p>",
             f"<pre>{escape(chr(10).join(commands(run)))}</pre>",
             f'<details class="printed"><summary>Configuration ({count(len(rows), "value")})</summary>'
-            f"{_table('pairs', ['option', 'value', 'meaning'], rows)}</details>",
+            f"{table('pairs', ['option', 'value', 'meaning'], rows)}</details>",
         ]
     )
 
 
 def _pairs(title: str, values: Mapping[str, Any]) -> str:
     rows = [[escape(name.replace("_", " ")), _value(value)] for name, value in _flat(values).items()]
-    return _table("pairs", [title, ""], rows) if rows else ""
+    return table("pairs", [title, ""], rows) if rows else ""
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -225,22 +198,3 @@ def _value(value: Any) -> str:
     if isinstance(value, dict):
         return "–"
     return words[value] if value is None or isinstance(value, bool) else escape(str(value))
-
-
-def _table(kind: str, heads: Iterable[str], rows: Iterable[Sequence[str]]) -> str:
-    """Rows of cells that are HTML already; the first cell is the row's name. A wide table scrolls alone."""
-    head = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in heads)
-    cells = [(first, "".join(f"<td>{cell}</td>" for cell in rest)) for first, *rest in rows]
-    body = "".join(f'<tr><th scope="row">{first}</th>{rest}</tr>\n' for first, rest in cells)
-    table = f'<table class="{kind}"><thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody></table>'
-    return f'<div class="scroll" tabindex="0">{table}</div>'
-
-
-def _both(salt: str, draw: Callable[[str, int], str]) -> str:
-    """A figure for a desktop's column and one for a phone's; the style sheet shows one of them."""
-    wide, narrow = draw(f"{salt}-wide", WIDE), draw(f"{salt}-narrow", NARROW)
-    return f'<div class="wide">{wide}</div>\n<div class="narrow">{narrow}</div>'
-
-
-def _figure(content: str, caption: str) -> str:
-    return f"<figure>{content}\n<figcaption>{escape(caption)}</figcaption></figure>"

@@ -1,65 +1,34 @@
-"""The report's sentences and numbers: what the measurements say, in plain words."""
+"""The report's sentences: what the measurements say, in plain words."""
 
-import math
+import json
 import shlex
-from collections.abc import Iterable, Mapping
-from typing import Any, TypeGuard
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
+from metarl.run import yamlfile
+from metarl.run.measures import measure_of
 from metarl.run.report_data import (
-    LOWER_IS_BETTER,
-    METRICS,
+    DRAWN,
     Agent,
-    Array,
     Evaluation,
     RunData,
     better,
+    drawn_key,
     series,
     step_keys,
     training_metric,
 )
-from metarl.run.svg import Number, tick
-
-AGENTS = {
-    "meta": "the trained agent",
-    "pretrained": "the same network trained on the same tasks without inner steps",
-    "random": "the untrained initialisation",
-    "oracle": "like pretrained, and it observes which task it is in",
-}
+from metarl.run.report_numbers import Form, count, form_of, is_whole, rates
+from metarl.run.report_pictures import Array
+from metarl.run.svg import tick
 
 
-def decimals(values: Iterable[Number]) -> int:
-    """How many decimals show three digits of the largest of `values`, and at least the integers."""
-    largest = max((abs(v) for v in values if math.isfinite(v)), default=0.0)
-    return 0 if largest >= 1000 else 1 if largest >= 10 else 2 if largest >= 1 else 3
-
-
-def number(value: Number, places: int) -> str:
-    """With a real minus sign and thousands apart; a dash where there is none."""
-    if not math.isfinite(value):
-        return "–"
-    return f"{round(value, places) + 0.0:,.{places}f}".replace("-", "−").replace(",", "\u202f")
-
-
-def count(n: int, thing: str) -> str:
-    """1 task, 2 tasks."""
-    return f"{n:,} {thing}{'' if n == 1 else 's'}".replace(",", "\u202f")
-
-
-def places(evaluation: Evaluation) -> int:
-    """One number of decimals for all means and intervals of an evaluation."""
-    return decimals(float(v) for agent in evaluation.agents for v in (*agent.mean, *agent.low, *agent.high))
-
-
-def measured(metric: str) -> str:
-    """The metric's name on the page."""
-    return METRICS.get(metric, metric)
-
-
-def is_whole(value: object) -> TypeGuard[int]:
-    """Whether a value read from a file can be counted."""
-    return isinstance(value, int) and not isinstance(value, bool)
+def form(evaluation: Evaluation) -> Form:
+    """How all means and intervals of an evaluation are written."""
+    values = (v for agent in evaluation.agents for v in (*agent.mean, *agent.low, *agent.high))
+    return form_of(measure_of(evaluation.metric), map(float, values))
 
 
 def headline(run: RunData) -> str:
@@ -67,16 +36,16 @@ def headline(run: RunData) -> str:
     if run.evaluation is None:
         return _training_headline(run)
     evaluation, agent = run.evaluation, run.evaluation.agents[0]
-    digits, steps = places(evaluation), len(agent.mean) - 1
-    name, tasks = measured(evaluation.metric), _tasks(evaluation)
-    first, last = number(float(agent.mean[0]), digits), number(float(agent.mean[-1]), digits)
+    shown, steps = form(evaluation), len(agent.mean) - 1
+    name, tasks = measure_of(evaluation.metric).of_tasks, _tasks(evaluation)
+    first, last = shown(float(agent.mean[0])), shown(float(agent.mean[-1]))
     who = "the agent’s" if agent.name == "meta" else f"{agent.name}’s"
     if steps == 0:
-        return f"Without adaptation {who} {name} is {first} on {tasks}{_others(evaluation, digits)}."
+        return f"Without adaptation {who} {name} is {first} on {tasks}{_others(evaluation, shown)}."
     change = _change(agent, first, last)
-    within = f" ({number(float(agent.mean[1]), digits)} after the first)" if steps > 1 else ""
+    within = f" ({shown(float(agent.mean[1]))} after the first)" if steps > 1 else ""
     after = f"After {_steps(steps, evaluation.protocol)}"
-    return f"{after} {who} {name} {change}{within} on {tasks}{_others(evaluation, digits)}."
+    return f"{after} {who} {name} {change}{within} on {tasks}{_others(evaluation, shown)}."
 
 
 def _change(agent: Agent, first: str, last: str) -> str:
@@ -88,10 +57,11 @@ def _change(agent: Agent, first: str, last: str) -> str:
 
 
 def _steps(steps: int, protocol: Mapping[str, Any]) -> str:
-    for thing in ("episode", "shot"):
-        if is_whole(n := protocol.get(f"{thing}s")):
-            return f"{count(steps, 'step')} of {count(n, thing)}" + (" each" if steps > 1 else "")
-    return count(steps, "step")
+    """Episodes are drawn anew in each step, labelled examples once a task."""
+    if is_whole(episodes := protocol.get("episodes")):
+        return f"{count(steps, 'step')} of {count(episodes, 'episode')}" + (" each" if steps > 1 else "")
+    shots = protocol.get("shots")
+    return count(steps, "step") + (f" on {count(shots, 'example')}" if is_whole(shots) else "")
 
 
 def _tasks(evaluation: Evaluation) -> str:
@@ -106,8 +76,8 @@ def _tasks(evaluation: Evaluation) -> str:
     return count(n, f"{kinds.get(str(split), '')}task") + where
 
 
-def _others(evaluation: Evaluation, digits: int) -> str:
-    others = [(agent.name, number(float(agent.mean[-1]), digits)) for agent in evaluation.agents[1:]]
+def _others(evaluation: Evaluation, shown: Form) -> str:
+    others = [(agent.name, shown(float(agent.mean[-1]))) for agent in evaluation.agents[1:]]
     if not others:
         return ""
     phrases = [f"{others[0][0]} reaches {others[0][1]}", *(f"{name} {value}" for name, value in others[1:])]
@@ -120,8 +90,8 @@ def _training_headline(run: RunData) -> str:
     if not keys:
         return "No iteration has finished yet."
     ends = [float(y[-1]) for _, y in (series(run.rows, key) for key in (keys[0], keys[-1])) if len(y)]
-    shown = [number(value, decimals(ends)) for value in ends]
-    done = f"Not evaluated yet. The training tasks’ {measured(metric)} was last"
+    shown = [form_of(measure_of(metric), ends)(value) for value in ends]
+    done = f"Not evaluated yet. The training tasks’ {measure_of(metric).of_tasks} was last"
     if len(keys) == 1 or len(ends) < 2:
         return f"{done} {shown[0] if shown else 'not a finite number'}."
     return f"{done} {shown[0]} before and {shown[1]} after {count(len(keys) - 1, 'step')} of adaptation."
@@ -129,28 +99,29 @@ def _training_headline(run: RunData) -> str:
 
 def facts(run: RunData) -> list[str]:
     """What was run, in a few words each."""
-    config, rows = run.config, run.rows
+    config, rows, key = run.config, run.rows, drawn_key(run)
     found = [f"spec {config['spec']}"] if config.get("spec") else []
     if rows:
         found += [count(rows[-1]["iteration"], "iteration")]
-        found += [f"{tick(y[-1])} environment steps" for _, y in [series(rows, "env_steps")] if len(y)]
+        found += [f"{tick(y[-1])} {DRAWN[key]}" for _, y in [series(rows, key)] if len(y)]
         found += [
             f"{count(n, 'step')} skipped, not finite" for n in [rows[-1].get("skipped")] if is_whole(n) and n
         ]
     tasks, episodes = config.get("tasks"), config.get("episodes")
-    if is_whole(tasks) and is_whole(episodes):
-        found += [f"{count(tasks, 'task')} × {count(episodes, 'episode')} an iteration"]
+    if is_whole(tasks):
+        each = f" × {count(episodes, 'episode')}" if is_whole(episodes) and key == "env_steps" else ""
+        found += [f"{count(tasks, 'task')}{each} an iteration"]
     return found + ([f"seed {config['seed']}"] if "seed" in config else [])
 
 
-def per_task_words(before: Array, after: Array, metric: str, digits: int) -> str:
+def per_task_words(before: Array, after: Array, metric: str, shown: Form) -> str:
     """How many tasks gain, by how much in the middle, and which ends worst; values "task", some finite."""
     gained = int((better(metric, after, before) & (after != before)).sum())
-    worst = int(np.nanargmax(after) if metric in LOWER_IS_BETTER else np.nanargmin(after))
+    worst = int(np.nanargmax(after) if measure_of(metric).lower_is_better else np.nanargmin(after))
     return (
         f"{gained} of {count(len(after), 'task')} improve; the median change is "
-        f"{number(float(np.nanmedian(after - before)), digits)}. Task {worst + 1} ends worst: "
-        f"{number(float(before[worst]), digits)} before, {number(float(after[worst]), digits)} after."
+        f"{shown.change(float(np.nanmedian(after - before)))}. Task {worst + 1} ends worst: "
+        f"{shown(float(before[worst]))} before, {shown(float(after[worst]))} after."
     )
 
 
@@ -172,8 +143,20 @@ def evaluate_command(run: RunData) -> str:
         words += ["--checkpoint", checkpoint]
     for key in ("split", "tasks", "steps", "episodes", "seed"):
         words += [f"--{key}", str(protocol[key])] if key in protocol else []
+    trained, told = (values.get("family_arg") or {} for values in (run.config, protocol))
+    given = {name: value for name, value in told.items() if name not in trained or trained[name] != value}
+    words += ["--family-arg", *(f"{name}={_yaml(value)}" for name, value in given.items())] if given else []
     if agents[0].inner_lr:
-        words += ["--inner-lr", *(f"{rate:g}" for rate in agents[0].inner_lr)]
+        words += ["--inner-lr", *(f"{rate:g}" for rate in rates(agents[0].inner_lr))]
     words += ["--deterministic"] if protocol.get("deterministic") is True else []
     others = [agent.name for agent in agents if agent.name != "meta"]
     return shlex.join(words + (["--baselines", *others] if others else []))
+
+
+def _yaml(value: Any) -> str:
+    """One line that YAML reads as ``value``."""
+    try:
+        plain = yamlfile.parse(str(value)) == value
+    except ValueError:
+        plain = False
+    return str(value) if plain else json.dumps(value)

@@ -1,6 +1,7 @@
 """The one way from defaults to a configuration, and the checks at its end."""
 
 import dataclasses
+import inspect
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from metarl.core.errors import RequestError
 from metarl.core.registry import Registry
+from metarl.rollout.family import is_supervised
 from metarl.rollout.registry import families, make
-from metarl.run.config import ALGORITHMS, DEFAULTS, TrainConfig, as_dict, check_names, from_yaml
+from metarl.run.algorithms import ALGORITHMS, EPISODIC_ONLY, SUPERVISED, SUPERVISED_ONLY
+from metarl.run.config import DEFAULTS, TrainConfig, as_dict, check_names, from_yaml
 from metarl.run.fields import accept
 from metarl.run.loggers import LOGGERS
 
@@ -27,7 +30,8 @@ def resolve(
 ) -> TrainConfig:
     """Lay the layers over one another and check the outcome once.
 
-    Later ones win: ``DEFAULTS``, the algorithm's defaults, the family's defaults, ``yaml``, ``command_line``.
+    Later ones win: ``DEFAULTS`` (and ``SUPERVISED`` where the family gives labelled examples), the
+    algorithm's defaults, the family's defaults, ``yaml``, ``command_line``.
     In each of them ``None`` is unset.
 
     Args:
@@ -49,8 +53,10 @@ def resolve(
     algorithm, family = _checked("algorithm", named), _checked("family", named)
     own = getattr(families[family], "defaults", {})
     check_names(own, f"the defaults of family {family!r}")
-    layers = [DEFAULTS, ALGORITHMS[algorithm].defaults, own, named]
-    return _check({name: value for values in layers for name, value in values.items()})
+    world = SUPERVISED if is_supervised(families[family]) else {}
+    layers = [DEFAULTS, world, ALGORITHMS[algorithm].defaults, own, named]
+    values = {name: value for layer in layers for name, value in layer.items()}
+    return _check(values, asked=named)
 
 
 def resolved(config: TrainConfig) -> TrainConfig:
@@ -69,7 +75,8 @@ def validate(config: TrainConfig) -> TrainConfig:
     Raises:
         RequestError: one line naming the field, what was given and what is allowed.
     """
-    return _check(as_dict(config))
+    values = as_dict(config)
+    return _check(values, asked=values)
 
 
 def choose_device(name: str) -> "tuple[torch.device, str]":
@@ -115,8 +122,8 @@ def _checked(name: str, values: Mapping[str, Any]) -> str:
     return str(accept(_FIELDS[name], values[name]))
 
 
-def _check(values: Mapping[str, Any]) -> TrainConfig:
-    """Each value alone, then what only makes sense together."""
+def _check(values: Mapping[str, Any], asked: Mapping[str, Any]) -> TrainConfig:
+    """Each value alone, then what makes sense together; ``asked`` are those that are nobody's default."""
     checked: dict[str, Any] = {
         name: None if value is None else accept(_FIELDS[name], value) for name, value in values.items()
     }
@@ -127,14 +134,49 @@ def _check(values: Mapping[str, Any]) -> TrainConfig:
     for name in ("name", "spec"):
         if name in checked["family_arg"]:
             raise RequestError(f"family_arg has {name!r}, which has an option of its own: --family, --spec")
-    checked["spec"] = make(checked["family"], checked["spec"], **checked["family_arg"]).spec
-    for registry, names in ((LOGGERS, checked["logger"]), (_objectives(), [checked["objective"]])):
-        for name in names:
-            registry[name]
+    family = make(checked["family"], checked["spec"], **checked["family_arg"])
+    checked["spec"] = family.spec
+    _check_world(family, checked)
+    for name in checked["logger"]:
+        LOGGERS[name]
+    for kind, registry in _parts().items():
+        registry[checked[kind]]
+    checked["inner_lr"] = _step_size(checked["rule"], checked["inner_lr"], "inner_lr" in asked)
     return TrainConfig(**checked)
 
 
-def _objectives() -> Registry[Any]:
-    from metarl.core.objectives import objectives  # loads torch, for which many a refusal need not wait
+def _check_world(family: Any, checked: Mapping[str, Any]) -> None:
+    """No option that only has a meaning for the other kind of family has been changed."""
+    supervised = is_supervised(family)
+    gives = "labelled examples" if supervised else "episodes"
+    for name in EPISODIC_ONLY if supervised else SUPERVISED_ONLY:
+        usual = {DEFAULTS[name], *(a.defaults.get(name) for a in ALGORITHMS.values())}
+        if checked[name] not in usual:
+            raise RequestError(
+                f"{name} has no meaning for family {family.name!r}, which gives {gives}; "
+                f"got {checked[name]!r}"
+            )
+    if supervised and checked["meta_optimizer"] == "trpo":
+        raise RequestError(
+            f"meta_optimizer 'trpo' needs a policy, family {family.name!r} gives {gives}; allowed: adam, sgd"
+        )
 
-    return objectives
+
+def _step_size(rule: str, given: float | None, asked: bool) -> float | None:
+    """The step size for a rule: its own default where none is given, None for a rule that takes none."""
+    own = inspect.signature(_parts()["rule"][rule]).parameters
+    if "lr" in own:
+        if given is None and own["lr"].default is inspect.Parameter.empty:
+            raise RequestError(f"inner_lr is not set, and rule {rule!r} has no step size of its own")
+        return float(own["lr"].default) if given is None else given
+    if given is not None and asked:
+        raise RequestError(f"inner_lr has no meaning for rule {rule!r}, which learns its steps; got {given}")
+    return None  # a family's default is meant for rules that take one
+
+
+def _parts() -> dict[str, Registry[Any]]:
+    from metarl.core.objectives import objectives  # loads torch, for which many a refusal need not wait
+    from metarl.core.rules import rules
+    from metarl.learn.learners import learners
+
+    return {"objective": objectives, "rule": rules, "learner": learners}

@@ -7,7 +7,7 @@ from typing import Any
 import gymnasium
 
 from metarl.core.errors import RequestError
-from metarl.run.adaptation import adapt_to
+from metarl.run.adaptation import adapt_to, adapt_to_shots
 from metarl.run.callbacks import Callback
 from metarl.run.config import TrainConfig
 from metarl.run.evaluation import Evaluation, evaluate
@@ -20,8 +20,8 @@ class Run(Trainer):
 
     @property
     def policy(self) -> Policy:
-        """The policy before any adaptation."""
-        family = self.agent.family
+        """The policy before any adaptation, of a family of episodes."""
+        family = self.agent.episodic
         return Policy(self.agent.apply, self.meta.model, family.observation_space, family.action_space)
 
     def evaluate(self, **options: Any) -> Evaluation:
@@ -32,21 +32,30 @@ class Run(Trainer):
         self,
         task: Mapping[str, Any] | None = None,
         env: gymnasium.Env[Any, Any] | None = None,
+        shots: tuple[Any, Any] | None = None,
         *,
         steps: int = 1,
         episodes: int = 20,
         inner_lr: float | Sequence[float] | None = None,
         seed: int = 0,
-    ) -> Policy:
-        """The policy after ``steps`` inner steps of ``episodes`` episodes each, on one task or environment.
+    ) -> Any:
+        """What ``steps`` inner steps make of the agent on one task.
 
         Args:
-            task: one task of the family, for example ``{"goal": [0.3, -0.2]}``.
-            env: in place of a task, any Gymnasium environment with the family's spaces.
-            inner_lr: step size, or one for each step (the last serves the rest). None: that of training, and
-                half of it for steps beyond those of training.
+            task: one task of a family of episodes, for example ``{"goal": [0.3, -0.2]}``.
+            env: in its place, any Gymnasium environment with the family's spaces.
+            shots: for a family of labelled examples, the examples (x "shot …", y "shot …").
+            episodes: before each step, in a task or environment.
+            inner_lr: step size, or one for each step (the last serves the rest). None: see ``step_sizes``.
             seed: of start states and actions.
+
+        Returns:
+            A ``Policy``, or for shots a ``Predictor``.
         """
+        if shots is not None:
+            if task is not None or env is not None:
+                raise RequestError("adapt needs a task, an environment or shots, and only one of them")
+            return adapt_to_shots(self, shots, steps=steps, inner_lr=inner_lr)
         return adapt_to(self, task, env, steps=steps, episodes=episodes, inner_lr=inner_lr, seed=seed)
 
 

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 Number = int | float
-ROLES = ("ink", "muted", "grid", "paper", "before", "goal", *(f"agent-{i}" for i in range(7)))
+ROLES = ("ink", "muted", "grid", "paper", "before", "goal", "truth", *(f"agent-{i}" for i in range(8)))
 
 
 def colour(role: str) -> str:
@@ -39,6 +39,11 @@ def tick(given: SupportsFloat, _position: object = None) -> str:
     rounded = round(value, 2 if abs(value) < 10 else 1) if unit else value
     text = f"{rounded:.2g}" if 0 < abs(rounded) < 1e-3 else f"{rounded:.4g}"
     return text.replace("e-0", "e-").replace("-", "−") + unit
+
+
+def percent(given: SupportsFloat, _position: object = None) -> str:
+    """A share as a tick label: 95 %."""
+    return f"{tick(100 * float(given))}\u202f%"
 
 
 def spread(wanted: Sequence[Number], gap: Number, low: Number, high: Number) -> list[float]:

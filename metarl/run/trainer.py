@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from gymnasium.vector import VectorEnv
 
 from metarl.core.errors import RequestError, RunFailed
 from metarl.core.params import Meta
@@ -18,14 +17,16 @@ from metarl.run import state
 from metarl.run.agent import Agent, build_agent
 from metarl.run.callbacks import Callback
 from metarl.run.config import TrainConfig, as_dict, to_yaml
+from metarl.run.experience import Serve
 from metarl.run.files import tell, to_json, warn, write_atomic
 from metarl.run.iteration import Row, Standing, iterate, validate
 from metarl.run.loggers import LOGGERS, JsonlLogger, Mirror
 from metarl.run.machine import describe_machine
-from metarl.run.probe import probe
+from metarl.run.measures import LOWER_IS_BETTER
 from metarl.run.progress import Progress
 from metarl.run.resolve import load_config, resolved
 from metarl.run.signals import GracefulStop, Stopped
+from metarl.run.worlds import world_of
 
 # Not typing.Self, which the run-time type checker of the tests cannot check.
 T = TypeVar("T", bound="Trainer")
@@ -41,7 +42,7 @@ class Trainer:
 
     def __init__(self, agent: Agent, path: Path) -> None:
         meta = agent.initial_meta()
-        probe(agent, meta)
+        world_of(agent.family).probe(agent, meta)
         self.agent, self.path = agent, path
         self.standing = Standing(meta, agent.optimiser().init(meta))
 
@@ -135,14 +136,14 @@ class Trainer:
             log = stack.enter_context(JsonlLogger(self.path / "metrics.jsonl"))
             log.truncate_after(self.iteration)
             mirrors = self.open_mirrors(stack)
-            env = self.agent.family.make_vec(self.config.tasks * self.config.episodes)
-            stack.callback(env.close)
+            world = world_of(self.agent.family)
+            serve = stack.enter_context(world.open(self.agent, self.config.tasks, self.config.episodes))
             progress = stack.enter_context(Progress(total, self.iteration, self.path.name))
             for callback in callbacks:
                 callback.on_training_start(self)
             going = True
             while going and self.iteration < total:
-                self.standing, row = self._advance(env, callbacks)
+                self.standing, row = self._advance(serve, callbacks)
                 due = self.iteration % self.config.checkpoint_every == 0
                 row |= validate(self.agent, self.meta) if due else {}
                 log.row(row)
@@ -169,10 +170,10 @@ class Trainer:
                 callback.on_training_end()
         return self
 
-    def _advance(self, env: VectorEnv, callbacks: Sequence[Callback]) -> tuple[Standing, Row]:
+    def _advance(self, serve: Serve, callbacks: Sequence[Callback]) -> tuple[Standing, Row]:
         """``iterate``; whatever fails, the last good state is saved and one line says how to go on."""
         try:
-            return iterate(self.agent, self.standing, env, callbacks)
+            return iterate(self.agent, self.standing, serve, callbacks)
         except Exception as error:
             if self.iteration not in store.available(self.checkpoints):
                 self._save({})
@@ -221,8 +222,11 @@ class Trainer:
     def _save(self, validation: Row) -> None:
         s = self.standing
         tensors = state.flatten({"meta": s.meta, "optimiser": s.optimiser})
-        score = validation.get(f"validation/return/step_{self.config.inner_steps}")
-        extra = {"env_steps": s.env_steps, "skipped": s.skipped, "validation": score}
+        metric = self.agent.metric
+        score = validation.get(f"validation/{metric}/step_{self.config.inner_steps}")
+        if score is not None and metric in LOWER_IS_BETTER:
+            score = -score  # the best checkpoint has the highest
+        extra = {"samples": s.samples, "skipped": s.skipped, "validation": score}
         store.save(self.checkpoints, s.iteration, tensors, extra)
         store.prune(self.checkpoints, self.config.keep_checkpoints)
 
@@ -236,7 +240,7 @@ class Trainer:
         found: Any = state.restore(saved.tensors, like, f"checkpoint {saved.iteration} of {self.path}")
         extra = saved.extra
         self.standing = Standing(
-            found["meta"], found["optimiser"], saved.iteration, int(extra["env_steps"]), int(extra["skipped"])
+            found["meta"], found["optimiser"], saved.iteration, int(extra["samples"]), int(extra["skipped"])
         )
         return self
 

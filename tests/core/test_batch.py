@@ -1,13 +1,13 @@
-"""Episodes as a tree, and averages that count each step once."""
+"""Episodes and labelled examples as trees, and averages that count each step once."""
 
 import dataclasses
 
 import pytest
 import torch
 
-from metarl.core.batch import Episodes, every, masked_mean, undiscounted_returns
-from metarl.core.params import leaves, replace_leaves, tree_map
-from tiny import close, episodes, model, one
+from metarl.core.batch import Episodes, Shots, every, masked_mean, undiscounted_returns
+from metarl.core.params import concat, leaves, replace_leaves, split, tree_map
+from tiny import close, episodes, model, one, shots
 
 
 def batch() -> Episodes:
@@ -73,3 +73,36 @@ def test_every_thins_the_time_axis_alone(task_axis: bool) -> None:
 
 def test_every_with_stride_one_changes_nothing() -> None:
     assert all(torch.equal(a, b) for a, b in zip(leaves(every(batch(), 1)), leaves(batch()), strict=True))
+
+
+# Labelled examples -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["mse", "cross-entropy"])
+def test_shots_are_a_tree_of_inputs_and_labels(kind: str) -> None:
+    batch = shots(1, kind)
+    assert all(map(torch.equal, leaves(batch), [batch.x, batch.y]))
+    back = replace_leaves(batch, leaves(batch))
+    assert isinstance(back, Shots) and torch.equal(back.y, batch.y)
+    assert batch.y.dtype == (torch.float64 if kind == "mse" else torch.int64)
+    halves = split(batch, 2)
+    assert [tuple(half.x.shape) for half in halves] == [(2, 5, 2), (1, 5, 2)]
+    assert all(map(torch.equal, leaves(concat(halves)), leaves(batch)))
+    shapes = tree_map(lambda x: x.shape, batch)
+    assert isinstance(shapes, Shots) and shapes.x == (3, 5, 2)
+
+
+def test_vmap_sees_the_examples_of_one_task_at_a_time() -> None:
+    batch = shots(1, "cross-entropy")
+    sums = torch.vmap(lambda b: b.x.sum() + b.y[0] - b.y[1])(batch)
+    close(sums, batch.x.sum((1, 2)) + batch.y[:, 0] - batch.y[:, 1])
+
+
+def test_a_network_reads_observations_or_examples() -> None:
+    assert torch.equal(batch().inputs, batch().obs)
+    assert torch.equal(shots(1).inputs, shots(1).x)
+
+
+def test_a_batch_cannot_be_changed() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        shots(1).x = torch.zeros(3, 5, 2)  # type: ignore[misc]

@@ -1,15 +1,16 @@
-"""Objectives against the slow twin, and what an average over steps must and must not see."""
+"""Objectives against the slow twin and by hand, and what an average over steps must and must not see."""
 
 import dataclasses
+import math
 from typing import Any
 
 import pytest
 import torch
 
 import reference
-from metarl.core.batch import Episodes
-from metarl.core.objectives import objectives, surrogate, vpg
-from tiny import close, close_params, episodes, model, one
+from metarl.core.batch import Episodes, Shots
+from metarl.core.objectives import cross_entropy, mse, objectives, surrogate, vpg
+from tiny import close, close_params, episodes, model, one, predictor, shots
 
 KINDS = ["gaussian", "categorical"]
 OBJECTIVES = [(vpg, reference.vpg), (surrogate, reference.surrogate)]
@@ -114,3 +115,49 @@ def test_descent_makes_good_actions_likelier(objective: Any) -> None:
     new = {name: p - 0.01 * grad[name] for name, p in params.items()}
     gained = apply(new, batch.obs).log_prob(batch.action) - apply(params, batch.obs).log_prob(batch.action)
     assert float((gained * batch.mask).sum()) > 0
+
+
+# Labelled examples -------------------------------------------------------------------------------
+
+
+def itself(params: dict[str, torch.Tensor], x: torch.Tensor) -> torch.Tensor:
+    """The network whose outputs are its inputs, scaled."""
+    return params["scale"] * x
+
+
+UNIT = {"scale": torch.tensor(1.0, dtype=torch.float64)}
+
+
+def test_mean_squared_error_by_hand() -> None:
+    # Errors 1, 2, 0 and 3 of two shots with two outputs each: (1 + 4 + 0 + 9) / 4. A sum over outputs would
+    # give 7; the gradient with respect to the scale is the mean of 2 · error · x = (2·2 + 4·3 + 0 + 6·4) / 4.
+    x = torch.tensor([[2.0, 3.0], [5.0, 4.0]], dtype=torch.float64)
+    y = torch.tensor([[1.0, 1.0], [5.0, 1.0]], dtype=torch.float64)
+    assert float(mse(itself, UNIT, Shots(x, y))) == 14 / 4
+    assert float(gradient(lambda p: mse(itself, p, Shots(x, y)), UNIT)["scale"]) == 40 / 4
+    single = Shots(x[:1, :1], y[:1, :1])
+    assert float(mse(itself, UNIT, single)) == 1.0
+
+
+def test_cross_entropy_by_hand() -> None:
+    # Logits (0, ln 3) are probabilities (1/4, 3/4). Labels 1 and 0: −ln 3/4 and −ln 1/4, on average
+    # (2 ln 4 − ln 3) / 2; the derivative by the logits is (probability − 1 where the label is) / 2 shots.
+    logits = torch.tensor([[0.0, math.log(3.0)], [0.0, math.log(3.0)]], dtype=torch.float64)
+    labels = torch.tensor([1, 0])
+    found = cross_entropy(itself, UNIT, Shots(logits, labels))
+    assert float(found) == pytest.approx((2 * math.log(4) - math.log(3)) / 2, rel=1e-15)
+    moving = logits.clone().requires_grad_()
+    (grad,) = torch.autograd.grad(cross_entropy(itself, UNIT, Shots(moving, labels)), moving)
+    close(grad, torch.tensor([[0.25, -0.25], [-0.75, 0.75]], dtype=torch.float64) / 2, 1e-15)
+    # The same logits plus a constant are the same network, however large: nothing overflows.
+    close(cross_entropy(itself, UNIT, Shots(logits + 1e4, labels)), found, 1e-10)
+
+
+@pytest.mark.parametrize("name", ["mse", "cross-entropy"])
+def test_vmap_over_tasks_of_examples_equals_a_loop(name: str) -> None:
+    apply, params = predictor()
+    batch = shots(1, name)
+    together = torch.vmap(lambda b: objectives[name](apply, params, b))(batch)
+    assert together.shape == (3,)
+    close(together, torch.stack([objectives[name](apply, params, one(batch, i)) for i in range(3)]), 1e-14)
+    assert len(set(together.tolist())) == 3

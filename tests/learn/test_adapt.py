@@ -11,7 +11,7 @@ from metarl.core.objectives import vpg
 from metarl.core.params import Inner, Meta, Params, concat, expand, leaves, split, tree_map
 from metarl.core.rules import sgd
 from metarl.learn.adapt import adapt, begin_tasks, step_tasks, unroll
-from metarl.learn.maml import TaskData
+from metarl.learn.problem import TaskData
 from tiny import as_reference, close, close_params, data, episodes, meta, model, momentum, one, randn
 
 LR = 0.3

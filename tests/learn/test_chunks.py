@@ -14,7 +14,9 @@ from metarl.core.params import Meta, leaves, ravel
 from metarl.core.rules import sgd
 from metarl.learn.adapt import adapt
 from metarl.learn.chunks import Chunking, map_chunks, run_all
-from metarl.learn.maml import TaskData, maml
+from metarl.learn.maml import maml
+from metarl.learn.problem import TaskData
+from metarl.learn.trust import Trust
 
 TASKS, EPISODES, STEPS = 8, 4, 50
 
@@ -70,7 +72,7 @@ def everything(chunking: Chunking, order: int) -> Tensor:
     module = GaussianMLP(3, 2, hidden=(64, 64))
     apply, meta = policy(module), Meta(initial_params(module), {})
     data = TaskData((episodes(1), episodes(2)), episodes(3))
-    problem = maml(apply, adapt(apply, vpg, sgd(0.1), order), surrogate, chunking, curvature_stride=4)(data)
+    problem = maml(apply, adapt(apply, vpg, sgd(0.1), order), surrogate, chunking, Trust(apply, 4))(data)
     point = problem.at(meta)
     elsewhere = problem.losses(Meta({n: p + 0.01 for n, p in meta.model.items()}, {}), point)
     assert problem.curvature is not None and elsewhere.kl is not None

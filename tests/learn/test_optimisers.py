@@ -14,9 +14,10 @@ from metarl.core.params import Meta, Params, leaves, ravel, tree_map
 from metarl.core.rules import sgd as sgd_rule
 from metarl.learn.adapt import adapt
 from metarl.learn.chunks import Chunking
-from metarl.learn.maml import TaskData, maml
+from metarl.learn.maml import maml
 from metarl.learn.optimisers import MetaOptimiser, adam, conjugate_gradient, optimisers, sgd, trpo
-from metarl.learn.problem import Losses, Point, Problem
+from metarl.learn.problem import Losses, Point, Problem, TaskData
+from metarl.learn.trust import Trust
 from tiny import as_reference, close, close_params, data, meta, model, randn
 
 LR = 0.3
@@ -154,7 +155,11 @@ def test_conjugate_gradient_ends_early_where_it_is_done() -> None:
 def tasks_and_problem(steps: int, kind: str, order: int) -> tuple[TaskData, Problem, Params]:
     apply, params = model(kind)
     tasks = data(steps, params, kind)
-    return tasks, maml(apply, adapt(apply, vpg, sgd_rule(LR), order), surrogate, Chunking(2))(tasks), params
+    return (
+        tasks,
+        maml(apply, adapt(apply, vpg, sgd_rule(LR), order), surrogate, Chunking(2), Trust(apply))(tasks),
+        params,
+    )
 
 
 @pytest.mark.parametrize("max_kl", [0.01, 1.0])

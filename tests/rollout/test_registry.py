@@ -8,6 +8,7 @@ import pytest
 
 import metarl.rollout.registry as registry
 from metarl.core.errors import RequestError
+from metarl.rollout.family import SupervisedFamily, TaskFamily, is_supervised
 from metarl_envs import PointGoal
 
 OWN = """
@@ -21,6 +22,16 @@ class Picky:
         if size > 2:
             raise ValueError("size is 9;\\nallowed: up to 2")
         self.name = "picky"
+
+class Lesson:
+    def __init__(self, spec=None):
+        self.name, self.spec, self.num_tasks = "lesson", "v1", None
+
+    def sample_tasks(self, n, rng, split="train"):
+        return {}
+
+    def sample_shots(self, tasks, rng):
+        return {}
 
 maker = Mine
 number = 3
@@ -61,6 +72,16 @@ def test_the_distribution_installs_point_goal():
         pytest.skip("metarl-toolkit is not installed (pip install -e .)")
     assert registry.families["point-goal"] is PointGoal
     assert registry.make("point-goal").spec == "finn2017"
+
+
+def test_families_of_either_kind_are_made_and_told_apart(installed):
+    installed(POINT, ("sinusoid", "metarl_envs.sinusoid:Sinusoid"))
+    episodes, examples = registry.make("point-goal"), registry.make("sinusoid", "reptile", shots=7)
+    assert (is_supervised(episodes), is_supervised(examples)) == (False, True)
+    assert (is_supervised(PointGoal), is_supervised(type(examples))) == (False, True)
+    assert (examples.spec, examples.shots) == ("reptile", 7)
+    assert isinstance(episodes, TaskFamily) and not isinstance(episodes, SupervisedFamily)
+    assert isinstance(examples, SupervisedFamily) and not isinstance(examples, TaskFamily)
 
 
 def test_make_hands_on_spec_and_arguments(installed):
@@ -170,7 +191,14 @@ def test_an_error_inside_ones_own_module_is_told(installed, own_module, tmp_path
         (
             "own_family:Picky",
             {},
-            "family 'own_family:Picky' lacks spec, horizon, num_tasks, observation_space",
+            "family 'own_family:Picky' lacks spec, num_tasks, observation_space, action_space, sample_tasks, "
+            "task_features, horizon, make, make_vec (metarl.rollout.family)",
+        ),
+        (
+            "own_family:Lesson",
+            {},
+            "family 'own_family:Lesson' lacks observation_space, action_space, task_features, metric "
+            "(metarl.rollout.family)",
         ),
     ],
 )

@@ -43,7 +43,7 @@ def policies(params: Params) -> Params:
 def in_family(run: Run, task: dict[str, Any], params: Params, step: int, episodes: int) -> Episodes:
     return collect(
         run.agent.family.make_vec(episodes),
-        run.agent.act,
+        run.agent.apply_tasks,
         policies(params),
         {key: np.array([value], float) for key, value in task.items()},
         episodes=episodes,
@@ -91,7 +91,7 @@ def test_an_environment_changes_the_policy_by_gradient_steps(run: Run, corridor:
         for step, lr in enumerate((0.5, 0.3)):
             address, horizon = ADDRESS._replace(inner_step=step), trained.agent.family.horizon
             batch = collect_in(
-                env, trained.agent.act, policies(params), episodes=9, horizon=horizon, address=address
+                env, trained.agent.apply_tasks, policies(params), episodes=9, horizon=horizon, address=address
             )
             params = plain_step(trained, params, batch, lr)
         assert trained is run or float(batch.mask.sum()) < 9 * 20  # the corridor's end early

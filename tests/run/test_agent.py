@@ -16,6 +16,7 @@ from metarl.learn.adapt import Adaptation, unroll
 from metarl.run.agent import _chunk_size, build_agent
 from metarl.run.policy import Policy
 from metarl.run.resolve import resolved
+from metarl_envs import PointGoal
 from tiny_runs import agent, gathered, meta_of, same, tiny
 
 # Initial weights ---------------------------------------------------------------------------------
@@ -106,7 +107,7 @@ def test_hidden_layers_and_activation_are_those_asked_for() -> None:
     h = layer(h, params["net.2.weight"], params["net.2.bias"]).relu()
     mean = layer(h, params["net.4.weight"], params["net.4.bias"])
     torch.testing.assert_close(built.apply(params, x).mean, mean)
-    acted = built.act(expand(params, 3), x.expand(3, 7, 2))
+    acted = built.apply_tasks(expand(params, 3), x.expand(3, 7, 2))
     torch.testing.assert_close(acted.mean, mean.expand(3, 7, 2))
 
 
@@ -116,7 +117,7 @@ def test_hidden_layers_and_activation_are_those_asked_for() -> None:
 def chunk_size(tasks: int, episodes: int, threads: int, device: str = "cpu") -> int:
     """For episodes of 100 steps."""
     config = resolved(tiny(tasks=tasks, episodes=episodes, chunk=None, threads=threads))
-    return _chunk_size(config, torch.device(device), 100)
+    return _chunk_size(config, torch.device(device), PointGoal(horizon=100), nn.Linear(2, 2))
 
 
 @pytest.mark.parametrize(

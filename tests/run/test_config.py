@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from metarl.core.errors import RequestError
-from metarl.run.config import ALGORITHMS, DEFAULTS, TrainConfig, as_dict, from_yaml, to_yaml
+from metarl.run.algorithms import ALGORITHMS
+from metarl.run.config import DEFAULTS, TrainConfig, as_dict, from_yaml, to_yaml
 from metarl.run.fields import accept
 from metarl.run.resolve import load_config, resolve
 from metarl_envs.point_goal import PointGoal

@@ -34,6 +34,7 @@ def test_the_file_holds_what_the_contract_says(run: Run) -> None:
         "algorithm": "maml",
         "family": "point-goal",
         "spec": "finn2017",
+        "family_arg": {"horizon": 10},
         "split": "test",
         **FEW,
         "seed": 1,

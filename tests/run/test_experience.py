@@ -52,7 +52,7 @@ def test_each_batch_is_collected_by_the_policies_of_its_step() -> None:
         with closing(built.family.make_vec(12)) as env:
             address = ADDRESS._replace(inner_step=k)
             expected = collect(
-                env, built.act, params, tasks_of(built), episodes=3, horizon=10, address=address
+                env, built.apply_tasks, params, tasks_of(built), episodes=3, horizon=10, address=address
             )
         expected, _ = with_advantage(expected, 0.99, 1.0)
         for name in ("obs", "action", "reward", "log_prob", "advantage", "final_obs"):
@@ -79,17 +79,17 @@ def test_without_inner_steps_one_batch_is_collected_by_the_initialisation() -> N
     found = gathered(built, [])
     assert len(found.batches) == 1
     assert found.data.support == ()
-    assert found.returns.shape == (1, 4)
+    assert found.values.shape == (1, 4)
     assert same(found.params, expand(meta_of(built), 4).model)
 
 
 def test_returns_are_sums_of_rewards_and_steps_are_counted() -> None:
     built = agent()
     found = gathered(built, [0.1, 0.1])
-    assert found.returns.shape == (3, 4)
-    for batch, returns in zip(found.batches, found.returns, strict=True):
+    assert found.values.shape == (3, 4)
+    for batch, returns in zip(found.batches, found.values, strict=True):
         torch.testing.assert_close(returns, (batch.reward * batch.mask).sum((1, 2)) / 3)
-    assert found.env_steps == sum(int(batch.mask.sum()) for batch in found.batches) == 3 * 4 * 3 * 10
+    assert found.samples == sum(int(batch.mask.sum()) for batch in found.batches) == 3 * 4 * 3 * 10
 
 
 def test_deterministic_measures_apart_and_learns_from_the_same() -> None:
@@ -101,7 +101,7 @@ def test_deterministic_measures_apart_and_learns_from_the_same() -> None:
         with closing(built.family.make_vec(12)) as env:
             batch = collect(
                 env,
-                built.act,
+                built.apply_tasks,
                 params,
                 tasks_of(built),
                 episodes=3,
@@ -109,8 +109,8 @@ def test_deterministic_measures_apart_and_learns_from_the_same() -> None:
                 address=ADDRESS._replace(inner_step=k),
                 deterministic=True,
             )
-        torch.testing.assert_close(measured.returns[k], batch.reward.sum((1, 2)) / 3)
-    assert not torch.equal(random.returns, measured.returns)
+        torch.testing.assert_close(measured.values[k], batch.reward.sum((1, 2)) / 3)
+    assert not torch.equal(random.values, measured.values)
 
 
 def test_tasks_learn_from_their_own_episodes_alone() -> None:

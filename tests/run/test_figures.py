@@ -5,20 +5,13 @@ import numpy as np
 import pytest
 
 from metarl.run import figures
-from metarl.run.figures import KNOWN, NARROW, SPARE, WIDE, Curve, Line
+from metarl.run.figures import KNOWN, NARROW, SPARE, WIDE, Curve
+from metarl.run.measures import Measure, measure_of
+from metarl.run.report_axes import Line
+from svg_reading import heights, places, texts
 
 NAN = float("nan")
-
-
-def texts(svg):
-    return [e.text for e in ElementTree.fromstring(svg).iter() if e.tag.endswith("}text")]
-
-
-def places(svg, role, tag="use"):
-    """Where the markers of one colour stand: [(x, y)], y growing downwards."""
-    found = [e for e in ElementTree.fromstring(svg).iter() if e.tag.endswith(f"}}{tag}")]
-    mine = [e for e in found if f"var(--{role})" in e.get("style", "")]
-    return [(float(e.get("x")), float(e.get("y"))) for e in mine]
+RETURN, MSE, ACCURACY = (measure_of(metric) for metric in ("return", "mse", "accuracy"))
 
 
 def curve(name, mean, half=1.0):
@@ -39,9 +32,9 @@ def test_agents_differ_in_colour_marker_and_line():
 @pytest.mark.parametrize("width", [WIDE, NARROW])
 def test_adaptation_draws_each_mean_at_its_height_and_names_each_agent(width):
     svg = figures.adaptation(
-        "a", [curve("meta", [-40, -20, 0]), curve("mine", [-40, -40, -40])], "return", "steps", width
+        "a", [curve("meta", [-40, -20, 0]), curve("mine", [-40, -40, -40])], RETURN, "steps", width
     )
-    assert {"meta", "mine", "return", "steps", "0", "1", "2"} <= set(texts(svg))
+    assert {"meta", "mine", "mean return", "steps", "0", "1", "2"} <= set(texts(svg))
     (x0, y0), (x1, y1), (x2, y2) = places(svg, "agent-0")[-3:]
     assert x0 < x1 < x2 and y0 > y1 > y2
     assert y0 - y1 == pytest.approx(y1 - y2, abs=0.05)  # equal gains, equal heights
@@ -51,51 +44,91 @@ def test_adaptation_draws_each_mean_at_its_height_and_names_each_agent(width):
 
 def test_adaptation_labels_do_not_overlap_where_curves_end_together():
     svg = figures.adaptation(
-        "a", [curve(n, [-5.0, -1.0 + i / 1e3]) for i, n in enumerate(KNOWN)], "return", "steps"
+        "a", [curve(n, [-5.0, -1.0 + i / 1e3]) for i, n in enumerate(KNOWN)], RETURN, "steps"
     )
     labels = [e for e in ElementTree.fromstring(svg).iter() if e.tag.endswith("}text") and e.text in KNOWN]
-    heights = sorted(float(e.get("y")) for e in labels)
-    assert len(heights) == 4 and min(np.diff(heights)) >= 14.9
+    rows = sorted(float(e.get("y")) for e in labels)
+    assert len(rows) == len(KNOWN) and min(np.diff(rows)) >= 14.9
 
 
 @pytest.mark.parametrize("means", [[1.0], [1.0, NAN], [NAN, NAN], [0.0] * 13, [1e9, -1e9]])
 def test_adaptation_takes_any_number_of_steps_and_holes(means):
-    svg = figures.adaptation("a", [curve("meta", means), curve("random", [0.5, 0.6])], "return", "steps")
+    svg = figures.adaptation("a", [curve("meta", means), curve("random", [0.5, 0.6])], RETURN, "steps")
     assert ("meta" in texts(svg)) == bool(np.isfinite(means).any())
+
+
+def test_many_steps_are_numbered_sparsely_and_marked_now_and_then():
+    svg = figures.adaptation("a", [curve("meta", np.linspace(4, 1, 33), 0.1)], RETURN, "steps")
+    numbers = [int(text) for text in texts(svg) if text.isdigit() and int(text) > 4]
+    assert numbers == [5, 10, 15, 20, 25, 30]
+    assert len(places(svg, "agent-0")[1:]) == 11  # every third of 33; the first is the band
+
+
+def test_errors_over_more_than_a_decade_stand_on_a_log_axis():
+    far = figures.adaptation("a", [curve("meta", [10, 1, 0.1], 0)], MSE, "steps")
+    (_, y0), (_, y1), (_, y2) = places(far, "agent-0")[-3:]
+    assert y1 - y0 == pytest.approx(y2 - y1, abs=0.05)  # a decade each
+    assert {"0.1", "0.2", "0.5", "1", "5", "10"} <= set(texts(far))
+    near = figures.adaptation("a", [curve("meta", [4, 2, 1], 0)], MSE, "steps")
+    (_, y0), (_, y1), (_, y2) = places(near, "agent-0")[-3:]
+    assert y1 - y0 == pytest.approx(2 * (y2 - y1), abs=0.1)
+    assert "0" in texts(near)[3:]  # an error's axis begins at 0
+
+
+@pytest.mark.parametrize("means", [[10, 0, 0.1], [10, NAN, 0.1], [NAN, NAN, NAN], [1e-9, 1, 1e19]])
+def test_errors_of_any_size_are_drawn(means):
+    svg = figures.adaptation("a", [curve("meta", means, 0.2), curve("random", [9, 9, 9])], MSE, "steps")
+    assert "random" in texts(svg)
+
+
+def test_shares_have_an_axis_in_percent():
+    svg = figures.adaptation("a", [curve("meta", [0.2, 0.9], 0.05)], ACCURACY, "steps")
+    assert {"mean accuracy", "40\u202f%", "80\u202f%"} <= set(texts(svg))
+    tasks = figures.per_task(
+        "p", np.array([0.2, 0.2]), np.array([0.9, 0.4]), np.array([True, True]), ACCURACY
+    )
+    assert {"accuracy", "80\u202f%"} <= set(texts(tasks))
+
+
+def test_an_unknown_metric_goes_by_its_name():
+    svg = figures.adaptation("a", [curve("meta", [1, 2])], measure_of("regret"), "steps")
+    assert "regret" in texts(svg) and measure_of("regret") == Measure("regret", "regret")
 
 
 def test_learning_names_iterations_with_their_environment_steps_and_the_best_checkpoint():
     x = np.arange(1.0, 101)
     steps = [Line("step 0", x, -x), Line("step 1", x, x)]
     validation = Line("validation", x[9::10], x[9::10])
-    svg = figures.learning("l", steps, validation, 90, Line("", x, 80_000 * x), "return")
+    svg = figures.learning("l", steps, validation, 90, Line("env steps", x, 80_000 * x), RETURN)
     shown = texts(svg)
-    assert {"step 0", "step 1", "validation", "best: 90", "40", "3.2M"} <= set(shown)
-    without = texts(figures.learning("l", steps, None, None, Line("", x[:0], x[:0]), "return"))
+    assert {"step 0", "step 1", "validation", "best: 90", "iteration, env steps", "40", "3.2M"} <= set(shown)
+    without = texts(figures.learning("l", steps, None, None, Line("", x[:0], x[:0]), RETURN))
     assert not {"validation", "best: 90", "3.2M"} & set(without)
 
 
 def test_per_task_sets_apart_the_tasks_that_became_worse():
     before, after = np.array([0.0, 0.0, 0.0, 0.0]), np.array([3.0, -1.0, 2.0, NAN])
-    svg = figures.per_task("p", before, after, after >= before, "return")
+    svg = figures.per_task("p", before, after, after >= before, RETURN)
     better, worse = places(svg, "agent-0"), places(svg, "agent-1")
     assert len(better) == 2 and len(worse) == 1
     assert worse[0][0] < min(x for x, _ in better)  # in order of the value after adaptation
     assert worse[0][1] > max(y for _, y in better)
 
 
-def test_trace_puts_goal_start_and_end_where_they_are():
-    box = np.array([[-1.0, -1.0], [1.0, 1.0]])
-    path = np.stack([np.linspace(0, 0.5, 9), np.linspace(0, -0.5, 9)], axis=1)
-    svg = figures.trace(
-        "t", [path], [path, path[:1], path[:0]], np.array([0.5, -0.5]), box, ("before", "after")
-    )
-    assert {"before", "after"} <= set(texts(svg))
-    goals, ends = places(svg, "goal"), places(svg, "agent-0")
-    assert len(goals) == 2 and goals[1] == ends[0]  # the first path ends on the goal
-    assert len(ends) == 2  # a path of one point is a dot, an empty one nothing
-    middle = sum(e for e, _ in (goals[0], goals[0])) / 2
-    assert middle > 132 / 2  # x = 0.5 lies right of the middle
+def test_many_tasks_are_drawn_as_lines_with_a_mark_for_each_that_became_worse():
+    after = np.linspace(1, 2, 400)
+    before = np.where(np.arange(400) == 100, 0.5, 3.0)
+    svg = figures.per_task("p", before, after, after <= before, MSE)
+    (grey,), (line,) = heights(svg, "before"), heights(svg, "agent-0")
+    assert max(grey) - min(grey) < 0.1 and line[0] > line[-1] > grey[0]
+    assert len(places(svg, "agent-1")) == 1 and {"before", "after"} <= set(texts(svg))
+    assert len(svg) < 30_000
+
+
+def test_the_first_iteration_has_drawn_nothing_yet():
+    x = np.arange(1.0, 2001)
+    svg = figures.learning("l", [Line("step 0", x, x)], None, None, Line("examples", x, 500 * x), RETURN)
+    assert texts(svg)[:4] == ["0", "0", "500", "250k"]
 
 
 def test_a_long_run_stays_small():
@@ -109,17 +142,13 @@ def test_a_long_run_is_drawn_as_the_median_and_the_middle_of_its_neighbours():
     x = np.arange(3000.0)
     noise = np.select([x % 100 == 7, x % 10 < 2, x % 10 < 4], [50.0, 1.0, -1.0], 0.0)  # ±1, and rare spikes
     svg = figures.small("s", Line("loss", x, noise))
-    drawn = [e for e in ElementTree.fromstring(svg).iter() if e.tag.endswith("}path")]
-    (line,) = [
-        e for e in drawn if "stroke: var(--agent-0)" in e.get("style", "") and "fill: none" in e.get("style")
-    ]
-    heights = {float(word) for word in re.findall(r"[ML] \S+ (\S+)", line.get("d"))}
-    assert max(heights) - min(heights) < 1  # of 80 pixels: neither the noise nor the spikes
+    (line,) = heights(svg, "agent-0")
+    assert max(line) - min(line) < 1  # of 80 pixels: neither the noise nor the spikes
 
 
 def test_figures_are_the_same_bytes_again():
     def make():
-        return figures.adaptation("a", [curve("meta", [1, 2])], "return", "steps")
+        return figures.adaptation("a", [curve("meta", [1, 2])], RETURN, "steps")
 
     assert make() == make()
     assert not re.search(r"20\d\d-\d\d-\d\d", make())

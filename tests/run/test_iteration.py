@@ -1,6 +1,7 @@
 """One meta-iteration, and one validation, as functions."""
 
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,10 @@ from metarl.rollout.collector import Address
 from metarl.run import iteration
 from metarl.run.agent import Agent
 from metarl.run.callbacks import Callback
-from metarl.run.experience import USES, Experience
+from metarl.run.experience import USES, Experience, Serve, Source, World
 from metarl.run.iteration import Row, Standing, iterate, validate
 from metarl.run.policy import Policy
+from metarl.run.worlds import world_of
 from metarl_envs import PointGoal
 from tiny_runs import agent, same
 
@@ -31,8 +33,9 @@ class Kept(Callback):
 
 def iterated(built: Agent, start: Standing | None = None) -> tuple[Standing, Row, Experience]:
     kept = Kept()
-    with closing(built.family.make_vec(built.config.tasks * built.config.episodes)) as env:
-        after, row = iterate(built, start or standing(built), env, [kept])
+    world = iteration.world_of(built.family)
+    with world.open(built, built.config.tasks, built.config.episodes) as serve:
+        after, row = iterate(built, start or standing(built), serve, [kept])
     return after, row, kept.experience
 
 
@@ -53,8 +56,8 @@ def test_an_iteration_is_a_function_of_where_the_run_stands() -> None:
 
 def test_it_counts_on_from_where_the_run_stands() -> None:
     built = agent()
-    after, row, _ = iterated(built, standing(built, iteration=7, env_steps=1000, skipped=3))
-    assert (after.iteration, after.env_steps, after.skipped) == (8, 1240, 0)
+    after, row, _ = iterated(built, standing(built, iteration=7, samples=1000, skipped=3))
+    assert (after.iteration, after.samples, after.skipped) == (8, 1240, 0)
     assert (row["iteration"], row["env_steps"], row["skipped"]) == (8, 1240, 0)
 
 
@@ -68,18 +71,29 @@ def test_iterations_differ_by_their_number_alone() -> None:
 
 
 def test_tasks_are_drawn_for_each_iteration_and_apart_for_validation(monkeypatch: pytest.MonkeyPatch) -> None:
-    drawn, addresses, sample, real = [], [], PointGoal.sample_tasks, iteration.gather
+    drawn, addresses, sample = [], [], PointGoal.sample_tasks
 
     def sampled(family: PointGoal, n: int, rng: Any, split: str = "train") -> Any:
         drawn.append((split, sample(family, n, rng, split)["goal"]))
         return {"goal": drawn[-1][1]}
 
-    def gathered(*arguments: Any) -> Experience:
-        addresses.append(arguments[5])
-        return real(*arguments)
+    def watched(family: Any) -> World:
+        world = world_of(family)
+
+        @contextmanager
+        def opened(*sizes: Any) -> Iterator[Serve]:
+            with world.open(*sizes) as serve:
+
+                def served(tasks: Any, address: Address, deterministic: bool) -> Source:
+                    addresses.append(address)
+                    return serve(tasks, address, deterministic)
+
+                yield served
+
+        return world._replace(open=opened)
 
     monkeypatch.setattr(PointGoal, "sample_tasks", sampled)
-    monkeypatch.setattr(iteration, "gather", gathered)
+    monkeypatch.setattr(iteration, "world_of", watched)
     built = agent()
     for n in (0, 1):
         iterated(built, standing(built, iteration=n))

@@ -10,8 +10,9 @@ from gymnasium.spaces import Box, Discrete, MultiBinary, Space
 
 from metarl.core.errors import RequestError
 from metarl.core.params import expand
-from metarl.run.agent import _module
+from metarl.run.networks import network
 from metarl.run.resolve import resolved
+from metarl_envs import PointGoal
 from tiny_runs import agent, same, tiny
 
 OWN = """
@@ -60,7 +61,7 @@ def test_a_network_of_ones_own_is_taken_and_drawn_from_the_seed(own: str) -> Non
         "out.bias": (2,),
     }
     assert same(params, agent(model=f"{own}:policy").initial_meta().model)
-    policy = built.act(expand(params, 3), torch.ones(3, 4, 2))
+    policy = built.apply_tasks(expand(params, 3), torch.ones(3, 4, 2))
     torch.testing.assert_close(policy.mean[0, 0], params["out.weight"].sum(1) + params["out.bias"])
 
 
@@ -85,6 +86,13 @@ def test_a_module_that_does_not_exist_is_named() -> None:
         agent(model="no_such_package:net")
 
 
+def serving(observations: Space[Any], actions: Space[Any]) -> PointGoal:
+    """A family with these spaces."""
+    family = PointGoal()
+    family.observation_space, family.action_space = observations, actions
+    return family
+
+
 @pytest.mark.parametrize(
     ("observations", "actions", "told"),
     [
@@ -97,5 +105,5 @@ def test_spaces_that_no_network_serves_are_refused_by_name(
     observations: Space[Any], actions: Space[Any], told: str
 ) -> None:
     with pytest.raises(RequestError, match="family 'point-goal'") as caught:
-        _module(resolved(tiny()), observations, actions)
+        network(resolved(tiny()), serving(observations, actions))
     assert told in str(caught.value)

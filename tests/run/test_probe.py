@@ -57,8 +57,8 @@ def test_a_constant_standard_deviation_is_no_obstacle_to_trpo(
     [
         ("doubled", "has a forward_tasks that differs from its forward"),
         ("logits", "acts by torch.int64"),
-        ("narrow", "cannot be adapted: "),
-        ("dropping", "acts by|cannot be adapted: "),
+        ("narrow", "cannot be adapted by 'vpg': "),
+        ("dropping", "acts by|cannot be adapted by 'vpg': "),
     ],
 )
 def test_one_that_cannot_serve_is_refused_before_anything_is_written(

@@ -36,6 +36,17 @@ def row(iteration: int, seconds: float) -> dict[str, Any]:
     return {"iteration": iteration, "env_steps": 1000 * iteration, "seconds": seconds, **steps}
 
 
+def lesson(iteration: int, **values: float) -> dict[str, Any]:
+    return {"iteration": iteration, "examples": 500 * iteration, "seconds": 0.25, **values}
+
+
+def line_of(row: dict[str, Any]) -> str:
+    stream = io.StringIO()
+    with Progress(1, 0, console=Console(file=stream, width=200)) as progress:
+        progress.update(1, row)
+    return stream.getvalue().rstrip()
+
+
 def shown(text: str) -> list[int]:
     """Iterations that got a plain line."""
     return [int(line.split("iteration ")[1].split("/")[0]) for line in text.splitlines()]
@@ -63,6 +74,16 @@ def test_a_plain_line_says_everything() -> None:
     first, last = run(2).splitlines()
     assert first == "maml on point-goal iteration 1/2  return -41 -> -20.5  2,000 env steps/s  ETA 0:00:00"
     assert last == "maml on point-goal iteration 2/2  return -42 -> -20.5  2,000 env steps/s"
+
+
+def test_errors_have_four_digits_and_examples_are_counted() -> None:
+    line = line_of(lesson(1, **{"mse/step_0": 3.65612, "mse/step_1": 0.0686249}))
+    assert line == "iteration 1/1  mse 3.656 -> 0.06862  2,000 examples/s"
+
+
+def test_accuracy_is_in_percent() -> None:
+    line = line_of(lesson(1, **{"accuracy/step_0": 0.2, "accuracy/step_5": 0.98766}))
+    assert line == "iteration 1/1  accuracy 20.0 % -> 98.8 %  2,000 examples/s"
 
 
 def test_eta_counts_the_iterations_that_are_left() -> None:

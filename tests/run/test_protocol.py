@@ -60,7 +60,7 @@ def test_each_of_finitely_many_tasks_is_given_once() -> None:
     goals = held_out_tasks(built, changed(tasks=40))["goal"]
     assert sorted(map(tuple, goals.tolist())) == [(-2, -2), (-2, 2), (2, -2), (2, 2)]
     assert len(held_out_tasks(built, changed(tasks=3))["goal"]) == 3
-    assert measure(built, built.initial_meta(), [0.1], changed(tasks=40, steps=1)).returns.shape == (2, 4)
+    assert measure(built, built.initial_meta(), [0.1], changed(tasks=40, steps=1)).values.shape == (2, 4)
 
 
 def test_a_split_that_the_family_does_not_have_is_refused() -> None:
@@ -75,16 +75,16 @@ def test_it_measures_what_it_says() -> None:
     built = agent()
     meta = built.initial_meta()
     found = measure(built, meta, [0.5, 0.25], PROTOCOL)
-    assert found.returns.shape == (3, 5)
+    assert found.values.shape == (3, 5)
     assert found.data.query.reward.shape == (5, 3, 10)
     assert same(found.params, measure(built, meta, [0.5, 0.25], PROTOCOL).params)
     halved = measure(built, meta, [0.5, 0.5], PROTOCOL)
-    assert torch.equal(halved.returns[:2], found.returns[:2])  # the second step size says nothing before
-    assert not torch.equal(halved.returns[2], found.returns[2])
+    assert torch.equal(halved.values[:2], found.values[:2])  # the second step size says nothing before
+    assert not torch.equal(halved.values[2], found.values[2])
     sooner = measure(built, meta, [0.5, 0.25], changed(tasks=2))
-    torch.testing.assert_close(sooner.returns, found.returns[:, :2])  # tasks do not know of one another
+    torch.testing.assert_close(sooner.values, found.values[:, :2])  # tasks do not know of one another
     for other in (changed(seed=2), changed(split="validation"), changed(deterministic=True)):
-        assert not (measure(built, meta, [0.5, 0.25], other).returns[0] == found.returns[0]).any()
+        assert not (measure(built, meta, [0.5, 0.25], other).values[0] == found.values[0]).any()
 
 
 # Tuning ------------------------------------------------------------------------------------------
@@ -97,7 +97,7 @@ def fake_measure(monkeypatch: pytest.MonkeyPatch, scores: dict[float, list[float
     def fake(agent: Any, meta: Any, profile: list[float], protocol: Protocol) -> Any:
         asked.append((profile, protocol))
         steps = scores.get(profile[0], [0.0, -9.0, -9.0])
-        return SimpleNamespace(returns=torch.tensor(steps)[:, None].expand(3, 5))
+        return SimpleNamespace(values=torch.tensor(steps)[:, None].expand(3, 5))
 
     monkeypatch.setattr(module, "measure", fake)
     return asked
@@ -124,7 +124,7 @@ def test_the_best_on_validation_tasks_after_adaptation_is_chosen(
 def test_the_choice_is_that_of_a_search_by_hand() -> None:
     built = agent()
     meta = built.initial_meta()
-    scores = [measure(built, meta, [lr, lr], changed(split="validation")).returns[1:].mean() for lr in GRID]
+    scores = [measure(built, meta, [lr, lr], changed(split="validation")).values[1:].mean() for lr in GRID]
     best = GRID[int(torch.stack(scores).argmax())]
     assert tuned(built, meta, [0.1, 0.1], PROTOCOL, "random") == pytest.approx([best, best])
 

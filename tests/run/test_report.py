@@ -1,15 +1,19 @@
+import base64
+import io
 import json
 import re
 import xml.etree.ElementTree as ElementTree
 from html import escape, unescape
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
 import yaml
+from PIL import Image
 
 from metarl.core.errors import RequestError
 from metarl.run.report import write_report
-from synthetic_run import AGENTS, make_evaluation, make_run
+from synthetic_run import AGENTS, make_evaluation, make_lessons, make_run
 
 HOSTILE = "<script>alert('x')</script>\"&$\\"
 
@@ -17,7 +21,7 @@ HOSTILE = "<script>alert('x')</script>\"&$\\"
 class Page(HTMLParser):
     """The page's tags with their attributes, and whether each that opens also closes in order."""
 
-    VOID = ("meta", "link", "path", "use", "rect")
+    VOID = ("meta", "link", "path", "use", "rect", "img")
 
     def __init__(self, text):
         super().__init__()
@@ -57,14 +61,21 @@ def headings(page):
     return re.findall(r"<h2>(.*?)</h2>", page)
 
 
-def test_the_page_asks_for_nothing_and_runs_nothing(page):
-    parsed = Page(page)
+@pytest.fixture(scope="module", params=["return", "mse", "accuracy"])
+def any_page(request, tmp_path_factory):
+    path = tmp_path_factory.mktemp("runs") / "run"
+    run = make_run(path) if request.param == "return" else make_lessons(path, request.param)
+    return write_report([run]).read_text(encoding="utf-8")
+
+
+def test_the_page_asks_for_nothing_and_runs_nothing(any_page):
+    parsed = Page(page := any_page)
     assert parsed.open == []
     for tag, attrs in parsed.tags:
-        assert tag not in ("script", "iframe", "object", "img", "base", "form")
+        assert tag not in ("script", "iframe", "object", "base", "form")
         assert not [name for name in attrs if name.startswith("on")]
         for name in ("src", "href", "xlink:href", "action", "srcset", "data"):
-            assert attrs.get(name, "#").startswith(("#", "data:,"))
+            assert attrs.get(name, "#").startswith(("#", "data:,", "data:image/png;base64,"))
     assert not re.search(r"@import|url\((?!#)", page)
     (policy,) = [attrs for attrs in parsed.named("meta") if "http-equiv" in attrs]
     assert policy["content"].startswith("default-src 'none'")
@@ -79,8 +90,8 @@ def test_each_figure_is_xml_and_no_id_occurs_twice(page):
     assert len(ids) == len(set(ids)) > 20
 
 
-def test_each_colour_of_a_figure_is_defined_for_light_and_for_dark(page):
-    style, body = page.split("</style>", 1)
+def test_each_colour_of_a_figure_is_defined_for_light_and_for_dark(any_page):
+    style, body = any_page.split("</style>", 1)
     dark = style[style.index("prefers-color-scheme: dark") :]
     for name in set(re.findall(r"var\((--[\w-]+)\)", body)):
         assert style.count(f"{name}:") == 2 and dark.count(f"{name}:") == 1
@@ -95,7 +106,7 @@ def test_every_agent_and_every_mean_with_its_interval_stands_in_the_table(page):
         for cell, mean in zip(cells, means, strict=False):
             shown = [f"{value:.1f}".replace("-", "−") for value in (mean, mean - 2.05, mean + 1.95)]
             assert cell == f"{shown[0]}<small>{shown[1]} to {shown[2]}</small>"
-        assert cells[len(means) :] == ["0.5, 0.25, 0.25", "8M"]
+        assert cells[len(means) :] == ["0.5, then 0.25", "8M"]
 
 
 def test_sections_and_what_they_say(page):
@@ -128,13 +139,80 @@ def test_a_family_without_a_plane_has_no_paths(tmp_path):
     assert "Paths before and after" not in headings(page) and "Task by task" in headings(page)
 
 
-def test_supervised_runs_say_that_lower_is_better(tmp_path):
+def test_an_evaluation_without_numbers_of_its_own_says_so(tmp_path):
     evaluation = make_evaluation(traces=False) | {"metric": "mse"}
     for agent in evaluation["agents"].values():
         del agent["per_task"], agent["inner_lr"], agent["env_steps"]
     page = page_of(tmp_path / "run", evaluation=evaluation)
     assert "Lower is better." in page and "Task by task" not in headings(page)
     assert "<td>–</td><td>–</td></tr>" in page  # neither step sizes nor environment steps
+
+
+def test_a_run_of_regression(tmp_path):
+    page = write_report([make_lessons(tmp_path / "run", "mse")]).read_text()
+    sections = [
+        "Adaptation",
+        "Curves before and after",
+        "Task by task",
+        "Learning",
+        "Diagnostics",
+        "Protocol",
+    ]
+    assert headings(page) == sections
+    assert "The table has the steps 0, 1, 2, 5 and 10." in page and "Lower is better." in page
+    (meta, pretrained) = re.findall(r'<tr><th scope="row"><span class="mark".*?</tr>', page)
+    cells = re.findall(r"<td>(.*?)</td>", meta)
+    values = ["4.00", "2.80", "1.96", "0.672", "0.113", "0.01", "15k"]
+    assert [cell.split("<small>")[0] for cell in cells] == values
+    assert cells[0] == "4.00<small>3.60 to 4.20</small>" and ">pretrained</th>" in pretrained
+    assert page.count("iteration, labelled examples") == 2
+    assert "environment" not in page.split("Protocol</h2>")[0]
+    svgs = re.findall(r"<svg.*?</svg>", page, flags=re.DOTALL)
+    assert len(svgs) == 3 * 2 + 2 + 3  # three in two widths, the curves of two tasks, three diagnostics
+    legend = re.search(r'<p class="legend">(.*?)</p>', page)[1]
+    words = re.sub(r"<.*?>", " ", legend).split("  ")
+    assert [word.strip() for word in words if word.strip()] == (
+        ["truth", "before", "after 1 step", "after 10 steps", "✖ support examples"]
+    )
+
+
+def test_an_update_rule_that_learned_its_steps(tmp_path):
+    path = make_lessons(tmp_path / "run", "accuracy")
+    evaluation = json.loads((path / "evaluation.json").read_text())
+    evaluation["agents"]["meta"]["inner_lr"] = []
+    (path / "evaluation.json").write_text(json.dumps(evaluation))
+    rows = re.findall(r'<tr><th scope="row"><span class="mark".*?</tr>', write_report([path]).read_text())
+    ends = [re.findall(r"<td>([^<]*)</td>", row)[-2:] for row in rows]
+    assert ends == [["learned", "15k"], ["0.01", "15k"], ["–", "–"]]  # the nearest neighbour learns nothing
+
+
+def test_a_run_of_classification(tmp_path):
+    page = write_report([make_lessons(tmp_path / "run", "accuracy")]).read_text()
+    assert headings(page)[1] == "Images before and after"
+    assert "97.7\u202f%<small>88.0 to 102.6</small>" in page and "Lower is better." not in page
+    sheet = page[page.index('<div class="samples">') :]
+    tiles = [re.sub(r"<.*?>", "", tile) for tile in re.findall(r"</div><span>(<b.*?)</span></div>", sheet)]
+    assert tiles == ["0\u202f✓ → 0\u202f✓", "0\u202f✗ → 1\u202f✓", "0\u202f✗ → 0\u202f✗"]
+    assert "Of these 3 query images 1 are right before and 2 after." in page
+    images = Page(page).named("img")
+    assert [image["alt"] for image in images] == [
+        *["support of class 0"] * 2,
+        "support of class 1",
+        "query of class 0, taken for 0 before and 0 after",
+        "query of class 1, taken for 0 before and 1 after",
+        "query of class 1, taken for 0 before and 0 after",
+    ]
+    sizes = [(image["width"], image["height"]) for image in images]  # whole multiples of 4 by 2
+    assert sizes == [("28", "14")] * 3 + [("56", "28")] * 3
+
+
+def test_images_are_ink_of_more_or_less_opacity(tmp_path):
+    page = write_report([make_lessons(tmp_path / "run", "accuracy")]).read_text()
+    for n, image in enumerate(Page(page).named("img")):
+        encoded = image["src"].removeprefix("data:image/png;base64,")
+        decoded = Image.open(io.BytesIO(base64.b64decode(encoded)))
+        assert decoded.mode == "LA" and decoded.size == (4, 2)
+        assert np.asarray(decoded).tolist() == [[[0, n]] * 4] * 2
 
 
 def test_hostile_names_are_text_everywhere(tmp_path):

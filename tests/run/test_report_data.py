@@ -4,8 +4,16 @@ import numpy as np
 import pytest
 
 from metarl.core.errors import RequestError
-from metarl.run.report_data import best_iteration, better, read_run, series, step_keys, training_metric
-from synthetic_run import AGENTS, make_evaluation, make_run
+from metarl.run.report_data import (
+    best_iteration,
+    better,
+    drawn_key,
+    read_run,
+    series,
+    step_keys,
+    training_metric,
+)
+from synthetic_run import AGENTS, make_evaluation, make_lessons, make_run
 
 
 def damaged(path, **changes):
@@ -21,8 +29,9 @@ def test_reads_what_was_written(tmp_path):
     random = run.evaluation.agents[1]
     assert random.mean.tolist() == list(AGENTS["random"]) and random.per_task.shape == (8, 4)
     assert random.low.tolist() == pytest.approx([mean - 2.05 for mean in AGENTS["random"]])
-    assert random.inner_lr == (0.5, 0.25, 0.25) and random.env_steps == 8e6
-    traces = run.evaluation.traces
+    assert random.inner_lr == (0.5, 0.25, 0.25) and random.samples == 8e6
+    assert run.evaluation.pictures[1:] == (None, None)
+    traces = run.evaluation.pictures.traces
     assert traces.steps == 3 and len(traces.before) == len(traces.after) == len(traces.goals) == 2
     for task, goal in zip(traces.after, traces.goals, strict=True):
         assert [len(path) for path in task] == [5, 6, 7]
@@ -49,7 +58,7 @@ def test_null_and_infinity_are_unknown(tmp_path):
     evaluation["traces"]["agents"]["meta"]["0"][0][0] = [[0.0, 1.0], [None, None], [2.0, 3.0]]
     found = read_run(make_run(tmp_path / "run", evaluation=evaluation)).evaluation
     assert np.isnan(found.agents[0].mean[1]) and np.isnan(found.agents[0].per_task[0, 0])
-    assert found.traces.before[0][0].tolist() == [[0.0, 1.0], [2.0, 3.0]]
+    assert found.pictures.traces.before[0][0].tolist() == [[0.0, 1.0], [2.0, 3.0]]
 
 
 @pytest.mark.parametrize(
@@ -140,3 +149,20 @@ def test_best_iteration_of_an_error_is_its_lowest(tmp_path):
     (path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     run = read_run(path)
     assert training_metric(run) == "mse" and best_iteration(run, "mse") == 3
+
+
+def test_what_training_draws_is_known_from_the_rows_or_else_from_the_evaluation(tmp_path):
+    assert drawn_key(read_run(make_run(tmp_path / "a"))) == "env_steps"
+    path = make_lessons(tmp_path / "b", "mse")
+    assert drawn_key(read_run(path)) == "examples"
+    (path / "metrics.jsonl").unlink()
+    assert drawn_key(read_run(path)) == "examples"
+
+
+def test_examples_stand_where_environment_steps_would(tmp_path):
+    agents = read_run(make_lessons(tmp_path / "run", "accuracy")).evaluation.agents
+    assert [(agent.name, agent.samples) for agent in agents] == [
+        ("meta", 15_000.0),
+        ("pretrained", 15_000.0),
+        ("nearest", None),
+    ]

@@ -56,7 +56,7 @@ def test_it_has_as_many_environment_steps_and_no_inner_step(tmp_path: Path, kind
     path = run.path / "baselines" / kind
     found = rows(path)
     assert len(found) == 2 * 3
-    assert found[-1]["env_steps"] == rows(run.path)[-1]["env_steps"] == run.standing.env_steps
+    assert found[-1]["env_steps"] == rows(run.path)[-1]["env_steps"] == run.standing.samples
     assert all("return/step_0" in row and "return/step_1" not in row for row in found)
     assert load_config(path / "config.yaml").inner_steps == 0
 
@@ -65,7 +65,7 @@ def test_random_is_the_untrained_initialisation(run: Run) -> None:
     random = baseline_of("random", run)
     assert same(random.meta, agent().initial_meta())
     assert not same(random.meta, run.meta)
-    assert random.standing.env_steps == 0
+    assert random.standing.samples == 0
     assert not (run.path / "baselines" / "random").exists()
 
 
@@ -116,14 +116,14 @@ def test_a_run_that_trained_on_is_compared_with_one_that_did_too(tmp_path: Path)
     mine.learn(2)
     baseline_of("pretrained", mine)
     trained = rows(mine.path / "baselines" / "pretrained")
-    assert trained[-1]["env_steps"] == mine.standing.env_steps
+    assert trained[-1]["env_steps"] == mine.standing.samples
 
 
 def test_evaluation_puts_them_side_by_side(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     found = run.evaluate(baselines=list(BASELINES), inner_lr=[0.4, 0.2], **FEW | {"steps": 2})
     assert list(found.agents) == ["meta", *BASELINES]
     assert found.agents["random"]["env_steps"] == 0
-    assert found.agents["meta"]["env_steps"] == run.standing.env_steps
+    assert found.agents["meta"]["env_steps"] == run.standing.samples
     told = capsys.readouterr().err
     for kind in BASELINES:
         first, second = found.agents[kind]["inner_lr"]
@@ -136,7 +136,7 @@ def test_evaluation_puts_them_side_by_side(run: Run, capsys: pytest.CaptureFixtu
         agent, meta = baseline_of(kind, run).agent, baseline_of(kind, run).meta
         best = tuned(agent, meta, [0.4, 0.2], protocol, kind)
         assert found.agents[kind]["inner_lr"] == best
-        expected = measure(agent, meta, best, protocol).returns.double().mean(1)
+        expected = measure(agent, meta, best, protocol).values.double().mean(1)
         assert found.agents[kind]["mean"] == pytest.approx(expected.tolist())
     alone = run.evaluate(baselines=["oracle"], inner_lr=[0.4, 0.2], **FEW | {"steps": 2})
     assert alone.agents["oracle"] == found.agents["oracle"]

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from metarl.core.batch import Episodes
-from metarl.learn.maml import TaskData
+from metarl.learn.problem import TaskData
 from metarl.run.experience import Experience
 from metarl.run.traces import EPISODES, TASKS, traces
 from tiny_families import Field

@@ -16,7 +16,7 @@ from metarl.run.loggers import read_metrics
 from metarl.run.resolve import load_config, resolved
 from metarl.run.runs import Run, load, train
 from metarl.run.trainer import Trainer, default_path
-from tiny_runs import rows, same, tiny
+from tiny_runs import rows, same, taught, tiny
 
 
 class Counting(Callback):
@@ -45,7 +45,7 @@ def test_each_finished_iteration_is_a_row(tmp_path: Path) -> None:
     assert len(counting.lengths) > 3  # episodes do end early here
     totals = torch.tensor(counting.steps).cumsum(0).tolist()
     assert [row["env_steps"] for row in found] == totals
-    assert run.standing.env_steps == totals[-1]
+    assert run.standing.samples == totals[-1]
     for row in found:
         assert [key for key in row if key.startswith("return/")] == [f"return/step_{k}" for k in range(3)]
         assert {"loss", "kl", "entropy", "grad_norm", "explained_variance", "skipped"} <= row.keys()
@@ -87,6 +87,43 @@ def test_seeds_decide_and_nothing_else_does(tmp_path: Path) -> None:
     assert rows(tmp_path / "a") != rows(tmp_path / "c")
 
 
+def test_labelled_examples_leave_rows_of_their_own(tmp_path: Path) -> None:
+    config = taught(iterations=3, inner_steps=2, family_arg={"shots": 6, "queries": 4})
+    run = train(config, tmp_path / "run")
+    found = read_metrics(tmp_path / "run" / "metrics.jsonl")
+    assert [row["examples"] for row in found] == [40, 80, 120]
+    assert run.standing.samples == 120
+    for row in found:
+        assert not {"env_steps", "kl", "entropy", "explained_variance"} & row.keys()
+        assert [key for key in row if key.startswith("mse/")] == [f"mse/step_{k}" for k in range(3)]
+        assert row["loss"] == pytest.approx(row["mse/step_2"], rel=1e-5)  # the objective is the metric
+        validated = [key for key in row if key.startswith("validation/")]
+        assert validated == ([f"validation/mse/step_{k}" for k in range(3)] if row["iteration"] == 2 else [])
+
+
+def test_accuracy_stands_beside_the_loss(tmp_path: Path) -> None:
+    train(taught(family="tiny_families:Blobs", inner_lr=0.5), tmp_path / "run")
+    for row in rows(tmp_path / "run"):
+        shares = [row["accuracy/step_0"], row["accuracy/step_1"]]
+        assert [60 * share for share in shares] == pytest.approx([round(60 * share) for share in shares])
+        assert row["loss"] > 0
+        assert row["examples"] == row["iteration"] * 4 * 3 * 9
+
+
+def test_every_iteration_draws_examples_anew_and_of_other_tasks(tmp_path: Path) -> None:
+    seen = []
+
+    class Seen(Callback):
+        def on_rollout_end(self, iteration: int, experience: Any) -> None:
+            seen.append(experience.data)
+
+    train(taught(iterations=3), tmp_path / "run", [Seen()])
+    for a, b in itertools.pairwise(seen):
+        assert not (a.support[0].x == b.support[0].x).any()
+        assert not (a.query.y == b.query.y).any()
+        assert not (a.support[0].x == a.query.x).any()
+
+
 # The other files ---------------------------------------------------------------------------------
 
 
@@ -120,9 +157,25 @@ def test_checkpoints_come_when_due_and_at_the_end_and_old_ones_go(tmp_path: Path
     found = rows(tmp_path / "run")
     scores = {row["iteration"]: row["validation/return/step_1"] for row in found if row["iteration"] % 2 == 0}
     scores[7] = validate(run.agent, run.meta)["validation/return/step_1"]  # a candidate for the best, too
-    assert saved.extra == {"env_steps": run.standing.env_steps, "skipped": 0, "validation": scores[7]}
+    assert saved.extra == {"samples": run.standing.samples, "skipped": 0, "validation": scores[7]}
     assert best == max(scores, key=lambda iteration: scores[iteration])
     assert store.read_manifest(store.find(run.checkpoints, best))["extra"]["validation"] == scores[best]
+
+
+@pytest.mark.parametrize(
+    ("options", "best_of"), [({}, min), ({"family": "tiny_families:Blobs", "inner_lr": 0.5}, max)]
+)
+def test_the_best_checkpoint_has_the_smallest_error_or_the_largest_accuracy(
+    tmp_path: Path, options: dict[str, Any], best_of: Any
+) -> None:
+    many = {"iterations": 6, "checkpoint_every": 1, "keep_checkpoints": 1, "meta_lr": 0.3}
+    run = train(taught(**many, validation_tasks=6, **options), tmp_path / "run")
+    key = f"validation/{run.agent.metric}/step_1"
+    scores = {row["iteration"]: row[key] for row in rows(run.path)}
+    best = best_of(scores, key=lambda iteration: scores[iteration])
+    assert scores[best] != scores[6]  # or best and last could be mistaken for one another
+    assert load(run.path).iteration == store.best(run.checkpoints) == best
+    assert set(store.available(run.checkpoints)) == {best, 6}
 
 
 def test_validation_is_always_on_the_same_held_out_tasks(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from gymnasium.spaces import Box, Dict, Discrete
 from gymnasium.vector import AutoresetMode, VectorWrapper
 
 from metarl.core.errors import RequestError
-from metarl.rollout.family import observe_task
+from metarl.rollout.observed import observe_task
 from metarl_envs import PointGoal
 
 SPECS = list(PointGoal.specs)

@@ -1,0 +1,12 @@
+"""The meta-learners by name."""
+
+from collections.abc import Callable
+
+from metarl.core.registry import Registry
+from metarl.learn.maml import maml
+from metarl.learn.problem import MetaLearner
+from metarl.learn.reptile import reptile
+
+learners: Registry[Callable[..., MetaLearner]] = Registry("learner")
+learners.register("maml")(maml)
+learners.register("reptile")(reptile)

@@ -1,0 +1,47 @@
+"""What a trust region is drawn with: the mean KL between adapted policies, and its curvature."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from jaxtyping import Float
+from torch import Tensor
+from torch.func import vmap
+
+from metarl.core.batch import Episodes, every, masked_mean
+from metarl.core.distributions import Distribution
+from metarl.core.models import Apply
+from metarl.core.params import Meta, Params, detach
+from metarl.learn.adapt import Adaptation
+from metarl.learn.curvature import kl_curvature
+
+
+class Trust(NamedTuple):
+    """The divergence of a model whose output is a distribution: ``apply(params, obs)`` of one task.
+
+    ``stride`` thins the time steps over which the curvature product averages, as is usual with TRPO. The
+    batches that are adapted to stay whole: adapting to a part of them is another function, whose Jacobian
+    made runs of 2-D navigation drift away (``experiments/RESULTS.md``).
+    """
+
+    apply: Apply
+    stride: int = 1
+
+    def policies(self, params: Params, query: Episodes) -> Distribution:
+        """Every task's policy at its query's observations, without a graph."""
+        # Detached on both sides: under vmap, no_grad alone lets a graph through.
+        policies: Distribution = detach(vmap(self.apply)(detach(params), query.obs))
+        return policies
+
+    def divergence(self, reference: Distribution, params: Params, query: Episodes) -> Float[Tensor, " task"]:
+        """Mean KL(reference ‖ policy) over each task's valid steps, in nats."""
+        policies = vmap(self.apply)(params, query.obs)
+        return vmap(masked_mean)(reference.kl(policies), query.mask)
+
+    def curvature(self, adaptation: Adaptation, meta: Meta, data: Any) -> Callable[[Meta], Meta]:
+        """v ↦ JᵀFJ v for each task of a chunk; see ``kl_curvature``."""
+        return kl_curvature(self.apply, adaptation, meta, data.support, every(data.query, self.stride))
+
+
+def entropy(policies: Distribution, query: Episodes) -> Float[Tensor, " task"]:
+    """Mean entropy over each task's valid steps, in nats."""
+    return vmap(masked_mean)(policies.entropy(), query.mask)

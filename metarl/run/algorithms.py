@@ -1,0 +1,50 @@
+"""The algorithms: names for compositions of learner, rule and order, with the defaults that go with them."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+
+class Algorithm(NamedTuple):
+    """A meta-learner's name in one line, and the defaults it brings along."""
+
+    summary: str
+    defaults: Mapping[str, Any]
+
+
+ALGORITHMS: dict[str, Algorithm] = {
+    "maml": Algorithm(
+        "model-agnostic meta-learning, differentiated through the inner steps (Finn et al. 2017)", {}
+    ),
+    "fomaml": Algorithm(
+        "first-order MAML: the inner gradients count as constants (Finn et al. 2017)", {"order": 1}
+    ),
+    "reptile": Algorithm(
+        "the initialisation moves toward the adapted parameters (Nichol et al. 2018)",
+        {"learner": "reptile", "order": 1, "meta_optimizer": "sgd", "meta_lr": 0.1, "inner_steps": 5},
+    ),
+    "lstm": Algorithm(
+        "an LSTM is the update rule, learned together with the initialisation (Ravi & Larochelle 2017)",
+        {
+            "rule": "lstm",
+            "order": 1,
+            "meta_optimizer": "adam",
+            "meta_lr": 1e-3,
+            "max_grad_norm": 0.25,
+            "inner_steps": 5,
+            "statistics": "running",
+        },
+    ),
+    "meta-sgd": Algorithm(
+        "MAML with a learned step size for each parameter (Li et al. 2017)", {"rule": "meta-sgd"}
+    ),
+    "anil": Algorithm("MAML in which the last layer alone adapts (Raghu et al. 2020)", {"adapts": "head"}),
+}
+
+# What tasks of labelled examples bring along: no policy, hence no trust region.
+SUPERVISED = {"meta_optimizer": "adam", "objective": "mse"}
+# Options that have a meaning in one of the two worlds alone.
+EPISODIC_ONLY = (
+    *("episodes", "init_std", "gamma", "gae_lambda"),
+    *("max_kl", "cg_iterations", "cg_damping", "curvature_stride", "backtrack_ratio", "max_backtracks"),
+)
+SUPERVISED_ONLY = ("inner_batch", "filters", "statistics")

@@ -1,0 +1,111 @@
+"""The network that a configuration names, and the weights that it starts from."""
+
+import importlib
+import sys
+from functools import reduce
+from pathlib import Path
+from typing import Any, cast
+
+import safetensors.torch
+from gymnasium.spaces import Box, Discrete
+from safetensors import SafetensorError
+from torch import nn
+
+from metarl.core.conv import Conv4
+from metarl.core.errors import RequestError
+from metarl.core.models import MLP, GaussianMLP
+from metarl.core.params import Params
+from metarl.rollout.family import Family, is_supervised
+from metarl.run.config import TrainConfig
+
+
+def network(config: TrainConfig, family: Family) -> nn.Module:
+    """The module for a family's spaces, with weights drawn from torch's generator.
+
+    Raises:
+        RequestError: the named network does not read what the family gives, or cannot be made.
+    """
+    if config.model not in ("mlp", "conv4"):
+        return _own_module(config.model, family.observation_space, family.action_space)
+    shape = family.observation_space.shape
+    if not isinstance(family.observation_space, Box) or shape is None:
+        shape = ()
+    outputs = _outputs(family)
+    if config.model == "conv4":
+        if len(shape) != 3:
+            raise _misfit(config, family, "an image, a Box of shape (channels, height, width)")
+        if not is_supervised(family) and isinstance(family.action_space, Box):
+            raise RequestError(
+                "model 'conv4' has no standard deviation; give a network by --model module:factory"
+            )
+        return Conv4(shape, outputs, config.filters)
+    if len(shape) != 1:
+        raise _misfit(config, family, "a one-dimensional Box")
+    if isinstance(family.action_space, Discrete) or is_supervised(family):
+        return MLP(shape[0], config.hidden, outputs, config.activation)
+    return GaussianMLP(shape[0], outputs, config.hidden, config.activation, config.init_std)
+
+
+def _outputs(family: Family) -> int:
+    space = family.action_space
+    if isinstance(space, Discrete):
+        return int(space.n)
+    if isinstance(space, Box) and len(space.shape) == 1:
+        return int(space.shape[0])
+    kind = "labels" if is_supervised(family) else "actions"
+    raise RequestError(
+        f"family {family.name!r} has {kind} in {space}; allowed: a one-dimensional Box, Discrete"
+    )
+
+
+def _misfit(config: TrainConfig, family: Family, reads: str) -> RequestError:
+    return RequestError(
+        f"model {config.model!r} reads {reads}, family {config.family!r} observes "
+        f"{family.observation_space}; give a network of your own by --model module:factory"
+    )
+
+
+def _own_module(name: str, observation_space: Any, action_space: Any) -> nn.Module:
+    """The network of ``module:factory``, which may stand in the working directory."""
+    module, _, path = name.partition(":")
+    here = str(Path.cwd())
+    if here not in sys.path and "" not in sys.path:
+        sys.path.append(here)
+    try:
+        factory = reduce(getattr, path.split("."), cast(Any, importlib.import_module(module)))
+        made = factory(observation_space, action_space)
+    except Exception as error:  # whatever the user's code raises
+        line = next(iter(str(error).strip().splitlines()), "")
+        raise RequestError(f"model {name!r} cannot be made: {type(error).__name__}: {line}") from error
+    if not isinstance(made, nn.Module):
+        raise RequestError(f"model {name!r} returned {type(made).__name__}; allowed: a torch.nn.Module")
+    return made
+
+
+def head(module: nn.Module) -> list[str]:
+    """The parameters of the last layer: of the module that owns a network's last weight matrix."""
+    owners = [name.rpartition(".")[0] for name, p in module.named_parameters() if p.ndim > 1]
+    if not owners:
+        raise RequestError(f"{type(module).__name__} has no layer with weights; adapts must not be 'head'")
+    prefix = f"{owners[-1]}." if owners[-1] else ""
+    return [name for name, _ in module.named_parameters() if name.startswith(prefix)]
+
+
+def read_params(path: Path, like: Params) -> Params:
+    """Weights from a safetensors file that fit the network.
+
+    Raises:
+        RequestError: no such file, no safetensors, or weights of another network; both sides are named.
+    """
+    if not path.is_file():
+        raise RequestError(f"init-from file {path} does not exist")
+    try:
+        found = safetensors.torch.load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise RequestError(f"init-from file {path} is not a safetensors file: {error}") from error
+    for name in sorted(found.keys() | like.keys()):
+        given = list(found[name].shape) if name in found else "nothing"
+        wanted = list(like[name].shape) if name in like else "nothing"
+        if given != wanted:
+            raise RequestError(f"init-from file {path} has {given} for {name}, the network has {wanted}")
+    return {name: found[name].to(like[name].dtype) for name in like}

@@ -1,0 +1,53 @@
+"""What networks say to the query set while they adapt, by each way to normalise at evaluation."""
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+
+import torch
+from torch import Tensor
+from torch.func import vmap
+
+from metarl.core.conv import Normalised, observe, predict_alone
+from metarl.core.params import Params
+from metarl.learn.problem import TaskData
+from metarl.run.agent import Agent
+
+Path = Sequence[Params]
+
+
+def predictions(agent: Agent, path: Path, data: TaskData) -> Iterator[Tensor]:
+    """Outputs "task shot …" on the query set with each of ``path``, the parameters before each inner step and
+    after the last. ``statistics`` of the configuration says what a network with batch normalisation uses.
+    """
+    normalised = isinstance(agent.module, Normalised) and data.support
+    with torch.no_grad():
+        yield from _WAYS[agent.config.statistics if normalised else "batch"](agent, path, data)
+
+
+def _batch(agent: Agent, path: Path, data: TaskData) -> Iterator[Tensor]:
+    for params in path:
+        yield agent.apply_tasks(params, data.query.x)
+
+
+def _alone(agent: Agent, path: Path, data: TaskData) -> Iterator[Tensor]:
+    for params in path:
+        yield vmap(partial(predict_alone, agent.apply))(params, data.support[0].x, data.query.x)
+
+
+def _running(agent: Agent, path: Path, data: TaskData) -> Iterator[Tensor]:
+    """Before the first step the support set is looked at once; after k steps, k times."""
+    module = agent.module
+    assert isinstance(module, Normalised), "asked before"
+    watch, predict = vmap(partial(observe, module)), vmap(module.predict)
+    running = watch(vmap(module.fresh_statistics)(path[0]), path[0], data.support[0].x)
+    for k, params in enumerate(path):
+        if k > 1:
+            running = watch(running, path[k - 1], data.support[k - 1].x)
+        yield predict(params, data.query.x, running)
+
+
+_WAYS: dict[str, Callable[[Agent, Path, TaskData], Iterator[Tensor]]] = {
+    "batch": _batch,
+    "alone": _alone,
+    "running": _running,
+}

@@ -1,0 +1,91 @@
+"""The world of episodes: batches are collected by the policies that learn from them."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+
+import torch
+from gymnasium.vector import VectorEnv
+from jaxtyping import Float
+from torch import Tensor
+
+from metarl.core.baselines import with_advantage
+from metarl.core.batch import Episodes, undiscounted_returns
+from metarl.core.params import Params, to_device
+from metarl.learn.problem import TaskData
+from metarl.rollout.collector import Address, Tasks, collect
+from metarl.run.agent import Agent
+from metarl.run.experience import PerTask, Serve
+
+# (policies with the task axis first on the CPU, address, deterministic) -> episodes of all tasks
+Collector = Callable[[Params, Address, bool], Episodes]
+
+
+def collector(agent: Agent, tasks: Tasks, env: VectorEnv, episodes: int) -> Collector:
+    """Collects ``episodes`` episodes of each of ``tasks`` in ``env``, which has a row for each."""
+    horizon = agent.episodic.horizon
+
+    def run(policies: Params, address: Address, deterministic: bool) -> Episodes:
+        return collect(
+            env,
+            agent.apply_tasks,
+            policies,
+            tasks,
+            episodes=episodes,
+            horizon=horizon,
+            address=address,
+            deterministic=deterministic,
+        )
+
+    return run
+
+
+class Rollouts:
+    """A ``Source`` of fresh episodes before each inner step and after the last; they run on the CPU.
+
+    ``deterministic`` measures the values on further episodes, in which the policies take their most likely
+    action; adaptation learns from random ones.
+    """
+
+    def __init__(
+        self, agent: Agent, tasks: int, collect_all: Collector, address: Address, deterministic: bool = False
+    ) -> None:
+        self.tasks = tasks
+        self._agent, self._collect = agent, collect_all
+        self._address, self._deterministic = address, deterministic
+
+    def support(self, policies: Params, step: int) -> Episodes:
+        """The episodes that the policies collect, with advantages."""
+        return self.query(policies, step)[0]
+
+    def query(self, policies: Params, step: int) -> tuple[Episodes, dict[str, PerTask]]:
+        """The same, and the share of the returns' variance that the baselines explain."""
+        c = self._agent.config
+        batch = self._episodes(policies, step, deterministic=False)
+        batch, explained = with_advantage(batch, c.gamma, c.gae_lambda)
+        return to_device(batch, self._agent.device), {"explained_variance": explained}
+
+    def values(self, path: Sequence[Params], data: TaskData) -> Float[Tensor, "steps task"]:
+        """Mean undiscounted return."""
+        batches = [*data.support, data.query]
+        if self._deterministic:
+            batches = [self._episodes(params, k, deterministic=True) for k, params in enumerate(path)]
+        return torch.stack([undiscounted_returns(batch).cpu() for batch in batches])
+
+    def samples(self, data: TaskData) -> int:
+        """Environment steps."""
+        return sum(int(batch.mask.sum()) for batch in [*data.support, data.query])
+
+    def _episodes(self, policies: Params, step: int, deterministic: bool) -> Episodes:
+        address = self._address._replace(inner_step=step)
+        return self._collect(to_device(policies, "cpu"), address, deterministic)
+
+
+@contextmanager
+def open_rollouts(agent: Agent, tasks: int, episodes: int) -> Iterator[Serve]:
+    """One vector environment with a row for each episode of each task."""
+    with closing(agent.episodic.make_vec(tasks * episodes)) as env:
+
+        def serve(rows: Tasks, address: Address, deterministic: bool) -> Rollouts:
+            return Rollouts(agent, tasks, collector(agent, rows, env, episodes), address, deterministic)
+
+        yield serve

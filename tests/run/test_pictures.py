@@ -1,0 +1,140 @@
+"""Fitted curves and image samples of an evaluation, read back from the JSON that holds them."""
+
+import base64
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from metarl.core.params import tree_map
+from metarl.run import pictures as module
+from metarl.run.agent import Agent
+from metarl.run.experience import Experience, gather
+from metarl.run.lessons import open_lessons
+from metarl.run.pictures import GRID_POINTS, QUERIES_SHOWN, SUPPORT_SHOWN, TASKS, pictures
+from metarl.run.rollouts import open_rollouts
+from metarl_envs.sinusoid import Sinusoid
+from tiny_runs import ADDRESS, IMAGES, agent, gathered, meta_of, pupil, tasks_of
+
+
+def taken(built: Agent, steps: int, n: int = 8) -> tuple[dict[str, Any], Experience]:
+    """The pictures of so many tasks after so many steps, as they come out of a file."""
+    tasks = tasks_of(built, n)
+    with open_lessons(built, n, 1) as serve:
+        experience = gather(built, meta_of(built), serve(tasks, ADDRESS, False), built.adaptations([0.3], steps))
+    return json.loads(json.dumps(pictures(built, tasks, experience))), experience
+
+
+# Curves ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("steps", "shown"), [(0, ["0"]), (1, ["0", "1"]), (2, ["0", "1", "2"]), (5, ["0", "1", "5"])]
+)
+def test_curves_are_shown_before_after_one_and_after_all_steps(steps: int, shown: list[str]) -> None:
+    fits = taken(pupil(), steps)[0]["fits"]
+    assert list(fits) == ["x", "tasks"]
+    assert len(fits["tasks"]) == TASKS < 8
+    for task in fits["tasks"]:
+        assert list(task) == ["support", "truth", "predictions"]
+        assert list(task["predictions"]) == shown
+        assert all(len(curve) == GRID_POINTS for curve in (task["truth"], *task["predictions"].values()))
+
+
+def test_curves_are_the_truth_and_what_the_network_says_on_the_grid() -> None:
+    built = pupil()
+    found, experience = taken(built, 2)
+    fits, tasks = found["fits"], tasks_of(built, 8)
+    grid = np.linspace(-5, 5, GRID_POINTS)
+    np.testing.assert_allclose(fits["x"], grid, atol=1e-4)
+    for t, task in enumerate(fits["tasks"]):
+        truth = tasks["amplitude"][t] * np.sin(grid - tasks["phase"][t])
+        np.testing.assert_allclose(task["truth"], truth, atol=1e-3)
+        support = torch.cat([experience.data.support[0].x, experience.data.support[0].y], -1)[t]
+        np.testing.assert_allclose(task["support"], support, atol=1e-4)
+        assert len(task["support"]) == 10
+        for k, curve in task["predictions"].items():
+            params = tree_map(lambda p, t=t: p[t], experience.path[int(k)])
+            expected = built.apply(params, torch.tensor(grid, dtype=torch.float32)[:, None])[:, 0]
+            np.testing.assert_allclose(curve, expected, atol=2e-4)
+        assert task["predictions"]["0"] != task["predictions"]["2"]
+
+
+def test_fewer_tasks_than_there_is_room_for_are_all_shown() -> None:
+    assert len(taken(pupil(), 1, n=3)[0]["fits"]["tasks"]) == 3
+
+
+class Bare(Sinusoid):
+    """Without the truth that a picture needs."""
+
+    curve = property()  # type: ignore[assignment]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"observe_task": True}, {"family": "test_pictures:Bare"}, {"family": "tiny_families:Blobs"}],
+    ids=str,
+)
+def test_where_there_is_nothing_to_draw_nothing_is(options: dict[str, Any]) -> None:
+    assert taken(pupil(**options), 1)[0] == {}
+
+
+# Images ------------------------------------------------------------------------------------------
+
+
+def unpacked(samples: dict[str, Any]) -> np.ndarray[Any, Any]:
+    """All images, from the text that a page reads."""
+    data = np.frombuffer(base64.b64decode(samples["images"]), np.uint8)
+    return data.reshape(-1, samples["height"], samples["width"])
+
+
+def test_images_are_kept_with_their_labels_and_what_was_said_of_them() -> None:
+    built = pupil(**IMAGES)
+    found, experience = taken(built, 2, n=7)
+    samples = found["samples"]
+    assert list(samples) == ["height", "width", "images", "tasks"]
+    assert (samples["height"], samples["width"], len(samples["tasks"])) == (28, 28, TASKS)
+    images, (support, query) = unpacked(samples), (experience.data.support[0], experience.data.query)
+    said = [built.apply_tasks(experience.path[k], query.x).argmax(-1) for k in (0, -1)]
+    seen = []
+    for t, task in enumerate(samples["tasks"]):
+        assert len(task["support"]) == 3
+        for label, numbers in enumerate(task["support"]):
+            own = support.x[t][support.y[t] == label]
+            assert len(numbers) == len(own) == 2
+            for number, image in zip(numbers, own, strict=True):
+                np.testing.assert_array_equal(images[number], image[0] * 255)
+            seen += numbers
+        for entry in task["queries"]:
+            # Which query it is, by its pixels.
+            (q,) = (i for i in range(12) if np.array_equal(images[entry["image"]], query.x[t, i, 0] * 255))
+            assert entry["label"] == int(query.y[t, q])
+            assert [entry["before"], entry["after"]] == [int(k[t, q]) for k in said]
+            seen.append(entry["image"])
+        assert len(task["queries"]) == QUERIES_SHOWN < 12
+        assert {entry["label"] for entry in task["queries"]} == {0, 1, 2}  # spread over all of them
+    assert sorted(seen) == list(range(len(images)))  # each image is used, and once
+    assert any(e["before"] != e["after"] for task in samples["tasks"] for e in task["queries"])
+
+
+def test_of_many_shots_a_few_are_shown() -> None:
+    built = pupil(**IMAGES | {"family_arg": {"ways": 2, "shots": 5, "queries": 2}})
+    samples = taken(built, 1, n=2)[0]["samples"]
+    assert [len(numbers) for numbers in samples["tasks"][0]["support"]] == [SUPPORT_SHOWN] * 2
+    assert len(samples["tasks"][0]["queries"]) == 4
+
+
+# Episodes ----------------------------------------------------------------------------------------
+
+
+def test_episodes_leave_paths(monkeypatch: pytest.MonkeyPatch) -> None:
+    built = agent()
+    found = pictures(built, tasks_of(built), gathered(built, [0.1]))
+    assert list(found) == ["traces"]
+    assert list(found["traces"]["agents"]["meta"]) == ["0", "1"]
+    monkeypatch.setattr(module, "traces", lambda *_: None)
+    with open_rollouts(built, 4, 3) as serve:
+        experience = gather(built, meta_of(built), serve(tasks_of(built), ADDRESS, False), [])
+    assert pictures(built, tasks_of(built), experience) == {"traces": None}

@@ -1,0 +1,151 @@
+"""The two worlds: which one a family lives in, and options that mean nothing in the other."""
+
+from typing import Any
+
+import pytest
+
+from metarl.core.errors import RequestError
+from metarl.run.algorithms import ALGORITHMS, EPISODIC_ONLY, SUPERVISED, SUPERVISED_ONLY
+from metarl.run.config import DEFAULTS, as_dict
+from metarl.run.resolve import resolve, resolved, validate
+from metarl.run.worlds import EPISODES, SHOTS, world_of
+from metarl_envs import PointGoal
+from metarl_envs.sinusoid import Sinusoid
+from tiny_families import Blobs
+from tiny_runs import agent, pupil, taught, tiny
+
+EPISODIC = {
+    "episodes": 3,
+    "init_std": 0.5,
+    "gamma": 0.9,
+    "gae_lambda": 0.9,
+    "max_kl": 0.02,
+    "cg_iterations": 5,
+    "cg_damping": 1e-3,
+    "curvature_stride": 2,
+    "backtrack_ratio": 0.5,
+    "max_backtracks": 3,
+}
+LABELLED = {"inner_batch": 4, "filters": 8, "statistics": "alone"}
+
+
+def test_a_family_lives_where_its_batches_come_from() -> None:
+    assert world_of(PointGoal()) is world_of(agent(observe_task=True).family) is EPISODES
+    assert world_of(Sinusoid()) is world_of(Blobs()) is world_of(pupil(observe_task=True).family) is SHOTS
+    assert (EPISODES.samples, SHOTS.samples) == ("env_steps", "examples")
+
+
+def test_each_world_refuses_the_other_s_data() -> None:
+    assert agent().episodic is agent().family or agent().episodic.name == "point-goal"
+    with pytest.raises(RequestError, match="family 'sinusoid' gives labelled examples, not episodes"):
+        pupil().episodic  # noqa: B018
+    with pytest.raises(RequestError, match="family 'point-goal' gives episodes, not labelled examples"):
+        agent().supervised  # noqa: B018
+    metrics = agent().metric, pupil().metric, pupil(family="tiny_families:Blobs").metric
+    assert metrics == ("return", "mse", "accuracy")
+
+
+def test_the_lists_of_options_are_complete() -> None:
+    assert set(EPISODIC) == set(EPISODIC_ONLY)
+    assert set(LABELLED) == set(SUPERVISED_ONLY)
+    assert set(EPISODIC_ONLY) | set(SUPERVISED_ONLY) <= set(DEFAULTS)
+
+
+@pytest.mark.parametrize(("name", "value"), EPISODIC.items())
+def test_what_means_nothing_for_labelled_examples_is_refused(name: str, value: Any) -> None:
+    for algorithm in ALGORITHMS:
+        with pytest.raises(RequestError) as caught:
+            resolve(algorithm, "sinusoid", command_line={name: value})
+        assert str(caught.value) == (
+            f"{name} has no meaning for family 'sinusoid', which gives labelled examples; got {value!r}"
+        )
+    assert getattr(resolve("maml", "point-goal", command_line={name: value}), name) == value
+
+
+@pytest.mark.parametrize(("name", "value"), LABELLED.items())
+def test_what_means_nothing_for_episodes_is_refused(name: str, value: Any) -> None:
+    for algorithm in ALGORITHMS:
+        with pytest.raises(RequestError) as caught:
+            resolve(algorithm, "point-goal", yaml={name: value})
+        assert str(caught.value) == (
+            f"{name} has no meaning for family 'point-goal', which gives episodes; got {value!r}"
+        )
+    assert getattr(resolve("maml", "sinusoid", command_line={name: value}), name) == value
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("family", ["sinusoid", "point-goal"])
+def test_a_config_that_says_everything_is_taken_in_its_own_world(algorithm: str, family: str) -> None:
+    """As ``config.yaml`` does, defaults of the other world included."""
+    config = resolve(algorithm, family)
+    assert resolve(yaml={name: v for name, v in as_dict(config).items() if v is not None}) == config
+    assert resolved(config) == validate(config) == config
+
+
+def test_a_trust_region_needs_a_policy() -> None:
+    with pytest.raises(RequestError, match="meta_optimizer 'trpo' needs a policy, family 'sinusoid' gives") as e:
+        resolve("maml", "sinusoid", command_line={"meta_optimizer": "trpo"})
+    assert str(e.value).endswith("allowed: adam, sgd")
+
+
+def test_labelled_examples_bring_defaults_of_their_own() -> None:
+    for name, value in SUPERVISED.items():
+        assert getattr(resolve("maml", "sinusoid"), name) == value
+    assert resolve("maml", "tiny_families:Blobs").objective == "cross-entropy"  # the family's own
+    assert resolve("maml", "point-goal").meta_optimizer == "trpo"
+    assert resolve("reptile", "sinusoid").meta_optimizer == resolve("reptile", "point-goal").meta_optimizer == "sgd"
+
+
+# Step sizes --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("family", ["sinusoid", "point-goal"])
+def test_a_rule_that_learns_its_steps_takes_none(family: str) -> None:
+    """Not even the family's own, which is meant for rules that take one."""
+    assert resolve("lstm", family).inner_lr is None
+    assert resolve("maml", family, command_line={"rule": "lstm", "order": 1}).inner_lr is None
+    for asked in ({"yaml": {"inner_lr": 0.1}}, {"command_line": {"inner_lr": 0.1}}):
+        with pytest.raises(RequestError) as caught:
+            resolve("lstm", family, **asked)
+        assert str(caught.value) == "inner_lr has no meaning for rule 'lstm', which learns its steps; got 0.1"
+
+
+@pytest.mark.parametrize(("rule", "own"), [("sgd", 0.1), ("meta-sgd", 0.1), ("adam", 0.001)])
+def test_a_rule_brings_its_step_size_unless_somebody_says_another(rule: str, own: float) -> None:
+    assert resolve("maml", "point-goal", command_line={"rule": rule}).inner_lr == own
+    assert resolve("maml", "tiny_families:Blobs", command_line={"rule": rule}).inner_lr == own
+    assert resolve("maml", "sinusoid", command_line={"rule": rule}).inner_lr == 0.01  # the family's
+    assert resolve("maml", "sinusoid", command_line={"rule": rule, "inner_lr": 0.7}).inner_lr == 0.7
+
+
+def test_the_step_size_reaches_the_rule() -> None:
+    assert pupil(algorithm="meta-sgd", inner_lr=0.3).initial_meta().rule["0.bias"].tolist() == pytest.approx(
+        [0.3] * 8
+    )
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"rule": "luck"}, "unknown rule 'luck'; allowed: adam, lstm, meta-sgd, sgd"),
+        ({"learner": "luck"}, "unknown learner 'luck'; allowed: maml, reptile"),
+        ({"objective": "luck"}, "unknown objective 'luck'; allowed: cross-entropy, mse, surrogate, vpg"),
+        ({"order": 3}, "order must be a whole number of at least 1 and at most 2, got 3"),
+        ({"order": 0}, "order must be a whole number of at least 1 and at most 2, got 0"),
+        ({"inner_batch": 0}, "inner_batch must be "),
+        ({"statistics": "none"}, "statistics must be one of "),
+        ({"max_grad_norm": 0.0}, "max_grad_norm must be a finite number above 0, got 0.0"),
+        ({"model": "conv5"}, "model must be mlp, conv4 or module:factory, got 'conv5'"),
+        ({"family_arg": {"shots": 0}}, "sinusoid: shots is 0; allowed: integers from 1"),
+        ({"family_arg": {"ways": 2}}, "sinusoid: unknown argument 'ways'; allowed: shots, queries"),
+    ],
+)
+def test_unknown_parts_and_impossible_values_are_refused_by_name(values: dict[str, Any], told: str) -> None:
+    with pytest.raises(RequestError) as caught:
+        resolved(taught(**values))
+    assert told in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_tiny_configs_are_sound() -> None:
+    assert (resolved(tiny()).family, resolved(taught()).family) == ("point-goal", "sinusoid")
