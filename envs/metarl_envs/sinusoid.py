@@ -70,7 +70,7 @@ class Sinusoid:
         "objective": "mse",
         "hidden": [40, 40],
         "activation": "relu",
-        "inner_lr": 0.01,
+        "inner_lr": 0.001,
         "meta_lr": 1e-3,
         "tasks": 25,
         "iterations": 70_000,

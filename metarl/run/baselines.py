@@ -38,7 +38,7 @@ def baseline_config(kind: str, config: TrainConfig) -> TrainConfig:
     changes: dict[str, Any] = {"inner_steps": 0, "observe_task": kind == "oracle", "logger": ()}
     if kind == "oracle":
         changes["init_from"] = None
-    if is_few_shot(config):
+    if kind == "pretrained" and is_few_shot(config):
         # The query set is one image of each class; no step reads the support set.
         joint = {**config.family_arg, "ways": "all", "shots": 1, "queries": 1}
         return dataclasses.replace(config, family_arg=joint, tasks=1, **changes)
@@ -91,7 +91,7 @@ def baseline_of(kind: str, run: Trainer) -> Trainer:
         # A new one, an unfinished one, or one whose run has been trained further since.
         begun = Trainer.resume(path)
         begun.learn(config.iterations - begun.iteration)
-    if not is_few_shot(run.config):
+    if kind == "oracle" or not is_few_shot(run.config):
         return Trainer.load(path)
     trained = Trainer.load(path, "last")
     fresh = Trainer(build_agent(baseline_config("random", run.config)), path)

@@ -62,6 +62,20 @@ def test_curves_are_the_truth_and_what_the_network_says_on_the_grid() -> None:
         assert task["predictions"]["0"] != task["predictions"]["2"]
 
 
+@pytest.mark.parametrize(("steps", "shown"), [(1, 4), (2, 8), (3, 10), (5, 10)])
+def test_of_mini_batches_all_examples_that_were_read_are_shown_once(steps: int, shown: int) -> None:
+    whole, part = (taken(pupil(inner_batch=n), steps)[0]["fits"]["tasks"] for n in (None, 4))
+    for all_points, read in zip(whole, part, strict=True):
+        assert read["support"] == all_points["support"][:shown]
+
+
+def test_without_steps_the_query_is_shown() -> None:
+    fits, experience = taken(pupil(), 0)
+    points = torch.cat([experience.data.query.x, experience.data.query.y], -1)
+    for t, task in enumerate(fits["fits"]["tasks"]):
+        np.testing.assert_allclose(task["support"], points[t], atol=1e-4)
+
+
 def test_fewer_tasks_than_there_is_room_for_are_all_shown() -> None:
     assert len(taken(pupil(), 1, n=3)[0]["fits"]["tasks"]) == 3
 

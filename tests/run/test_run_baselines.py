@@ -7,11 +7,10 @@ import pytest
 
 from metarl.core.errors import RequestError, RunFailed
 from metarl.run import baselines
-from metarl.run.baselines import baseline_config, baseline_of, train_baseline
+from metarl.run.baselines import TRAINED, baseline_config, baseline_of, train_baseline
 from metarl.run.callbacks import Callback
 from metarl.run.config import as_dict
 from metarl.run.evaluation import evaluate_run
-from metarl.run.options import BASELINES
 from metarl.run.protocol import Protocol, measure, tuned
 from metarl.run.resolve import load_config, resolved
 from metarl.run.runs import Run, load, train
@@ -120,19 +119,19 @@ def test_a_run_that_trained_on_is_compared_with_one_that_did_too(tmp_path: Path)
 
 
 def test_evaluation_puts_them_side_by_side(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
-    found = run.evaluate(baselines=list(BASELINES), inner_lr=[0.4, 0.2], **FEW | {"steps": 2})
-    assert list(found.agents) == ["meta", *BASELINES]
+    found = run.evaluate(baselines=list(TRAINED), inner_lr=[0.4, 0.2], **FEW | {"steps": 2})
+    assert list(found.agents) == ["meta", *TRAINED]
     assert found.agents["random"]["env_steps"] == 0
     assert found.agents["meta"]["env_steps"] == run.standing.samples
     told = capsys.readouterr().err
-    for kind in BASELINES:
+    for kind in TRAINED:
         first, second = found.agents[kind]["inner_lr"]
         assert second == first / 2  # the same proportions from step to step
         assert f"metarl: {kind}: mean return on validation tasks by step size 0: " in told
         assert f"best {first:g}\n" in told
     assert len({tuple(agent["mean"]) for agent in found.agents.values()}) == 4
     protocol = Protocol("test", 3, 2, 3, 1, False)
-    for kind in BASELINES:
+    for kind in TRAINED:
         agent, meta = baseline_of(kind, run).agent, baseline_of(kind, run).meta
         best = tuned(agent, meta, [0.4, 0.2], protocol, kind)
         assert found.agents[kind]["inner_lr"] == best
@@ -159,7 +158,7 @@ def test_a_baseline_has_a_directory_of_its_own(tmp_path: Path) -> None:
     assert train_baseline("pretrained", tiny(iterations=1), tmp_path / "mine").path == tmp_path / "mine"
 
 
-@pytest.mark.parametrize("kind", BASELINES)
+@pytest.mark.parametrize("kind", TRAINED)
 def test_a_baseline_can_be_evaluated_as_its_command_says(tmp_path: Path, kind: str) -> None:
     path = train_baseline(kind, tiny(iterations=1), tmp_path / kind).path
     assert len(evaluate_run(path, **FEW).mean) == 2
