@@ -49,7 +49,10 @@ REFUSED = [
     ("", "no command given; allowed: train, "),
     ("trian maml", "unknown command 'trian'; allowed: train, "),
     ("train", "algorithm is not set; allowed: maml, fomaml, reptile, lstm, meta-sgd, anil"),
-    (f"train mamll --family {FAMILY}", "algorithm must be one of maml, fomaml, reptile, lstm, meta-sgd, anil, got 'mamll'"),
+    (
+        f"train mamll --family {FAMILY}",
+        "algorithm must be one of maml, fomaml, reptile, lstm, meta-sgd, anil, got 'mamll'",
+    ),
     ("train maml", "family is not set; allowed: "),
     ("train maml --family nowhere", "unknown family 'nowhere'; allowed: "),
     ("train maml --family nowhere:Family", "family 'nowhere:Family' cannot be imported: "),
@@ -233,7 +236,7 @@ def test_evaluate_takes_the_runs_in_turn_and_prints_each_table(
     line = (
         "evaluate a b --checkpoint 20 --split ood --tasks 4 --steps 2 --episodes 5 --seed 9 --deterministic"
     )
-    more = "--inner-lr 0.5 0.25 --baselines random oracle".split()
+    more = ["--inner-lr", "0.5", "0.25", "--baselines", "random", "oracle"]
     assert main([*line.split(), "--family-arg", "shots=5", *more]) == 0
     assert [call.args for call in evaluate.call_args_list] == [(Path("a"),), (Path("b"),)]
     assert evaluate.call_args.kwargs == {

@@ -123,7 +123,7 @@ def test_a_rule_and_a_learner_of_ones_own(temporary: Any, tmp_path: Path) -> Non
     assert same(run.adapt(task={"goal": [0.1, 0.1]}, episodes=3).params, run.policy.params)
     with pytest.raises(metarl.RequestError, match="inner_lr is not set, and rule 'still' has no step size"):
         metarl.train(tiny(**mine), tmp_path / "other")
-    with pytest.raises(metarl.RequestError, match="unknown rule 'stil'; allowed: .*still"):
+    with pytest.raises(metarl.RequestError, match=r"unknown rule 'stil'; allowed: .*still"):
         metarl.train(tiny(rule="stil"), tmp_path / "other")
 
 

@@ -1,5 +1,5 @@
-"""Families for tests: episodes that end early (``tiny_families:Corridor``, ``tiny_families:Field``), and few-shot
-classes that are points in the plane (``tiny_families:Blobs``) or images (``tiny_families:Patches``).
+"""Families for tests: episodes that end early (``tiny_families:Corridor``, ``tiny_families:Field``), and
+few-shot classes that are points in the plane (``tiny_families:Blobs``) or images (``tiny_families:Patches``).
 """
 
 import functools

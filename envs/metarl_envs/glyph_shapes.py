@@ -10,9 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import matplotlib
 import numpy as np
-from matplotlib.ft2font import FT2Font
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
@@ -49,6 +47,9 @@ class _Face:
 @functools.cache
 def _faces() -> Mapping[str, _Face]:
     """The fonts by name."""
+    import matplotlib  # takes a moment, for which the family's name and specs need not wait
+    from matplotlib.ft2font import FT2Font
+
     folder = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
     faces = {}
     for name in _FACES:

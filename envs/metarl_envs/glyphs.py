@@ -5,7 +5,6 @@ A class is a letter, an instance a distorted drawing of it; the splits are scrip
 
 import functools
 
-import matplotlib
 import numpy as np
 import PIL
 from PIL import features
@@ -61,6 +60,8 @@ def glyph_images() -> ImageClasses:
 
 @functools.cache
 def _rendered() -> Arrays:
+    import matplotlib  # as in glyph_shapes
+
     recipe = {
         "recipe": RECIPE,
         "matplotlib": matplotlib.__version__,

@@ -18,13 +18,15 @@ from metarl.learn.curvature import kl_curvature
 class Trust(NamedTuple):
     """The divergence of a model whose output is a distribution: ``apply(params, obs)`` of one task.
 
-    ``stride`` thins the time steps over which the curvature product averages, as is usual with TRPO. The
-    batches that are adapted to stay whole: adapting to a part of them is another function, whose Jacobian
-    made runs of 2-D navigation drift away (``experiments/RESULTS.md``).
+    Two strides thin the time steps of the curvature product alone. ``stride`` thins what the KL is averaged
+    over, as is usual with TRPO. ``support_stride`` thins the batches that are adapted to, which is faster, but
+    gives the Jacobian of another function: harmless with small inner steps, while with large ones runs of 2-D
+    navigation drifted away (``experiments/RESULTS.md``).
     """
 
     apply: Apply
     stride: int = 1
+    support_stride: int = 1
 
     def policies(self, params: Params, query: Episodes) -> Distribution:
         """Every task's policy at its query's observations, without a graph."""
@@ -39,7 +41,8 @@ class Trust(NamedTuple):
 
     def curvature(self, adaptation: Adaptation, meta: Meta, data: Any) -> Callable[[Meta], Meta]:
         """v ↦ JᵀFJ v for each task of a chunk; see ``kl_curvature``."""
-        return kl_curvature(self.apply, adaptation, meta, data.support, every(data.query, self.stride))
+        support = [every(batch, self.support_stride) for batch in data.support]
+        return kl_curvature(self.apply, adaptation, meta, support, every(data.query, self.stride))
 
 
 def entropy(policies: Distribution, query: Episodes) -> Float[Tensor, " task"]:

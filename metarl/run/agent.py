@@ -118,7 +118,7 @@ class Agent:
         if is_supervised(self.family):
             along = report(self.metric, self.apply_tasks)
             return make_learner(self.apply, adaptation, self.objective, self.chunking, None, along)
-        trust = Trust(self.apply, c.curvature_stride)
+        trust = Trust(self.apply, c.curvature_stride, c.support_stride or 1)
         return make_learner(self.apply, adaptation, objectives["surrogate"], self.chunking, trust)
 
     def optimiser(self) -> MetaOptimiser:

@@ -136,7 +136,13 @@ class TrainConfig:
         1e-5, number(at_least=0), "added to the curvature's diagonal by trpo (Finn et al. 2017)"
     )
     curvature_stride: Resolved[int] = option(
-        4, whole(1), "time steps between those that trpo's curvature uses; 1 uses all (our choice)"
+        4, whole(1), "time steps between those that trpo's curvature averages over; 1 uses all (our choice)"
+    )
+    support_stride: int | None = option(
+        None,
+        auto(whole(1)),
+        "time steps between those that the curvature's adaptation uses; 1 uses all (our choice)",
+        "auto, 4 with inner steps of at most 0.1, where it does no harm, else 1",
     )
     backtrack_ratio: Resolved[float] = option(
         0.8,

@@ -66,8 +66,8 @@ def open_lessons(agent: Agent, tasks: int, episodes: int) -> Iterator[Serve]:
 
 
 def _draw(family: SupervisedFamily, rows: Tasks, address: Address) -> tuple[Shots, Shots]:
-    """Support and query of each task, from a generator of its own: they do not depend on which other tasks are
-    drawn with it. The meta-batch of a training iteration is drawn as one, since a generator for each of its
+    """Support and query of each task, from a generator of its own: they do not depend on which other tasks
+    are drawn with it. The meta-batch of a training iteration is drawn as one: a generator for each of its
     tasks would take a tenth of a small iteration's time.
     """
 

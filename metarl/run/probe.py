@@ -62,6 +62,10 @@ def probe_network(agent: Agent, meta: Meta) -> None:
         check_shots(family, shots, part)
     each = expand(meta, len(support.x))
     classes = getattr(family.action_space, "n", None)
+    fitting = "mse" if classes is None else "accuracy"
+    if family.metric != fitting:
+        given = f"the metric {family.metric!r} for labels in {family.action_space}"
+        raise RequestError(f"family {family.name!r} has {given}; allowed: {fitting}")
     with _blamed(agent):
         with torch.no_grad():
             cpu = to_device(each.model, "cpu")
@@ -143,7 +147,8 @@ def _check_curvature(agent: Agent, each: Meta, inputs: Tensor) -> None:
     if wrong:
         raise RequestError(
             f"model {agent.config.model!r} has wrong second derivatives of {wrong[0]} under torch.func.vmap, "
-            "as LayerNorm and BatchNorm with a learned scale have; use RMSNorm, GroupNorm or algorithm 'fomaml'"
+            "as LayerNorm and BatchNorm with a learned scale have; "
+            "use RMSNorm, GroupNorm or algorithm 'fomaml'"
         )
 
 

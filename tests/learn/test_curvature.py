@@ -26,7 +26,9 @@ def problem(
     tasks: TaskData, kind: str = "gaussian", order: int = 2, chunk: int = 2, stride: int = 1
 ) -> Problem:
     apply, _ = model(kind)
-    return maml(apply, adapt(apply, vpg, sgd(LR), order), surrogate, Chunking(chunk), Trust(apply, stride))(tasks)
+    return maml(apply, adapt(apply, vpg, sgd(LR), order), surrogate, Chunking(chunk), Trust(apply, stride))(
+        tasks
+    )
 
 
 def product(fast: Problem, params: Params, v: Tensor) -> Tensor:

@@ -225,7 +225,9 @@ def test_it_is_the_same_for_episodes() -> None:
 def test_a_rule_that_learns_is_refused_by_name(rule: Rule) -> None:
     _, params = predictor()
     start = meta(params)._replace(rule=rule.init(params, torch.Generator().manual_seed(0)))
-    with pytest.raises(RequestError, match="learner 'reptile' .*allowed: a rule that learns nothing") as caught:
+    with pytest.raises(
+        RequestError, match=r"learner 'reptile' .*allowed: a rule that learns nothing"
+    ) as caught:
         problem(lessons(1), rule).at(start)
     assert "\n" not in str(caught.value)
 
@@ -234,7 +236,7 @@ def test_a_trust_region_is_refused_by_name() -> None:
     _, params = predictor()
     assert problem(lessons(1)).curvature is None
     assert problem(lessons(1)).losses is None
-    with pytest.raises(RequestError, match="meta-optimiser 'trpo' needs .*; use adam") as caught:
+    with pytest.raises(RequestError, match=r"meta-optimiser 'trpo' needs .*; use adam") as caught:
         trpo().step(problem(lessons(1)), meta(params), {})
     assert "\n" not in str(caught.value)
     assert learners["reptile"] is reptile

@@ -21,7 +21,8 @@ KINDS = ["gaussian", "categorical"]
 def of_three(params: Params, seed: int = 0, by: float = 0.0) -> Params:
     """Parameters of three tasks, all different."""
     return {
-        name: p + 0.3 * randn(seed + i, *p.shape) + by for i, (name, p) in enumerate(expand(params, 3).items())
+        name: p + 0.3 * randn(seed + i, *p.shape) + by
+        for i, (name, p) in enumerate(expand(params, 3).items())
     }
 
 
@@ -80,6 +81,18 @@ def test_the_stride_thins_the_curvature_and_nothing_else() -> None:
     thin = TaskData(tasks.support, every(tasks.query, 2))
     found = strided.curvature(adaptation, start, tasks)(v)
     by_hand, whole = (plain.curvature(adaptation, start, part)(v) for part in (thin, tasks))
+    assert all(map(torch.equal, leaves(found), leaves(by_hand)))
+    assert not torch.allclose(found.model["net.0.weight"], whole.model["net.0.weight"], rtol=1e-2)
+
+
+def test_the_support_stride_thins_what_is_adapted_to_and_nothing_else() -> None:
+    apply, params = model()
+    tasks, start = data(1, params), expand(meta(params), 3)
+    adaptation = adapt(apply, vpg, sgd(0.3))
+    v = expand(meta({name: randn(i, *p.shape) for i, (name, p) in enumerate(params.items())}), 3)
+    thin = TaskData(tuple(every(b, 2) for b in tasks.support), tasks.query)
+    found = Trust(apply, 1, 2).curvature(adaptation, start, tasks)(v)
+    by_hand, whole = (Trust(apply).curvature(adaptation, start, part)(v) for part in (thin, tasks))
     assert all(map(torch.equal, leaves(found), leaves(by_hand)))
     assert not torch.allclose(found.model["net.0.weight"], whole.model["net.0.weight"], rtol=1e-2)
 

@@ -1,4 +1,4 @@
-"""The gradient of the walk is that of the whole unrolled loop, and of its graph one step is held at a time."""
+"""The gradient of the walk is that of the whole unrolled loop; one step of its graph is held at a time."""
 
 import functools
 from collections.abc import Callable, Sequence

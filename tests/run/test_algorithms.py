@@ -40,8 +40,9 @@ def config(algorithm: str, family: str, **changes: Any) -> TrainConfig:
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_each_trains_and_goes_on_where_it_stopped(algorithm: str, family: str, tmp_path: Path) -> None:
-    whole = train(config(algorithm, family), tmp_path / "whole")
-    train(config(algorithm, family, iterations=1), tmp_path / "parts")
+    small = {"tasks": 2, "validation_tasks": 2}
+    whole = train(config(algorithm, family, **small), tmp_path / "whole")
+    train(config(algorithm, family, iterations=1, **small), tmp_path / "parts")
     assert alike(resume(tmp_path / "parts", 2), whole)
     assert alike(Run.resume(tmp_path / "whole"), whole)
     start = whole.agent.starting_meta()
@@ -159,7 +160,9 @@ def test_meta_sgd_begins_as_maml_and_learns_each_step_size(family: str) -> None:
     # ``meta_of`` has moved the step sizes; at their start the two agree, in loss and in gradient.
     same_start = built.initial_meta()
     plain = (agent if family == "point-goal" else pupil)(inner_steps=2)
-    ours, theirs = (b.learner()(dealt(family)).at(m) for b, m in ((built, same_start), (plain, plain.initial_meta())))
+    ours, theirs = (
+        b.learner()(dealt(family)).at(m) for b, m in ((built, same_start), (plain, plain.initial_meta()))
+    )
     torch.testing.assert_close(ours.loss, theirs.loss)
     close(ours.grad.model, theirs.grad.model)
     assert all(bool(g.any()) for g in found.grad.rule.values())

@@ -1,4 +1,4 @@
-"""Baselines of runs on labelled examples: joint training without a rule to learn, or of all classes at once."""
+"""Baselines of runs on labelled examples: joint training with no rule to learn, or of all classes at once."""
 
 from pathlib import Path
 from typing import Any
@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from metarl.core.errors import RequestError
+from metarl.run import protocol
 from metarl.run.algorithms import ALGORITHMS
 from metarl.run.baselines import TRAINED, baseline_config, baseline_of, is_few_shot, train_baseline
 from metarl.run.callbacks import Callback
@@ -15,6 +16,7 @@ from metarl.run.config import as_dict
 from metarl.run.evaluation import evaluate_run
 from metarl.run.resolve import resolved
 from metarl.run.runs import Run, load, train
+from metarl_envs.sinusoid import Sinusoid
 from tiny_runs import IMAGES, rows, same, taught, tiny
 
 BLOBS: dict[str, Any] = {"family": "tiny_families:Blobs", "inner_lr": 0.5}
@@ -36,6 +38,7 @@ def changes(kind: str, **values: Any) -> dict[str, Any]:
 
 # One network for all tasks ------------------------------------------------------------------------
 
+OWN = Sinusoid.defaults["inner_lr"]
 JOINT = {"inner_steps": 0, "iterations": 10, "checkpoint_every": 4}
 # Of the rule and the learner that there is nothing for: what plain MAML would have.
 OF_MAML: dict[str, dict[str, Any]] = {
@@ -43,14 +46,19 @@ OF_MAML: dict[str, dict[str, Any]] = {
     "fomaml": {},
     "anil": {},
     "reptile": {"algorithm": "maml", "learner": "maml", "meta_optimizer": "adam", "meta_lr": 1e-3},
-    "lstm": {"algorithm": "maml", "rule": "sgd", "inner_lr": 0.01, "order": 2},
-    "meta-sgd": {"algorithm": "maml", "rule": "sgd", "inner_lr": 0.01},
+    "lstm": {"algorithm": "maml", "rule": "sgd", "inner_lr": OWN, "order": 2},
+    "meta-sgd": {"algorithm": "maml", "rule": "sgd", "inner_lr": OWN},
 }
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_joint_training_has_no_rule_to_learn_and_nowhere_to_move(algorithm: str) -> None:
-    values: dict[str, Any] = {"algorithm": algorithm, "iterations": 5, "checkpoint_every": 2, "inner_steps": 3}
+    values: dict[str, Any] = {
+        "algorithm": algorithm,
+        "iterations": 5,
+        "checkpoint_every": 2,
+        "inner_steps": 3,
+    }
     values |= {"inner_lr": None if algorithm in ("lstm", "meta-sgd") else 0.05}
     if algorithm == "reptile":
         values |= {"meta_optimizer": None, "meta_lr": 0.1}
@@ -63,7 +71,12 @@ def test_joint_training_has_no_rule_to_learn_and_nowhere_to_move(algorithm: str)
 
 @pytest.mark.parametrize("algorithm", ["reptile", "lstm"])
 def test_it_can_be_trained_whatever_the_algorithm(algorithm: str, tmp_path: Path) -> None:
-    options: dict[str, Any] = {"algorithm": algorithm, "inner_lr": None, "meta_optimizer": None, "meta_lr": None}
+    options: dict[str, Any] = {
+        "algorithm": algorithm,
+        "inner_lr": None,
+        "meta_optimizer": None,
+        "meta_lr": None,
+    }
     run = train(taught(**options, inner_steps=2, iterations=1), tmp_path / "run")
     for kind in TRAINED:
         found = baseline_of(kind, run)
@@ -100,7 +113,9 @@ def test_each_of_its_iterations_is_a_step_on_the_query_set(kind: str, tmp_path: 
 
 def test_the_baseline_that_learns_nothing_is_no_run(tmp_path: Path) -> None:
     for make in (tiny, taught):
-        with pytest.raises(RequestError, match="unknown baseline 'nearest'; allowed: random, pretrained, oracle"):
+        with pytest.raises(
+            RequestError, match="unknown baseline 'nearest'; allowed: random, pretrained, oracle"
+        ):
             train_baseline("nearest", make(), tmp_path / "run")
     assert list(tmp_path.iterdir()) == []
 
@@ -149,7 +164,8 @@ def test_an_oracle_knows_the_classes_so_that_labels_mean_something_to_it(blobs: 
     assert "accuracy/step_0" in rows(found.path)[0]
 
 
-def test_all_of_them_are_evaluated_on_the_same_examples(blobs: Run) -> None:
+def test_all_of_them_are_evaluated_on_the_same_examples(blobs: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(protocol, "GRID", (0.1, 1.0))
     found = blobs.evaluate(baselines=["random", "pretrained", "oracle", "nearest"], **FEW)
     assert list(found.agents) == ["meta", "random", "pretrained", "oracle", "nearest"]
     assert all(np.shape(agent["per_task"]) == (3, 2) for agent in found.agents.values())
@@ -158,7 +174,8 @@ def test_all_of_them_are_evaluated_on_the_same_examples(blobs: Run) -> None:
     assert evaluate_run(blobs.path / "baselines" / "pretrained", checkpoint="last", **FEW).mean
 
 
-def test_of_images_there_is_no_oracle(tmp_path: Path) -> None:
+def test_of_images_there_is_no_oracle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(protocol, "GRID", (0.4,))
     run = train(taught(**IMAGES, iterations=1, validation_tasks=2), tmp_path / "run")
     with pytest.raises(RequestError, match="an oracle needs a one-dimensional Box of floats") as caught:
         run.evaluate(baselines=["oracle"], **FEW)

@@ -29,7 +29,9 @@ def test_the_label_is_that_of_the_nearest_example() -> None:
 
 def test_every_pixel_counts_once_whatever_its_channel() -> None:
     """Euclidean, not the largest difference: 0.9 in one pixel is nearer than 0.5 in each of four."""
-    support = Shots(torch.tensor([[[[[0.9, 0.0], [0.0, 0.0]]], [[[0.5, 0.5], [0.5, 0.5]]]]]), torch.tensor([[7, 4]]))
+    support = Shots(
+        torch.tensor([[[[[0.9, 0.0], [0.0, 0.0]]], [[[0.5, 0.5], [0.5, 0.5]]]]]), torch.tensor([[7, 4]])
+    )
     assert nearest_label(support, torch.zeros(1, 1, 1, 2, 2)).tolist() == [[7]]
 
 
@@ -71,7 +73,9 @@ def test_other_seeds_and_splits_are_other_examples() -> None:
 
 def test_what_has_no_labels_is_refused_by_name() -> None:
     for built in (pupil(), agent()):
-        with pytest.raises(RequestError, match="baseline 'nearest' needs a family of classification") as caught:
+        with pytest.raises(
+            RequestError, match="baseline 'nearest' needs a family of classification"
+        ) as caught:
             measure_nearest(built, PROTOCOL)
         assert repr(built.family.name) in str(caught.value)
         assert "\n" not in str(caught.value)

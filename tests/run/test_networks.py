@@ -56,7 +56,12 @@ def test_conv4_reads_images_and_has_the_filters_asked_for() -> None:
     module = network(resolved(taught(model="conv4", filters=3)), Patches(ways=2))
     assert isinstance(module, Conv4)
     assert module(torch.rand(5, 1, 28, 28)).shape == (5, 2)
-    assert [p.shape[:2] for _, p in module.named_parameters() if p.ndim == 4] == [(3, 1), (3, 3), (3, 3), (3, 3)]
+    assert [p.shape[:2] for _, p in module.named_parameters() if p.ndim == 4] == [
+        (3, 1),
+        (3, 3),
+        (3, 3),
+        (3, 3),
+    ]
     policy = made("conv4", with_spaces(PointGoal(), IMAGE, Discrete(4)))
     assert policy(torch.rand(5, 1, 28, 28)).shape == (5, 4)
 
@@ -68,10 +73,22 @@ def test_conv4_reads_images_and_has_the_filters_asked_for() -> None:
         ("conv4", Blobs(), "model 'conv4' reads an image"),
         ("mlp", Patches(ways=2), "model 'mlp' reads a one-dimensional Box"),
         ("conv4", with_spaces(PointGoal(), IMAGE, PointGoal().action_space), "'conv4' has no standard dev"),
-        ("mlp", with_spaces(Sinusoid(), Box(0, 1, (2,), np.float32), Box(0, 1, (2, 2), np.float32)), "has labels in"),
-        ("mlp", with_spaces(Blobs(), Box(0, 1, (2,), np.float32), MultiBinary(2)), "has labels in MultiBinary(2)"),
+        (
+            "mlp",
+            with_spaces(Sinusoid(), Box(0, 1, (2,), np.float32), Box(0, 1, (2, 2), np.float32)),
+            "has labels in",
+        ),
+        (
+            "mlp",
+            with_spaces(Blobs(), Box(0, 1, (2,), np.float32), MultiBinary(2)),
+            "has labels in MultiBinary(2)",
+        ),
         ("mlp", with_spaces(PointGoal(), Box(0, 1, (2,), np.float32), MultiBinary(2)), "has actions in"),
-        ("conv4", with_spaces(Patches(ways=2), Box(0, 1, (1, 8, 8), np.float32), Discrete(2)), "images of 8×8"),
+        (
+            "conv4",
+            with_spaces(Patches(ways=2), Box(0, 1, (1, 8, 8), np.float32), Discrete(2)),
+            "images of 8×8",
+        ),
     ],
 )
 def test_a_network_that_does_not_fit_is_refused_in_one_line(model: str, family: Any, told: str) -> None:
@@ -112,7 +129,9 @@ def test_the_head_is_the_last_layer_with_its_bias(module: nn.Module, names: list
 
 
 def test_a_network_without_a_layer_has_no_head() -> None:
-    with pytest.raises(RequestError, match="BatchNorm1d has no layer with weights; adapts must not be 'head'"):
+    with pytest.raises(
+        RequestError, match="BatchNorm1d has no layer with weights; adapts must not be 'head'"
+    ):
         head(nn.BatchNorm1d(3))
 
 

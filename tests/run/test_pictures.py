@@ -23,7 +23,9 @@ def taken(built: Agent, steps: int, n: int = 8) -> tuple[dict[str, Any], Experie
     """The pictures of so many tasks after so many steps, as they come out of a file."""
     tasks = tasks_of(built, n)
     with open_lessons(built, n, 1) as serve:
-        experience = gather(built, meta_of(built), serve(tasks, ADDRESS, False), built.adaptations([0.3], steps))
+        experience = gather(
+            built, meta_of(built), serve(tasks, ADDRESS, False), built.adaptations([0.3], steps)
+        )
     return json.loads(json.dumps(pictures(built, tasks, experience))), experience
 
 

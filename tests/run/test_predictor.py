@@ -70,7 +70,9 @@ def test_step_sizes_are_given_one_by_one(waves: Run) -> None:
     close(waves.adapt(shots=(X, Y), steps=3, inner_lr=[0.2, 0.1]).params, params)
 
 
-def test_lists_and_other_precisions_are_understood_and_the_run_stays_as_it_was(waves: Run, blobs: Run) -> None:
+def test_lists_and_other_precisions_are_understood_and_the_run_stays_as_it_was(
+    waves: Run, blobs: Run
+) -> None:
     before = tree_map(torch.clone, waves.meta)
     first = waves.adapt(shots=(X, Y), steps=2).params
     for x, y in ((X.tolist(), Y.tolist()), (X.astype(np.float64), torch.from_numpy(Y))):
@@ -102,7 +104,9 @@ def test_a_learned_rule_adapts_by_what_it_has_learned(tmp_path: Path) -> None:
     carry = rule.begin(run.meta.rule, run.meta.model)
     expected, _ = rule.step(run.meta.rule, carry, run.meta.model, grads, loss.detach())
     close(run.adapt(shots=(X, Y)).params, expected)
-    with pytest.raises(RequestError, match="inner_lr has no meaning for rule 'lstm', whose steps are learned"):
+    with pytest.raises(
+        RequestError, match="inner_lr has no meaning for rule 'lstm', whose steps are learned"
+    ):
         run.adapt(shots=(X, Y), inner_lr=0.1)
 
 

@@ -1,12 +1,17 @@
 """Networks tried out before a run directory is made."""
 
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+from gymnasium.spaces import Box
 
 from metarl.core.errors import RequestError
 from metarl.run.runs import train
-from tiny_runs import rows, tiny
+from metarl_envs.sinusoid import Sinusoid
+from tiny_families import Blobs
+from tiny_runs import rows, taught, tiny
 
 NETWORKS = """
 import torch
@@ -68,3 +73,85 @@ def test_one_that_cannot_serve_is_refused_before_anything_is_written(
         train(tiny(model=f"{networks}:{name}"), tmp_path / "run")
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "run").exists()
+
+
+# Labelled examples -------------------------------------------------------------------------------
+
+
+class Unknown(Sinusoid):
+    metric = "luck"
+
+
+class Labelled(Sinusoid):
+    metric = "accuracy"
+
+
+class Regressed(Blobs):
+    metric = "mse"
+
+
+class Broken(Sinusoid):
+    """Whose draws are refused by the family itself."""
+
+    def sample_shots(self, tasks: Any, rng: Any) -> Any:
+        raise ValueError("no points\nat all")
+
+
+class NotANumber(Sinusoid):
+    def sample_shots(self, tasks: Any, rng: Any) -> Any:
+        drawn = super().sample_shots(tasks, rng)
+        drawn["query_y"][0, 0] = float("nan")
+        return drawn
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (
+            {"family": "test_probe:Unknown"},
+            "has the metric 'luck' for labels in Box(-inf, inf, (1,), float32)",
+        ),
+        ({"family": "test_probe:Labelled"}, "has the metric 'accuracy' for labels in Box"),
+        ({"family": "test_probe:Regressed"}, "'mse' for labels in Discrete(3); allowed: accuracy"),
+        ({"family": "test_probe:Broken"}, "family 'sinusoid': no points at all"),
+        ({"family": "test_probe:NotANumber"}, "query_y has numbers that are not finite float32"),
+        ({"objective": "vpg"}, "model 'mlp' cannot be adapted by 'vpg': "),
+    ],
+)
+def test_examples_that_cannot_be_learned_from_are_refused_before_anything_is_written(
+    options: dict[str, Any], told: str, tmp_path: Path
+) -> None:
+    with pytest.raises(RequestError) as caught:
+        train(taught(**options), tmp_path / "run")
+    assert told in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("logits", "gives numbers of shape [3] for each shot, family 'sinusoid' wants Box"),
+        ("narrow", "cannot be adapted by 'mse': "),
+        ("fixed", "model "),
+    ],
+)
+def test_a_network_that_does_not_say_the_labels_is_refused(
+    networks: str, name: str, told: str, tmp_path: Path
+) -> None:
+    with pytest.raises(RequestError) as caught:
+        train(taught(model=f"{networks}:{name}", family="test_probe:Wide"), tmp_path / "run")
+    assert told in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+class Wide(Sinusoid):
+    """Two inputs, so that the networks above can read them."""
+
+    def __init__(self, spec: str | None = None) -> None:
+        super().__init__(spec)
+        self.observation_space = Box(-5.0, 5.0, (2,), np.float32)
+
+    def sample_shots(self, tasks: Any, rng: Any) -> Any:
+        drawn = super().sample_shots(tasks, rng)
+        return {name: np.repeat(x, 2, -1) if name.endswith("_x") else x for name, x in drawn.items()}

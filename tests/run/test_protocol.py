@@ -116,8 +116,8 @@ def test_the_best_on_validation_tasks_after_adaptation_is_chosen(
     assert {protocol for _, protocol in asked} == {changed(split="validation")}
     told = capsys.readouterr().err
     assert told.count("\n") == 1
-    assert told.startswith("metarl: oracle: mean return on validation tasks by step size 0: -9.00, ")
-    assert "0.1: -2.00" in told
+    assert told.startswith("metarl: oracle: mean return on validation tasks by step size 0: -9, ")
+    assert "0.1: -2, " in told
     assert told.endswith("best 0.1\n")
 
 

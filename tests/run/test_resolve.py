@@ -152,7 +152,10 @@ def test_an_impossible_value_is_told_by_field_value_and_what_is_allowed(name: st
     ("layers", "line"),
     [
         ({}, "algorithm is not set; allowed: maml, fomaml"),
-        ({"algorithm": "magic"}, "algorithm must be one of maml, fomaml, reptile, lstm, meta-sgd, anil, got 'magic'"),
+        (
+            {"algorithm": "magic"},
+            "algorithm must be one of maml, fomaml, reptile, lstm, meta-sgd, anil, got 'magic'",
+        ),
         ({"algorithm": "maml"}, "family is not set; allowed: "),
         ({"algorithm": "maml", "family": "nowhere"}, "unknown family 'nowhere'; allowed: "),
         ({"family": TOY, "spec": "three"}, "point-goal: unknown spec 'three'; allowed: finn2017, promp"),
@@ -208,3 +211,20 @@ def test_cuda_asked_for_and_absent_is_refused(monkeypatch: pytest.MonkeyPatch) -
         RequestError, match=r"^device 'cuda' is not available \(.*\); allowed here: auto, cpu$"
     ):
         choose_device("cuda")
+
+
+@pytest.mark.parametrize(
+    ("asked", "stride"),
+    [
+        ({"inner_lr": 0.1}, 4),
+        ({"inner_lr": 0.11}, 1),
+        ({"inner_lr": 0.5}, 1),
+        ({"inner_lr": 0.5, "support_stride": 2}, 2),
+        ({"rule": "meta-sgd", "inner_lr": 0.01}, 1),  # which may learn larger ones
+        ({"rule": "lstm"}, 1),
+    ],
+)
+def test_the_adaptation_s_curvature_is_thinned_with_small_inner_steps_alone(
+    asked: dict[str, Any], stride: int
+) -> None:
+    assert resolve("maml", "test_resolve:Bare", command_line=asked).support_stride == stride

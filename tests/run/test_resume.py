@@ -21,7 +21,6 @@ from metarl.run.runs import Run, load, resume, train
 from metarl.run.signals import Stopped
 from tiny_runs import alike, rows, same, tiny
 
-
 VARIANTS = [("maml", "trpo"), ("fomaml", "trpo"), ("maml", "adam"), ("maml", "sgd")]
 
 

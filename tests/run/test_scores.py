@@ -32,7 +32,7 @@ def test_accuracy_is_the_share_of_labels_with_the_largest_logit() -> None:
 
 
 def test_every_score_has_a_direction() -> None:
-    assert SCORES == {"mse": mse, "accuracy": accuracy}
+    assert {"mse": mse, "accuracy": accuracy} == SCORES
     assert SCORES.keys() <= MEASURES.keys()
     assert LOWER_IS_BETTER == ("mse",)
 

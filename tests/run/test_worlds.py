@@ -1,6 +1,6 @@
 """The two worlds: which one a family lives in, and options that mean nothing in the other."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -23,9 +23,19 @@ EPISODIC = {
     "cg_iterations": 5,
     "cg_damping": 1e-3,
     "curvature_stride": 2,
+    "support_stride": 3,
     "backtrack_ratio": 0.5,
     "max_backtracks": 3,
 }
+TOY = "test_worlds:Toy"
+
+
+class Toy(Sinusoid):
+    """With a step size that nobody else has; ``test_worlds:Toy`` names it."""
+
+    defaults: ClassVar[dict[str, Any]] = {"inner_lr": 0.3}
+
+
 LABELLED = {"inner_batch": 4, "filters": 8, "statistics": "alone"}
 
 
@@ -83,7 +93,9 @@ def test_a_config_that_says_everything_is_taken_in_its_own_world(algorithm: str,
 
 
 def test_a_trust_region_needs_a_policy() -> None:
-    with pytest.raises(RequestError, match="meta_optimizer 'trpo' needs a policy, family 'sinusoid' gives") as e:
+    with pytest.raises(
+        RequestError, match="meta_optimizer 'trpo' needs a policy, family 'sinusoid' gives"
+    ) as e:
         resolve("maml", "sinusoid", command_line={"meta_optimizer": "trpo"})
     assert str(e.value).endswith("allowed: adam, sgd")
 
@@ -93,13 +105,17 @@ def test_labelled_examples_bring_defaults_of_their_own() -> None:
         assert getattr(resolve("maml", "sinusoid"), name) == value
     assert resolve("maml", "tiny_families:Blobs").objective == "cross-entropy"  # the family's own
     assert resolve("maml", "point-goal").meta_optimizer == "trpo"
-    assert resolve("reptile", "sinusoid").meta_optimizer == resolve("reptile", "point-goal").meta_optimizer == "sgd"
+    assert (
+        resolve("reptile", "sinusoid").meta_optimizer
+        == resolve("reptile", "point-goal").meta_optimizer
+        == "sgd"
+    )
 
 
 # Step sizes --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("family", ["sinusoid", "point-goal"])
+@pytest.mark.parametrize("family", [TOY, "point-goal"])
 def test_a_rule_that_learns_its_steps_takes_none(family: str) -> None:
     """Not even the family's own, which is meant for rules that take one."""
     assert resolve("lstm", family).inner_lr is None
@@ -114,8 +130,8 @@ def test_a_rule_that_learns_its_steps_takes_none(family: str) -> None:
 def test_a_rule_brings_its_step_size_unless_somebody_says_another(rule: str, own: float) -> None:
     assert resolve("maml", "point-goal", command_line={"rule": rule}).inner_lr == own
     assert resolve("maml", "tiny_families:Blobs", command_line={"rule": rule}).inner_lr == own
-    assert resolve("maml", "sinusoid", command_line={"rule": rule}).inner_lr == 0.01  # the family's
-    assert resolve("maml", "sinusoid", command_line={"rule": rule, "inner_lr": 0.7}).inner_lr == 0.7
+    assert resolve("maml", TOY, command_line={"rule": rule}).inner_lr == 0.3  # the family's
+    assert resolve("maml", TOY, command_line={"rule": rule, "inner_lr": 0.7}).inner_lr == 0.7
 
 
 def test_the_step_size_reaches_the_rule() -> None:

@@ -1,0 +1,95 @@
+"""What networks say to the query set, by each way to normalise at evaluation."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from metarl.core.conv import Conv4, episode_statistics
+from metarl.core.params import tree_map
+from metarl.learn.problem import TaskData
+from metarl.run.agent import Agent
+from metarl.run.experience import Experience, gather
+from metarl.run.lessons import open_lessons
+from metarl.run.predictions import predictions
+from tiny_runs import ADDRESS, IMAGES, meta_of, pupil, tasks_of
+
+STEPS = 3
+
+
+def experienced(built: Agent) -> Experience:
+    tasks = tasks_of(built, 2)
+    with open_lessons(built, 2, 1) as serve:
+        return gather(built, meta_of(built), serve(tasks, ADDRESS, False), built.adaptations([0.2], STEPS))
+
+
+def said(statistics: str, change: Any = lambda data: data, **options: Any) -> list[Tensor]:
+    """The outputs along one and the same path, on a query set that may have been changed."""
+    built = pupil(**IMAGES | options, statistics=statistics)
+    found = experienced(built)
+    return list(predictions(built, found.path, change(found.data)))
+
+
+def with_query(data: TaskData, rows: list[int]) -> TaskData:
+    return data._replace(query=tree_map(lambda x: x[:, rows], data.query))
+
+
+def test_by_the_batch_they_are_the_network_s_outputs() -> None:
+    built = pupil(**IMAGES)
+    found = experienced(built)
+    for params, outputs in zip(found.path, said("batch"), strict=True):
+        assert torch.equal(outputs, built.apply_tasks(params, found.data.query.x))
+
+
+@pytest.mark.parametrize("statistics", ["alone", "running"])
+def test_a_query_is_judged_as_if_there_were_no_other(statistics: str) -> None:
+    whole = said(statistics)
+    alone = said(statistics, lambda data: with_query(data, [4]))
+    pairs = zip(whole, alone, strict=True)
+    for outputs, one in pairs:
+        torch.testing.assert_close(outputs[:, 4:5], one, rtol=1e-4, atol=1e-4)
+    transductive = said("batch"), said("batch", lambda data: with_query(data, [4]))
+    assert not torch.allclose(transductive[0][0][:, 4:5], transductive[1][0], rtol=1e-2, atol=1e-2)
+
+
+def test_alone_each_query_stands_in_a_batch_with_the_support() -> None:
+    built = pupil(**IMAGES)
+    found = experienced(built)
+    for params, outputs in zip(found.path, said("alone"), strict=True):
+        for task in range(2):
+            own = tree_map(lambda x, t=task: x[t], params)
+            support, query = found.data.support[0].x[task], found.data.query.x[task]
+            for q, image in enumerate(query):
+                expected = built.apply(own, torch.cat([support, image[None]]))[-1]
+                torch.testing.assert_close(outputs[task, q], expected, rtol=1e-4, atol=1e-4)
+
+
+def test_running_statistics_are_those_of_the_support_up_to_each_step() -> None:
+    """Before the first step, of one look at it."""
+    built = pupil(**IMAGES)
+    found, module = experienced(built), built.module
+    assert isinstance(module, Conv4)
+    outputs = said("running")
+    assert len(outputs) == STEPS + 1
+    for task in range(2):
+        path = [tree_map(lambda x, t=task: x[t], params) for params in found.path]
+        support = [batch.x[task] for batch in found.data.support]
+        for k, params in enumerate(path):
+            seen = max(k, 1)
+            statistics = episode_statistics(module, path[:seen], support[:seen])
+            expected = module.predict(params, found.data.query.x[task], statistics)
+            torch.testing.assert_close(outputs[k][task], expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("statistics", ["alone", "running"])
+def test_a_network_without_normalisation_has_one_way(statistics: str) -> None:
+    blobs = {"family": "tiny_families:Blobs", "family_arg": {}, "filters": 32}
+    for ours, theirs in zip(said(statistics, **blobs), said("batch", **blobs), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def test_without_a_support_that_was_read_there_is_one_way() -> None:
+    assert torch.equal(
+        *(said(name, lambda data: TaskData((), data.query))[0] for name in ("batch", "running"))
+    )
