@@ -2,11 +2,12 @@
 
     .venv/bin/python experiments/sinusoid.py [--algorithms maml meta-sgd ...] [--seeds 1 2 3] [--runs DIR]
 
-Each algorithm is trained by experiments/sinusoid-ALGORITHM.yaml (a run that exists is resumed, a finished one is
-used as it is) and measured at its best checkpoint on 600 test tasks with five shots after 0 … 10 steps; Reptile
-with ten shots after 0 … 32 steps, as in its own protocol. Beside MAML stands the pretrained network of its first
-seed, fine-tuned on the same tasks with its best step size. Intervals are 95 % bootstrap intervals over tasks and
-seeds; those of differences after five steps are paired by task, with the mean over seeds of each task.
+Each algorithm is trained by experiments/sinusoid-ALGORITHM.yaml (a run that exists is resumed, a finished
+one is used as it is) and measured at its best checkpoint on 600 test tasks with five shots after 0 … 10
+steps; Reptile with ten shots after 0 … 32 steps, as in its own protocol. Beside MAML stands the pretrained
+network of its first seed, fine-tuned on the same tasks with its best step size. Intervals are 95 %
+bootstrap intervals over tasks and seeds; those of differences after five steps are paired by task, with the
+mean over seeds of each task.
 """
 
 import argparse
@@ -23,6 +24,7 @@ from metarl.run.runs import resume
 HERE = Path(__file__).parent
 ALGORITHMS = ("maml", "fomaml", "meta-sgd", "lstm", "reptile")
 PUBLISHED = {"maml": {1: 0.67, 5: 0.38, 10: 0.35}, "pretrained": {1: 2.41, 5: 2.23, 10: 2.19}}
+BASELINES = ("random", "pretrained", "oracle")
 OWN: dict[str, Any] = {"tasks": 600, "steps": 10, "family_arg": {"shots": 5, "queries": 100}}
 REPTILE: dict[str, Any] = {"tasks": 600, "steps": 32, "family_arg": {"shots": 10, "queries": 100}}
 
@@ -70,14 +72,15 @@ def main() -> None:
         print(line(algorithm, found[algorithm], steps), flush=True)
         if algorithm == "maml":
             path = options.runs / f"sinusoid-maml-{options.seeds[0]}"
-            agents = metarl.load(path).evaluate(baselines=("random", "pretrained", "oracle"), **protocol).agents
-            for kind in ("random", "pretrained", "oracle"):
+            agents = metarl.load(path).evaluate(baselines=BASELINES, **protocol).agents
+            for kind in BASELINES:
                 print(line(kind, np.array(agents[kind]["per_task"])[None], steps), flush=True)
     for algorithm in ("fomaml", "meta-sgd", "lstm"):
         if algorithm in found and "maml" in found:
             difference = found[algorithm].mean(0, keepdims=True) - found["maml"].mean(0, keepdims=True)
             low, high = interval(difference)[5]
-            print(f"{algorithm} − maml after 5 steps: {difference[..., 5].mean():.3f} [{low:.3f}, {high:.3f}]")
+            mean = difference[..., 5].mean()
+            print(f"{algorithm} − maml after 5 steps: {mean:.3f} [{low:.3f}, {high:.3f}]")
 
 
 if __name__ == "__main__":

@@ -19,9 +19,9 @@ class Trust(NamedTuple):
     """The divergence of a model whose output is a distribution: ``apply(params, obs)`` of one task.
 
     Two strides thin the time steps of the curvature product alone. ``stride`` thins what the KL is averaged
-    over, as is usual with TRPO. ``support_stride`` thins the batches that are adapted to, which is faster, but
-    gives the Jacobian of another function: harmless with small inner steps, while with large ones runs of 2-D
-    navigation drifted away (``experiments/RESULTS.md``).
+    over, as is usual with TRPO. ``support_stride`` thins the batches that are adapted to, which is faster,
+    but gives the Jacobian of another function: harmless with small inner steps, while with large ones runs
+    of 2-D navigation drifted away (``experiments/RESULTS.md``).
     """
 
     apply: Apply

@@ -45,6 +45,7 @@ SUPERVISED = {"meta_optimizer": "adam", "objective": "mse"}
 # Options that have a meaning in one of the two worlds alone.
 EPISODIC_ONLY = (
     *("episodes", "init_std", "gamma", "gae_lambda"),
-    *("max_kl", "cg_iterations", "cg_damping", "curvature_stride", "support_stride", "backtrack_ratio", "max_backtracks"),
+    *("max_kl", "cg_iterations", "cg_damping", "curvature_stride", "support_stride"),
+    *("backtrack_ratio", "max_backtracks"),
 )
 SUPERVISED_ONLY = ("inner_batch", "filters", "statistics")
