@@ -16,6 +16,7 @@ from metarl.run.signals import Stopped
 
 if TYPE_CHECKING:
     from metarl.run.config import TrainConfig
+    from metarl.run.runs import Run
 
 Values = dict[str, Any]
 
@@ -80,7 +81,12 @@ def _train(values: Values) -> None:
     from metarl.run.runs import train
 
     run = train(config, _out(values))
-    print(f"{run.path} is trained; next: metarl evaluate {run.path} --baselines random pretrained oracle")
+    _tell_next(run)
+
+
+def _tell_next(run: "Run") -> None:
+    baselines = "random pretrained nearest" if run.agent.metric == "accuracy" else "random pretrained oracle"
+    print(f"{run.path} is trained; next: metarl evaluate {run.path} --baselines {baselines}")
 
 
 def _resume(values: Values) -> None:
@@ -88,7 +94,7 @@ def _resume(values: Values) -> None:
     from metarl.run.runs import resume
 
     run = resume(Path(asked.run_dir), asked.iterations)
-    print(f"{run.path} is trained; next: metarl evaluate {run.path} --baselines random pretrained oracle")
+    _tell_next(run)
 
 
 def _evaluate(values: Values) -> None:

@@ -36,7 +36,6 @@ class Glyphs(FewShot):
         "objective": "cross-entropy",
         "tasks": 8,
         "inner_lr": 0.4,
-        "meta_lr": 1e-3,
         "iterations": 2000,
         "checkpoint_every": 50,
         "validation_tasks": 40,

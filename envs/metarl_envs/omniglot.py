@@ -52,7 +52,6 @@ class Omniglot(FewShot):
         "objective": "cross-entropy",
         "tasks": 32,
         "inner_lr": 0.4,
-        "meta_lr": 1e-3,
         "iterations": 60_000,
         "checkpoint_every": 500,
         "validation_tasks": 100,

@@ -71,7 +71,6 @@ class Sinusoid:
         "hidden": [40, 40],
         "activation": "relu",
         "inner_lr": 0.001,
-        "meta_lr": 1e-3,
         "tasks": 25,
         "iterations": 70_000,
         "checkpoint_every": 1000,

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from metarl.core.batch import Episodes, Shots, masked_mean
+from metarl.core.errors import RequestError
 from metarl.core.models import Apply
 from metarl.core.params import Params
 from metarl.core.registry import Registry
@@ -40,12 +41,27 @@ def surrogate(apply: Apply, params: Params, batch: Episodes) -> Float[Tensor, ""
 
 @objectives.register("mse")
 def mse(apply: Apply, params: Params, batch: Shots) -> Float[Tensor, ""]:
-    """Mean squared error over shots and outputs."""
-    error: Tensor = apply(params, batch.x) - batch.y
-    return error.square().mean()
+    """Mean squared error over shots and outputs.
+
+    Raises:
+        RequestError: outputs of another shape than the labels.
+    """
+    outputs: Tensor = apply(params, batch.x)
+    if outputs.shape != batch.y.shape:
+        given = f"outputs {list(outputs.shape)} and labels {list(batch.y.shape)}"
+        raise RequestError(
+            f"objective 'mse' compares like with like, got {given}; for classes use cross-entropy"
+        )
+    return (outputs - batch.y).square().mean()
 
 
 @objectives.register("cross-entropy")
 def cross_entropy(apply: Apply, params: Params, batch: Shots) -> Float[Tensor, ""]:
-    """Mean over shots of −log of the probability that the network's logits give the label, in nats."""
+    """Mean over shots of −log of the probability that the network's logits give the label, in nats.
+
+    Raises:
+        RequestError: labels that are no classes.
+    """
+    if batch.y.is_floating_point():
+        raise RequestError("objective 'cross-entropy' needs classes, got numbers to regress; use mse")
     return F.cross_entropy(apply(params, batch.x), batch.y)

@@ -10,7 +10,8 @@ import torch
 
 from metarl.core.batch import Episodes, Shots
 from metarl.core.errors import RequestError
-from metarl.core.params import Params, tree_map
+from metarl.core.params import Params, to_device, tree_map
+from metarl.learn.problem import TaskData
 from metarl.rollout.collector import Address, collect_in
 from metarl.rollout.shots import check_shots
 from metarl.run.agent import Agent
@@ -18,6 +19,7 @@ from metarl.run.experience import USES, explore
 from metarl.run.fields import shown
 from metarl.run.lessons import Lessons
 from metarl.run.policy import Policy
+from metarl.run.predictions import predictions
 from metarl.run.predictor import Predictor
 from metarl.run.rollouts import Collector, Rollouts, collector
 from metarl.run.step_sizes import step_sizes
@@ -75,8 +77,17 @@ def adapt_to_shots(
     examples = Shots(torch.from_numpy(x.astype(np.float32)), torch.from_numpy(y))
     check_shots(agent.supervised, examples, "shots")
     lessons = Lessons(agent, examples, examples)
-    path, _ = explore(agent, run.meta, lessons, agent.adaptations(step_sizes(inner_lr, steps, agent), steps))
-    return Predictor(agent.apply_tasks, path[-1], agent.supervised.observation_space, space)
+    path, support = explore(
+        agent, run.meta, lessons, agent.adaptations(step_sizes(inner_lr, steps, agent), steps)
+    )
+
+    def outputs(x: torch.Tensor) -> torch.Tensor:
+        query = to_device(Shots(x[None], x[None]), agent.device)  # nobody asks for its labels
+        *_, last = predictions(agent, path, TaskData(support, query))
+        return last[0]
+
+    params = tree_map(lambda x: x[0], path[-1])
+    return Predictor(outputs, params, agent.supervised.observation_space, space)
 
 
 def _numbers(name: str, values: Any) -> np.ndarray:
