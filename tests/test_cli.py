@@ -22,6 +22,7 @@ from metarl.run.options import COMMANDS
 from metarl.run.resolve import resolve
 from metarl.run.signals import Stopped
 
+EPISODIC = SimpleNamespace(metric="return")  # as much of an agent as the command line reads
 FAMILY = "metarl_envs.point_goal:PointGoal"
 TRAIN = f"train maml --family {FAMILY}"
 
@@ -179,7 +180,7 @@ def test_train_lays_the_command_line_over_the_file(
     (tmp_path / "mine.yaml").write_text(
         "algorithm: fomaml\ntasks: 7\nepisodes: 6\nmeta_lr: 1e-4\nhidden: [8]\n"
     )
-    train = replaced("metarl.run.runs", "train", SimpleNamespace(path=Path("runs/a")))
+    train = replaced("metarl.run.runs", "train", SimpleNamespace(path=Path("runs/a"), agent=EPISODIC))
     line = f"train --config mine.yaml --family {FAMILY} --tasks 5 --family-arg horizon=9 --observe-task"
     assert main([*line.split(), "--out", "runs/a"]) == 0
     config, out = train.call_args.args
@@ -201,10 +202,20 @@ def test_train_lays_the_command_line_over_the_file(
 def test_a_run_can_be_repeated_from_its_own_config(replaced: Replace, tmp_path: Path) -> None:
     first = resolve("maml", FAMILY, command_line={"family_arg": {"horizon": 9}, "chunk": 4, "hidden": [8, 8]})
     (tmp_path / "config.yaml").write_text(to_yaml(first))
-    train = replaced("metarl.run.runs", "train", SimpleNamespace(path=Path("b")))
+    train = replaced("metarl.run.runs", "train", SimpleNamespace(path=Path("b"), agent=EPISODIC))
     assert main(["train", "--config", "config.yaml"]) == 0
     config, out = train.call_args.args
     assert (config, out) == (first, None)
+
+
+def test_images_are_to_be_compared_with_the_nearest_one(
+    replaced: Replace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    replaced(
+        "metarl.run.runs", "train", SimpleNamespace(path=Path("b"), agent=SimpleNamespace(metric="accuracy"))
+    )
+    assert main(TRAIN.split()) == 0
+    assert "metarl evaluate b --baselines random pretrained nearest" in capsys.readouterr().out
 
 
 def test_baseline_trains_maml_unless_told_otherwise(replaced: Replace, tmp_path: Path) -> None:
@@ -222,7 +233,7 @@ def test_baseline_trains_maml_unless_told_otherwise(replaced: Replace, tmp_path:
 
 
 def test_resume_hands_on_the_run_and_its_new_length(replaced: Replace) -> None:
-    resume = replaced("metarl.run.runs", "resume", SimpleNamespace(path=Path("a")))
+    resume = replaced("metarl.run.runs", "resume", SimpleNamespace(path=Path("a"), agent=EPISODIC))
     assert main(["resume", "a", "--iterations", "9"]) == 0
     assert main(["resume", "a"]) == 0
     assert [call.args for call in resume.call_args_list] == [(Path("a"), 9), (Path("a"), None)]
