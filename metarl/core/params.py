@@ -55,9 +55,19 @@ def expand(tree: Tree, n: int) -> Tree:
 
 
 def split(tree: Tree, size: int) -> list[Tree]:
-    """Consecutive pieces of at most ``size`` tasks along the leading axis."""
-    pieces = [leaf.split(size) for leaf in leaves(tree)]
+    """Consecutive pieces of ``size`` tasks along the leading axis; the last one has fewer, or one more: a task
+    left alone would take other kernels than several do, hence other bits.
+    """
+    sizes = _sizes(len(leaves(tree)[0]), size)
+    pieces = [leaf.split(sizes) for leaf in leaves(tree)]
     return [replace_leaves(tree, piece) for piece in zip(*pieces, strict=True)]
+
+
+def _sizes(n: int, size: int) -> list[int]:
+    full, rest = divmod(n, size)
+    if rest == 1 and full and size > 1:
+        return [size] * (full - 1) + [size + 1]
+    return [size] * full + [rest] * (rest > 0)
 
 
 def concat(trees: Sequence[Tree]) -> Tree:

@@ -83,7 +83,7 @@ def adapt_to_shots(
 
     def outputs(x: torch.Tensor) -> torch.Tensor:
         query = to_device(Shots(x[None], x[None]), agent.device)  # nobody asks for its labels
-        *_, last = predictions(agent, path, TaskData(support, query))
+        *_, last = predictions(agent, path, TaskData(support, query), to_device(examples, agent.device))
         return last[0]
 
     params = tree_map(lambda x: x[0], path[-1])

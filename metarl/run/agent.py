@@ -147,7 +147,7 @@ def build_agent(config: TrainConfig) -> Agent:
     config = dataclasses.replace(config, device=device.type, chunk=chunk, executor="inline")
     threads = 1 if device.type == "cuda" else (config.threads or 1)
     supervised = is_supervised(family)
-    return Agent(
+    agent = Agent(
         config=config,
         family=family,
         module=module,
@@ -159,6 +159,9 @@ def build_agent(config: TrainConfig) -> Agent:
         device_reason=reason,
         chunking=Chunking(chunk, threads),
     )
+    if config.learner == "reptile" and agent.learns_steps:
+        raise RequestError(f"learner 'reptile' cannot train rule {config.rule!r}; allowed: sgd, adam")
+    return agent
 
 
 def _adapting(adapts: str, module: nn.Module) -> tuple[str, ...]:

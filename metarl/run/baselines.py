@@ -49,9 +49,12 @@ def baseline_config(kind: str, config: TrainConfig) -> TrainConfig:
 
 
 def is_few_shot(config: TrainConfig) -> bool:
-    """Whether tasks are classifications with labels of their own."""
+    """Whether tasks are classifications of some of many classes, so that labels are each task's own: families
+    that choose ``ways`` classes, or ``"all"``.
+    """
     family = make(config.family, config.spec, **config.family_arg)
-    return is_supervised(family) and isinstance(family.action_space, Discrete)
+    few = isinstance(family.action_space, Discrete) and hasattr(family, "ways")
+    return is_supervised(family) and few
 
 
 def _without_meta_learning(config: TrainConfig) -> TrainConfig:

@@ -13,7 +13,7 @@ from metarl.core.errors import RequestError
 from metarl.rollout import seeding
 from metarl.rollout.family import is_supervised
 from metarl.run.agent import Agent, build_agent
-from metarl.run.baselines import baseline_of
+from metarl.run.baselines import baseline_config, baseline_of
 from metarl.run.experience import USES, Experience
 from metarl.run.files import to_json, write_atomic
 from metarl.run.nearest import check_classification, measure_nearest
@@ -173,6 +173,8 @@ def _checked(agent: Agent, baselines: Sequence[str]) -> Sequence[str]:
             raise RequestError(f"unknown baseline {kind!r}; allowed: {', '.join(BASELINES)}")
         if kind == "nearest":
             check_classification(agent)
+        else:
+            build_agent(baseline_config(kind, agent.config))
     return baselines
 
 

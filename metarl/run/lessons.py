@@ -42,11 +42,11 @@ class Lessons:
     def values(self, path: Sequence[Params], data: TaskData) -> Float[Tensor, "steps task"]:
         """The family's metric on the query set."""
 
-        def of_chunk(path: tuple[Params, ...], data: TaskData) -> Tensor:
-            outputs = predictions(self._agent, path, data)
+        def of_chunk(path: tuple[Params, ...], data: TaskData, support: Shots) -> Tensor:
+            outputs = predictions(self._agent, path, data, support)
             return torch.stack([SCORES[self._agent.metric](found, data.query.y) for found in outputs], 1)
 
-        found = map_chunks(of_chunk, self._agent.chunking, tuple(path), data)
+        found = map_chunks(of_chunk, self._agent.chunking, tuple(path), data, self._support)
         return torch.cat(found).mT.cpu()
 
     def samples(self, data: TaskData) -> int:

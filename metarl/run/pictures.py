@@ -9,7 +9,6 @@ from torch import Tensor
 
 from metarl.core.batch import Shots
 from metarl.core.params import tree_map
-from metarl.learn.problem import TaskData
 from metarl.rollout.collector import Tasks
 from metarl.rollout.family import is_supervised
 from metarl.run.agent import Agent
@@ -64,8 +63,8 @@ def _samples(agent: Agent, tasks: Tasks, experience: Experience) -> dict[str, An
     query: Shots = experience.data.query
     support = _support(experience, tasks)
     n = min(TASKS, len(query.x))
-    first: TaskData = tree_map(lambda x: x[:n], experience.data)
-    said = list(predictions(agent, tree_map(lambda x: x[:n], experience.path), first))
+    path, first, whole = tree_map(lambda x: x[:n], (experience.path, experience.data, support))
+    said = list(predictions(agent, path, first, whole))
     before, after = (said[k].argmax(-1).tolist() for k in (0, -1))
     images: list[np.ndarray] = []
 

@@ -55,9 +55,13 @@ def probe_network(agent: Agent, meta: Meta) -> None:
     family = agent.supervised
     rng = seeding.generator(agent.config.seed, "shots")
     try:
+        family.sample_tasks(1, rng, "validation")
         support, query = sample_shots(family, family.sample_tasks(2, rng, "train"), rng)
-    except ValueError as error:
-        raise RequestError(f"family {family.name!r}: {' '.join(str(error).split())}") from error
+    except RequestError:
+        raise
+    except Exception as error:  # whatever a family of the user's raises
+        line = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        raise RequestError(f"family {family.name!r} gives no examples: {line}") from error
     for shots, part in ((support, "support"), (query, "query")):
         check_shots(family, shots, part)
     each = expand(meta, len(support.x))

@@ -1,6 +1,7 @@
 """What an evaluation measures, and the measuring of one agent under it."""
 
 import dataclasses
+import itertools
 import math
 from dataclasses import dataclass
 
@@ -69,10 +70,13 @@ def measure(agent: Agent, meta: Meta, profile: Profile, protocol: Protocol) -> E
     block = min(n, BLOCK) if is_supervised(agent.family) else n
     adaptations = agent.adaptations(profile, protocol.steps)
     found: list[Experience] = []
-    for first in range(0, n, block):
-        rows = {key: x[first : first + block] for key, x in tasks.items()}
+    bounds = [*range(0, n, block), n]
+    if n - bounds[-2] == 1 < block and n > 1:  # one task alone would take other kernels, hence other bits
+        del bounds[-2]
+    for first, end in itertools.pairwise(bounds):
+        rows = {key: x[first:end] for key, x in tasks.items()}
         address = Address(protocol.seed, USES[protocol.split], first_task=first)
-        with world_of(agent.family).open(agent, min(block, n - first), protocol.episodes) as serve:
+        with world_of(agent.family).open(agent, end - first, protocol.episodes) as serve:
             source = serve(rows, address, protocol.deterministic)
             experience = gather(agent, meta, source, adaptations)
         found.append(experience if not found else experience._replace(data=found[0].data, path=()))

@@ -162,6 +162,8 @@ def _check_world(family: Any, checked: Mapping[str, Any]) -> None:
                 f"{name} has no meaning for family {family.name!r}, which gives {gives}; "
                 f"got {checked[name]!r}"
             )
+    if checked["learner"] == "reptile" and checked["meta_optimizer"] == "trpo":
+        raise RequestError("meta_optimizer 'trpo' needs a loss, 'reptile' has none; allowed: sgd, adam")
     if supervised and checked["meta_optimizer"] == "trpo":
         raise RequestError(
             f"meta_optimizer 'trpo' needs a policy, family {family.name!r} gives {gives}; allowed: adam, sgd"
@@ -169,7 +171,12 @@ def _check_world(family: Any, checked: Mapping[str, Any]) -> None:
 
 
 def _step_size(rule: str, given: float | None, asked: bool) -> float | None:
-    """The step size for a rule: its own default where none is given, None for a rule that takes none."""
+    """The step size for a rule: its own default where none is given, None for a rule that takes none.
+
+    What a family brings along is meant for gradient descent.
+    """
+    if not asked and rule not in ("sgd", "meta-sgd"):
+        given = None
     own = inspect.signature(_parts()["rule"][rule]).parameters
     if "lr" in own:
         if given is None and own["lr"].default is inspect.Parameter.empty:
