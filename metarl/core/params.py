@@ -55,8 +55,8 @@ def expand(tree: Tree, n: int) -> Tree:
 
 
 def split(tree: Tree, size: int) -> list[Tree]:
-    """Consecutive pieces of ``size`` tasks along the leading axis; the last one has fewer, or one more: a task
-    left alone would take other kernels than several do, hence other bits.
+    """Consecutive pieces of ``size`` tasks along the leading axis; the last one has fewer, or one more: a
+    task left alone would take other kernels than several do, hence other bits.
     """
     sizes = _sizes(len(leaves(tree)[0]), size)
     pieces = [leaf.split(sizes) for leaf in leaves(tree)]

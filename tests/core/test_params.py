@@ -1,5 +1,6 @@
 """Trees of tensors: what is taken apart comes together again, and copies are copies."""
 
+import pytest
 import torch
 from torch.func import grad
 
@@ -69,10 +70,26 @@ def test_expand_passes_each_copy_s_gradient_on() -> None:
 def test_split_and_concat_are_inverse_and_keep_the_order() -> None:
     whole = expand(tree(), 5)
     whole = tree_map(lambda x: x + torch.arange(5.0).reshape(5, *[1] * (x.ndim - 1)), whole)
-    pieces = split(whole, 2)
-    assert [leaves(piece)[0].shape[0] for piece in pieces] == [2, 2, 1]
+    pieces = split(whole, 3)
+    assert [leaves(piece)[0].shape[0] for piece in pieces] == [3, 2]
     back = concat(pieces)
     assert all(torch.equal(a, b) for a, b in zip(leaves(back), leaves(whole), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("tasks", "size", "sizes"),
+    [
+        (5, 2, [2, 3]),
+        (4, 2, [2, 2]),
+        (7, 3, [3, 4]),
+        (8, 3, [3, 3, 2]),
+        (3, 2, [3]),
+        (1, 2, [1]),
+        (3, 1, [1, 1, 1]),
+    ],
+)
+def test_no_task_is_left_alone(tasks: int, size: int, sizes: list[int]) -> None:
+    assert [len(piece) for piece in split(torch.arange(tasks), size)] == sizes
 
 
 def test_detach_stops_gradients_under_transforms_too() -> None:

@@ -28,7 +28,7 @@ def said(statistics: str, change: Any = lambda data: data, **options: Any) -> li
     """The outputs along one and the same path, on a query set that may have been changed."""
     built = pupil(**IMAGES | options, statistics=statistics)
     found = experienced(built)
-    return list(predictions(built, found.path, change(found.data)))
+    return list(predictions(built, found.path, change(found.data), found.data.support[0]))
 
 
 def with_query(data: TaskData, rows: list[int]) -> TaskData:
@@ -89,7 +89,23 @@ def test_a_network_without_normalisation_has_one_way(statistics: str) -> None:
         assert torch.equal(ours, theirs)
 
 
-def test_without_a_support_that_was_read_there_is_one_way() -> None:
-    assert torch.equal(
-        *(said(name, lambda data: TaskData((), data.query))[0] for name in ("batch", "running"))
-    )
+@pytest.mark.parametrize("statistics", ["batch", "alone", "running"])
+def test_a_support_that_no_step_read_serves_as_before_the_first_step(statistics: str) -> None:
+    built = pupil(**IMAGES, statistics=statistics)
+    found = experienced(built)
+    unread = TaskData((), found.data.query)
+    (before,) = predictions(built, found.path[:1], unread, found.data.support[0])
+    assert torch.equal(before, said(statistics)[0])
+
+
+def test_alone_each_query_stands_beside_the_whole_support_not_a_mini_batch_of_it() -> None:
+    built = pupil(**IMAGES, inner_batch=2, statistics="alone")
+    with open_lessons(built, 2, 1) as serve:
+        lessons = serve(tasks_of(built, 2), ADDRESS, False)
+        found = gather(built, meta_of(built), lessons, built.adaptations([0.2], 1))
+    whole = lessons._support
+    assert found.data.support[0].x.shape[1] == 2 < whole.x.shape[1]
+    by_hand = list(predictions(built, found.path, found.data, whole))
+    scores = [(outputs.argmax(-1) == found.data.query.y).float().mean(1) for outputs in by_hand]
+    assert found.values is not None
+    torch.testing.assert_close(found.values, torch.stack(scores))

@@ -113,7 +113,10 @@ class NotANumber(Sinusoid):
         ),
         ({"family": "test_probe:Labelled"}, "has the metric 'accuracy' for labels in Box"),
         ({"family": "test_probe:Regressed"}, "'mse' for labels in Discrete(3); allowed: accuracy"),
-        ({"family": "test_probe:Broken"}, "family 'sinusoid': no points at all"),
+        (
+            {"family": "test_probe:Broken"},
+            "family 'sinusoid' gives no examples: ValueError: no points at all",
+        ),
         ({"family": "test_probe:NotANumber"}, "query_y has numbers that are not finite float32"),
         ({"objective": "vpg"}, "model 'mlp' cannot be adapted by 'vpg': "),
     ],

@@ -1,13 +1,15 @@
 """The two worlds: which one a family lives in, and options that mean nothing in the other."""
 
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 
 from metarl.core.errors import RequestError
 from metarl.run.algorithms import ALGORITHMS, EPISODIC_ONLY, SUPERVISED, SUPERVISED_ONLY
-from metarl.run.config import DEFAULTS, as_dict
+from metarl.run.config import DEFAULTS, TrainConfig, as_dict
 from metarl.run.resolve import resolve, resolved, validate
+from metarl.run.runs import train
 from metarl.run.worlds import EPISODES, SHOTS, world_of
 from metarl_envs import PointGoal
 from metarl_envs.sinusoid import Sinusoid
@@ -130,8 +132,36 @@ def test_a_rule_that_learns_its_steps_takes_none(family: str) -> None:
 def test_a_rule_brings_its_step_size_unless_somebody_says_another(rule: str, own: float) -> None:
     assert resolve("maml", "point-goal", command_line={"rule": rule}).inner_lr == own
     assert resolve("maml", "tiny_families:Blobs", command_line={"rule": rule}).inner_lr == own
-    assert resolve("maml", TOY, command_line={"rule": rule}).inner_lr == 0.3  # the family's
+    family_s = own if rule == "adam" else 0.3  # a family's step size is meant for gradient descent
+    assert resolve("maml", TOY, command_line={"rule": rule}).inner_lr == family_s
     assert resolve("maml", TOY, command_line={"rule": rule, "inner_lr": 0.7}).inner_lr == 0.7
+
+
+@pytest.mark.parametrize("family", ["sinusoid", "glyphs", "point-goal"])
+def test_reptile_keeps_its_outer_step_size_on_every_family(family: str) -> None:
+    config = resolve("reptile", family)
+    assert (config.meta_optimizer, config.meta_lr) == ("sgd", 0.1)
+
+
+@pytest.mark.parametrize("family", [TOY, "point-goal"])
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ({"rule": "lstm"}, "learner 'reptile' cannot train rule 'lstm'; allowed: sgd, adam"),
+        ({"rule": "meta-sgd"}, "learner 'reptile' cannot train rule 'meta-sgd'; allowed: sgd, adam"),
+        (
+            {"meta_optimizer": "trpo"},
+            "meta_optimizer 'trpo' needs a loss, 'reptile' has none; allowed: sgd, adam",
+        ),
+    ],
+)
+def test_what_reptile_cannot_train_is_refused_before_anything_is_written(
+    family: str, asked: dict[str, Any], told: str, tmp_path: Path
+) -> None:
+    with pytest.raises(RequestError) as caught:
+        train(TrainConfig(algorithm="reptile", family=family, **asked), tmp_path / "run")
+    assert str(caught.value) == told
+    assert not (tmp_path / "run").exists()
 
 
 def test_the_step_size_reaches_the_rule() -> None:
