@@ -183,6 +183,18 @@ def test_own_family_and_own_network_go_through_the_command_line(
     assert "dial:Dial (v1)" in capsys.readouterr().out
 
 
+def test_own_regression_goes_through_the_command_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.syspath_prepend(EXAMPLES)
+    train = "train maml --family lines:Lines --iterations 2 --tasks 2 --threads 1 --out lines"
+    assert main(train.split()) == 0
+    assert main(["evaluate", "lines", "--tasks", "3", "--steps", "1", "--baselines", "oracle"]) == 0
+    assert "lines:Lines (v1)" in capsys.readouterr().out
+    assert main(["evaluate", "lines", "--tasks", "3", "--episodes", "4"]) == 2
+    assert "episodes has no meaning for family 'lines'" in capsys.readouterr().err
+
+
 def test_every_example_is_on_a_page() -> None:
     text = "".join(page.read_text() for page in PAGES)
     assert not [path.name for path in EXAMPLES.glob("*.py") if path.name not in text]

@@ -38,7 +38,7 @@ def adapt_to(
 ) -> Policy:
     """``Run.adapt``; see there."""
     if bool(task) == (env is not None):
-        raise RequestError("adapt needs a task of the family or an environment, and not both")
+        raise RequestError("adapt needs a task of the family or an environment (or shots), and not both")
     if task is not None and not isinstance(task, Mapping):
         raise RequestError(f"a task is a mapping such as {{'goal': [0.3, -0.2]}}, got {type(task).__name__}")
     if steps < 0 or episodes < 1:
@@ -65,12 +65,14 @@ def adapt_to(
 
 
 def adapt_to_shots(
-    run: Trainer, shots: tuple[Any, Any], *, steps: int, inner_lr: float | Sequence[float] | None
+    run: Trainer, shots: Sequence[Any], *, steps: int, inner_lr: float | Sequence[float] | None
 ) -> Predictor:
     """``Run.adapt`` for labelled examples; see there."""
     agent, space = run.agent, run.agent.supervised.action_space
     if steps < 0:
         raise RequestError(f"adapt needs steps >= 0, got {steps}")
+    if not isinstance(shots, (tuple, list)) or len(shots) != 2:
+        raise RequestError(f"shots are a pair (x, y), got {shown(shots)}")
     x, y = _numbers("shots_x", shots[0]), _numbers("shots_y", shots[1])
     labels = isinstance(space, gymnasium.spaces.Discrete) and y.dtype.kind in "iu"
     y = y.astype(np.int64 if labels else np.float32)

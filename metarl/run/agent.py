@@ -61,7 +61,9 @@ class Agent:
     def episodic(self) -> TaskFamily:
         """The family, if it gives episodes."""
         if is_supervised(self.family):
-            raise RequestError(f"family {self.family.name!r} gives labelled examples, not episodes")
+            raise RequestError(
+                f"family {self.family.name!r} gives labelled examples, not episodes; adapt to shots=(x, y)"
+            )
         return cast(TaskFamily, self.family)
 
     @property

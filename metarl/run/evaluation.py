@@ -110,7 +110,7 @@ def evaluate(
     *,
     tasks: int | None = None,
     steps: int | None = None,
-    episodes: int = 20,
+    episodes: int | None = None,
     split: str = "test",
     inner_lr: float | Sequence[float] | None = None,
     family_arg: Mapping[str, Any] | None = None,
@@ -128,6 +128,7 @@ def evaluate(
         tasks: how many, by default 40 with episodes and 600 with labelled examples; a family that has fewer
             in all gives each once.
         steps: inner steps, by default 3 with episodes and 10 with labelled examples.
+        episodes: of each task before each step and after the last, by default 20.
         inner_lr: step sizes of the first, second, … step; see ``step_sizes``.
         family_arg: arguments of the family in place of those of training (``{"shots": 5}``).
         baselines: of ``options.BASELINES``; those that need training are trained once, in the run's
@@ -145,7 +146,12 @@ def evaluate(
     supervised = is_supervised(agent.family)
     tasks = (600 if supervised else 40) if tasks is None else tasks
     steps = (10 if supervised else 3) if steps is None else steps
-    protocol = Protocol(split, tasks, steps, episodes, seed, deterministic)
+    if supervised and (episodes is not None or deterministic):
+        told = "episodes" if episodes is not None else "deterministic"
+        raise RequestError(
+            f"{told} has no meaning for family {agent.family.name!r}, which gives labelled examples"
+        )
+    protocol = Protocol(split, tasks, steps, 20 if episodes is None else episodes, seed, deterministic)
     profile = step_sizes(inner_lr, steps, agent)
     chosen = held_out_tasks(agent, protocol)
     protocol = dataclasses.replace(protocol, tasks=len(next(iter(chosen.values()))))

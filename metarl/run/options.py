@@ -63,7 +63,9 @@ class Evaluate:
         "gradient steps of adaptation; measured before and after each",
         "3 with episodes, 10 with labelled examples",
     )
-    episodes: int = option(20, whole(1), "episodes of each task and gradient step")
+    episodes: int | None = option(
+        None, whole(1), "episodes of each task and gradient step", "20; with labelled examples there are none"
+    )
     inner_lr: tuple[float, ...] | None = option(
         None,
         many(number(above=0)),

@@ -78,7 +78,12 @@ def measure(agent: Agent, meta: Meta, profile: Profile, protocol: Protocol) -> E
         address = Address(protocol.seed, USES[protocol.split], first_task=first)
         with world_of(agent.family).open(agent, end - first, protocol.episodes) as serve:
             source = serve(rows, address, protocol.deterministic)
-            experience = gather(agent, meta, source, adaptations)
+            try:
+                experience = gather(agent, meta, source, adaptations)
+            except ValueError as error:  # such as an action that is not finite, after too large a step
+                raise RequestError(
+                    f"the agent cannot be measured with step sizes {list(profile)}: {error}"
+                ) from error
         found.append(experience if not found else experience._replace(data=found[0].data, path=()))
     values = torch.cat([experience.values for experience in found if experience.values is not None], 1)
     return found[0]._replace(values=values, samples=sum(experience.samples for experience in found))
@@ -97,7 +102,11 @@ def tuned(agent: Agent, meta: Meta, profile: Profile, protocol: Protocol, name: 
     scores: dict[float, float] = {}
     for first in GRID:
         rates = scaled(profile, first)
-        values = measure(agent, meta, rates, validation).values
+        try:
+            values = measure(agent, meta, rates, validation).values
+        except RequestError:  # it diverged
+            scores[first] = math.nan
+            continue
         assert values is not None, "an evaluation measures"
         scores[first] = float(values[1:].mean())
     best = _best(agent.metric, scores)

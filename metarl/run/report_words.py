@@ -129,12 +129,13 @@ def commands(run: RunData) -> list[str]:
     """The command lines that make this run, its evaluation and this page again."""
     algorithm, where = str(run.config.get("algorithm", "ALGO")), str(run.path)
     train = ["metarl", "train", algorithm, "--config", f"{where}/config.yaml", "--out", f"{where}-again"]
-    return [shlex.join(train), evaluate_command(run), shlex.join(["metarl", "report", where])]
+    again = f"{where}-again"
+    return [shlex.join(train), evaluate_command(run, again), shlex.join(["metarl", "report", again])]
 
 
-def evaluate_command(run: RunData) -> str:
-    """The evaluation that was made, or the plain one."""
-    words = ["metarl", "evaluate", str(run.path)]
+def evaluate_command(run: RunData, where: str | None = None) -> str:
+    """The evaluation that was made, or the plain one, of the run at ``where`` (its own path)."""
+    words = ["metarl", "evaluate", where or str(run.path)]
     if run.evaluation is None:
         return shlex.join(words)
     protocol, agents = run.evaluation.protocol, run.evaluation.agents

@@ -32,7 +32,7 @@ class Run(Trainer):
         self,
         task: Mapping[str, Any] | None = None,
         env: gymnasium.Env[Any, Any] | None = None,
-        shots: tuple[Any, Any] | None = None,
+        shots: Sequence[Any] | None = None,
         *,
         steps: int = 1,
         episodes: int = 20,

@@ -22,4 +22,5 @@ def bootstrap_ci(
     # Resampling n of n rows is giving row i a multinomial count: one matrix product instead of a gather.
     counts = rng.multinomial(n, np.full(n, 1 / n), size=RESAMPLES)
     tail = 100 * (1 - level) / 2
-    return np.percentile(counts @ values / n, [tail, 100 - tail], axis=0).T
+    with np.errstate(over="ignore", invalid="ignore"):  # of agents that diverge
+        return np.percentile(counts @ values / n, [tail, 100 - tail], axis=0).T

@@ -139,7 +139,7 @@ def test_an_oracle_is_told_the_task(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ({}, "adapt needs a task of the family or an environment, and not both"),
+        ({}, "adapt needs a task of the family or an environment (or shots), and not both"),
         ({"task": TASK, "env": gymnasium.make("CartPole-v1")}, "and not both"),
         ({"task": TASK, "steps": -1}, "steps >= 0 and episodes >= 1, got -1 and 20"),
         ({"task": TASK, "episodes": 0}, "steps >= 0 and episodes >= 1, got 1 and 0"),

@@ -172,3 +172,9 @@ def test_a_saved_evaluation_is_strict_json(tmp_path: Path) -> None:
     found = json.loads(made.save(tmp_path / "e.json").read_text(), parse_constant=pytest.fail)
     assert found["agents"]["meta"] == {"mean": [None], "ci95": [[0.0, 1.0]], "per_task": [[1.5]]}
     assert found["metrics"] == {"return/step_0": None}
+
+
+def test_a_step_size_that_makes_actions_infinite_ends_in_one_line(run: Run) -> None:
+    with pytest.raises(RequestError, match="cannot be measured with step sizes") as caught:
+        evaluate(run, inner_lr=1e30, tasks=2, steps=2, episodes=2)
+    assert "\n" not in str(caught.value)

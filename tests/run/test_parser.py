@@ -85,7 +85,7 @@ def test_missing_values_are_filled_in_and_given_ones_checked() -> None:
         split="test",
         tasks=7,
         steps=None,
-        episodes=20,
+        episodes=None,
         inner_lr=(0.5, 0.25),
         family_arg=None,
         baselines=(),

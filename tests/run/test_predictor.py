@@ -209,3 +209,9 @@ def test_images_are_told_apart(tmp_path: Path) -> None:
     adapted = run.adapt(shots=(x, y), steps=20, inner_lr=0.5)
     assert (adapted.predict(x) == y).mean() == 1
     assert (run.adapt(shots=(x, y), steps=0).predict(x) == y).mean() < 1
+
+
+@pytest.mark.parametrize("given", [(X,), (X, Y, Y)])
+def test_shots_are_a_pair(waves: Run, given: Any) -> None:
+    with pytest.raises(RequestError, match="shots are a pair"):
+        waves.adapt(shots=given)

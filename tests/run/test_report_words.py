@@ -154,9 +154,9 @@ def test_commands_repeat_the_evaluation_that_was_made(tmp_path):
     train, evaluate, report = (shlex.split(command) for command in commands(run))
     path = str(tmp_path / "my run")
     assert train == ["metarl", "train", "maml", "--config", f"{path}/config.yaml", "--out", f"{path}-again"]
-    assert report == ["metarl", "report", path]
+    assert report == ["metarl", "report", f"{path}-again"]
     options = "--checkpoint best --split test --tasks 8 --steps 3 --episodes 20 --seed 7 --deterministic"
-    assert evaluate == ["metarl", "evaluate", path, *options.split(), "--baselines", "oracle"]
+    assert evaluate == ["metarl", "evaluate", f"{path}-again", *options.split(), "--baselines", "oracle"]
 
 
 def test_commands_name_the_step_sizes_and_no_checkpoint_that_no_command_line_can(tmp_path):
