@@ -11,7 +11,7 @@ same product is timed here, in the same run.
 import argparse
 import statistics
 import time
-from contextlib import closing
+from contextlib import ExitStack, closing
 
 import torch
 
@@ -23,6 +23,7 @@ from metarl.run.agent import build_agent
 from metarl.run.config import TrainConfig
 from metarl.run.iteration import Standing, iterate
 from metarl.run.resolve import resolved
+from metarl.run.rollouts import open_rollouts
 
 ESTABLISHED_SECONDS, ESTABLISHED_GFLOPS = 6.6, 114
 
@@ -58,11 +59,13 @@ def main() -> None:
     c, meta = agent.config, agent.initial_meta()
     standing = Standing(meta, agent.optimiser().init(meta))
     rows, rates = [], []
-    with closing(agent.family.make_vec(c.tasks * c.episodes)) as env:
-        standing, _ = iterate(agent, standing, env)  # the first one imports and traces
+    with ExitStack() as stack:
+        env = stack.enter_context(closing(agent.episodic.make_vec(c.tasks * c.episodes)))
+        serve = stack.enter_context(open_rollouts(agent, c.tasks, c.episodes))
+        standing, _ = iterate(agent, standing, serve)  # the first one imports and traces
         before = matrix_product(options.threads)
         for _ in range(options.iterations):
-            standing, row = iterate(agent, standing, env)
+            standing, row = iterate(agent, standing, serve)
             rows.append(row["seconds"])
             tasks = agent.family.sample_tasks(c.tasks, seeding.generator(1, "tasks", 0), "train")
             policies, address = expand(standing.meta.model, c.tasks), Address(1, 0, standing.iteration)
