@@ -2,9 +2,9 @@
 
     .venv/bin/python experiments/benchmarks/labelled.py [--iterations 10] [--threads 2]
 
-Second-order MAML in a fresh process for each line: the published sinusoid protocol (25 tasks, 2×40 network), and
-glyphs 5-way 1-shot (four blocks of 32 filters, 8 tasks, 15 queries a class) with one and with five inner steps.
-Peak memory is that of the whole process, above what it takes before the first iteration.
+Second-order MAML in a fresh process for each line: the published sinusoid protocol (25 tasks, 2×40 network),
+and glyphs 5-way 1-shot (four blocks of 32 filters, 8 tasks, 15 queries a class) with one and with five inner
+steps. Peak memory is that of the whole process, above what it takes before the first iteration.
 """
 
 import argparse
