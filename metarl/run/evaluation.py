@@ -158,18 +158,22 @@ def evaluate(
     experience = measure(agent, run.meta, profile, protocol)
     agents = {"meta": _result(experience, profile, run, protocol)}
     for kind in kinds:
-        if kind == "nearest":
-            agents[kind] = _result(measure_nearest(agent, protocol), [], None, protocol)
-            continue
-        baseline = baseline_of(kind, run)
-        theirs = with_family_arg(baseline.agent, family_arg or {})
-        own = step_sizes(None if agent.learns_steps else inner_lr, steps, theirs)
-        best = tuned(theirs, baseline.meta, own, protocol, kind)
-        found = measure(theirs, baseline.meta, best, protocol)
-        agents[kind] = _result(found, best, baseline, protocol)
+        agents[kind] = _baseline(kind, run, agent, protocol, None if agent.learns_steps else inner_lr)
     metrics = {f"{agent.metric}/step_{k}": value for k, value in enumerate(agents["meta"]["mean"])}
     described = _described(agent, protocol, checkpoint, experience)
     return Evaluation(agent.metric, described, metrics, agents, **pictures(agent, chosen, experience))
+
+
+def _baseline(
+    kind: str, run: Trainer, agent: Agent, protocol: Protocol, inner_lr: float | Sequence[float] | None
+) -> dict[str, Any]:
+    """What a baseline of the run does on the tasks of ``agent``'s family, with its best step sizes."""
+    if kind == "nearest":
+        return _result(measure_nearest(agent, protocol), [], None, protocol)
+    baseline = baseline_of(kind, run)
+    theirs = with_family_arg(baseline.agent, agent.config.family_arg)
+    best = tuned(theirs, baseline.meta, step_sizes(inner_lr, protocol.steps, theirs), protocol, kind)
+    return _result(measure(theirs, baseline.meta, best, protocol), best, baseline, protocol)
 
 
 def _checked(agent: Agent, baselines: Sequence[str]) -> Sequence[str]:
