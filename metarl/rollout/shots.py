@@ -1,5 +1,7 @@
 """Labelled examples of a family as batches."""
 
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -62,11 +64,11 @@ def check_shots(family: SupervisedFamily, shots: Shots, part: str) -> None:
         raise RequestError(f"{name}_y has labels {given}; allowed: int64 from 0 to {int(classes) - 1}")
 
 
-def _shape(name: str, array: NDArray, wanted: tuple[int, ...]) -> None:  # type: ignore[type-arg]
+def _shape(name: str, array: NDArray[Any], wanted: tuple[int, ...]) -> None:
     if array.shape != wanted or 0 in array.shape:
         raise RequestError(f"{name} has shape {array.shape}; allowed: {wanted} with no axis of length 0")
 
 
-def _finite(name: str, array: NDArray) -> None:  # type: ignore[type-arg]
+def _finite(name: str, array: NDArray[Any]) -> None:
     if array.dtype != np.float32 or not np.isfinite(array).all():
         raise RequestError(f"{name} has numbers that are not finite float32")

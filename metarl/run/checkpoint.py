@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from metarl.core.errors import RequestError
-from metarl.run.files import sync_folder, to_json, write_synced
+from metarl.run.files import sync_folder, to_json, warn, write_synced
 
 FORMAT = 1
 STATE, MANIFEST = "state.safetensors", "manifest.json"
@@ -131,7 +131,8 @@ def best(directory: Path) -> int | None:
     for iteration, folder in sorted(_folders(directory).items()):
         try:
             value = read_manifest(folder)["extra"].get("validation")
-        except RequestError:
+        except RequestError as error:
+            warn(f"{error}; it is passed over in the choice of the best")
             continue
         if isinstance(value, (int, float)):
             values[iteration] = value

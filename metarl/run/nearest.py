@@ -9,11 +9,9 @@ from torch import Tensor
 from metarl.core.batch import Shots
 from metarl.core.errors import RequestError
 from metarl.learn.problem import TaskData
-from metarl.rollout.collector import Address
 from metarl.run.agent import Agent
-from metarl.run.experience import USES, Experience
-from metarl.run.protocol import BLOCK, Protocol, held_out_tasks
-from metarl.run.worlds import world_of
+from metarl.run.experience import Experience
+from metarl.run.protocol import Protocol, sources
 
 
 def nearest_label(support: Shots, x: Tensor) -> Int[Tensor, "task shot"]:
@@ -39,15 +37,9 @@ def measure_nearest(agent: Agent, protocol: Protocol) -> Experience:
     check_classification(agent)
     # Of the support set all examples, whatever the mini-batches of an inner step.
     agent = dataclasses.replace(agent, config=dataclasses.replace(agent.config, inner_batch=None))
-    tasks = held_out_tasks(agent, protocol)
-    n = len(next(iter(tasks.values())))
     found = []
-    for first in range(0, n, BLOCK):
-        rows = {key: x[first : first + BLOCK] for key, x in tasks.items()}
-        address = Address(protocol.seed, USES[protocol.split], first_task=first)
-        with world_of(agent.family).open(agent, min(BLOCK, n - first), 1) as serve:
-            source = serve(rows, address, False)
-            support, (query, _) = source.support({}, 0), source.query({}, 0)
+    for source in sources(agent, protocol):
+        support, (query, _) = source.support({}, 0), source.query({}, 0)
         found.append((nearest_label(support, query.x) == query.y).float().mean(1))
-    values = torch.cat(found).cpu().expand(protocol.steps + 1, n)
+    values = torch.cat(found).cpu().expand(protocol.steps + 1, -1)
     return Experience(TaskData((), ()), values, {}, (), 0)

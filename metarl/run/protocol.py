@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -13,7 +14,7 @@ from metarl.rollout import seeding
 from metarl.rollout.collector import Address, Tasks
 from metarl.rollout.family import SPLITS, is_supervised
 from metarl.run.agent import Agent
-from metarl.run.experience import USES, Experience, gather
+from metarl.run.experience import USES, Experience, Source, gather
 from metarl.run.files import tell
 from metarl.run.measures import LOWER_IS_BETTER
 from metarl.run.step_sizes import Profile
@@ -65,11 +66,24 @@ def measure(agent: Agent, meta: Meta, profile: Profile, protocol: Protocol) -> E
     Labelled examples are taken ``BLOCK`` tasks at a time; ``values`` and ``samples`` are of all tasks, the
     rest is that of the first block.
     """
+    adaptations = agent.adaptations(profile, protocol.steps)
+    found: list[Experience] = []
+    for source in sources(agent, protocol):
+        try:
+            experience = gather(agent, meta, source, adaptations)
+        except ValueError as error:  # such as an action that is not finite, after too large a step
+            told = f"the agent cannot be measured with step sizes {list(profile)}: {error}"
+            raise RequestError(told) from error
+        found.append(experience if not found else experience._replace(data=found[0].data, path=()))
+    values = torch.cat([experience.values for experience in found if experience.values is not None], 1)
+    return found[0]._replace(values=values, samples=sum(experience.samples for experience in found))
+
+
+def sources(agent: Agent, protocol: Protocol) -> Iterator[Source]:
+    """Where the held-out tasks' batches come from, a block of tasks at a time."""
     tasks = held_out_tasks(agent, protocol)
     n = len(next(iter(tasks.values())))
     block = min(n, BLOCK) if is_supervised(agent.family) else n
-    adaptations = agent.adaptations(profile, protocol.steps)
-    found: list[Experience] = []
     bounds = [*range(0, n, block), n]
     if n - bounds[-2] == 1 < block and n > 1:  # one task alone would take other kernels, hence other bits
         del bounds[-2]
@@ -77,16 +91,7 @@ def measure(agent: Agent, meta: Meta, profile: Profile, protocol: Protocol) -> E
         rows = {key: x[first:end] for key, x in tasks.items()}
         address = Address(protocol.seed, USES[protocol.split], first_task=first)
         with world_of(agent.family).open(agent, end - first, protocol.episodes) as serve:
-            source = serve(rows, address, protocol.deterministic)
-            try:
-                experience = gather(agent, meta, source, adaptations)
-            except ValueError as error:  # such as an action that is not finite, after too large a step
-                raise RequestError(
-                    f"the agent cannot be measured with step sizes {list(profile)}: {error}"
-                ) from error
-        found.append(experience if not found else experience._replace(data=found[0].data, path=()))
-    values = torch.cat([experience.values for experience in found if experience.values is not None], 1)
-    return found[0]._replace(values=values, samples=sum(experience.samples for experience in found))
+            yield serve(rows, address, protocol.deterministic)
 
 
 def tuned(agent: Agent, meta: Meta, profile: Profile, protocol: Protocol, name: str) -> Profile:

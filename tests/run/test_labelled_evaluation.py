@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from metarl.core.errors import RequestError
-from metarl.run import nearest, protocol
+from metarl.run import protocol
 from metarl.run.evaluation import evaluate_run
 from metarl.run.protocol import GRID, Protocol, measure, tuned
 from metarl.run.runs import Run, train
@@ -128,7 +128,6 @@ def test_blocks_of_tasks_do_not_matter(
     found = []
     for size in (5, block):
         monkeypatch.setattr(protocol, "BLOCK", size)
-        monkeypatch.setattr(nearest, "BLOCK", size)
         found.append(run.evaluate(baselines=kinds, inner_lr=0.3, **FEW))
     whole, other = found
     for name, agent in whole.agents.items():

@@ -8,7 +8,7 @@ import torch
 
 from metarl.core.batch import Shots
 from metarl.core.errors import RequestError
-from metarl.run import nearest, protocol
+from metarl.run import protocol
 from metarl.run.nearest import measure_nearest, nearest_label
 from metarl.run.protocol import Protocol, measure
 from tiny_runs import IMAGES, agent, pupil, same
@@ -42,7 +42,6 @@ def test_it_is_measured_on_the_very_examples_that_agents_are(
 ) -> None:
     built = pupil(**options)
     theirs = measure(built, built.initial_meta(), [0.1], PROTOCOL).data
-    monkeypatch.setattr(nearest, "BLOCK", block)
     monkeypatch.setattr(protocol, "BLOCK", block)
     found = measure_nearest(built, PROTOCOL)
     assert found.values is not None
