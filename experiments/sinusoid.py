@@ -3,25 +3,23 @@
     .venv/bin/python experiments/sinusoid.py [--algorithms maml meta-sgd ...] [--seeds 1 2 3] [--runs DIR]
 
 Each algorithm is trained by experiments/sinusoid-ALGORITHM.yaml (a run that exists is resumed, a finished
-one is used as it is) and measured at its best checkpoint on 600 test tasks with five shots after 0 … 10
-steps; Reptile with ten shots after 0 … 32 steps, as in its own protocol. Beside MAML stands the pretrained
-network of its first seed, fine-tuned on the same tasks with its best step size. Intervals are 95 %
-bootstrap intervals over tasks and seeds; those of differences after five steps are paired by task, with the
-mean over seeds of each task.
+one is used as it is; what is kept in experiments/results needs none) and measured at its best checkpoint on
+600 test tasks with five shots after 0 … 10 steps; Reptile with ten shots after 0 … 32 steps, as in its own
+protocol. Beside MAML stand the baselines of its first seed, on the same tasks with their best step sizes.
+Intervals are 95 % bootstrap intervals over tasks and seeds; those of differences after five steps are paired
+by task, with the mean over seeds of each task.
 """
 
 import argparse
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from point_goal_finn2017 import interval
+from pooled import HERE, Measured, cells, columns, interval, kept, trained
 
 import metarl
-from metarl.run.resolve import load_config
-from metarl.run.runs import resume
 
-HERE = Path(__file__).parent
 ALGORITHMS = ("maml", "fomaml", "meta-sgd", "lstm", "reptile")
 PUBLISHED = {"maml": {1: 0.67, 5: 0.38, 10: 0.35}, "pretrained": {1: 2.41, 5: 2.23, 10: 2.19}}
 BASELINES = ("random", "pretrained", "oracle")
@@ -29,23 +27,25 @@ OWN: dict[str, Any] = {"tasks": 600, "steps": 10, "family_arg": {"shots": 5, "qu
 REPTILE: dict[str, Any] = {"tasks": 600, "steps": 32, "family_arg": {"shots": 10, "queries": 100}}
 
 
-def trained(algorithm: str, seed: int, path: Path) -> None:
-    """The run of one algorithm and seed, finished."""
-    if (path / "config.yaml").is_file():
-        resume(path)
-        return
-    options = {"seed": seed, "threads": 1}
-    config = load_config(HERE / f"sinusoid-{algorithm}.yaml")
-    metarl.train(metarl.TrainConfig(**{**vars(config), **options}), path)
+def protocol(algorithm: str) -> tuple[dict[str, Any], tuple[int, ...]]:
+    """How an algorithm is measured, and the steps that are reported."""
+    return (REPTILE, (0, 1, 5, 10, 32)) if algorithm == "reptile" else (OWN, (0, 1, 5, 10))
+
+
+def measured(algorithm: str, seed: int, runs: Path) -> Measured:
+    """Mean squared errors "task step" of a run, and of the first MAML run's baselines."""
+    path = trained(HERE / f"sinusoid-{algorithm}.yaml", runs / f"sinusoid-{algorithm}-{seed}", seed)
+    options, steps = protocol(algorithm)
+    baselines = BASELINES if (algorithm, seed) == ("maml", 1) else ()
+    agents = metarl.load(path).evaluate(baselines=baselines, **options).agents
+    return {name: columns(agent["per_task"], steps) for name, agent in agents.items()}
 
 
 def line(name: str, values: np.ndarray, steps: tuple[int, ...]) -> str:
     """A row of the table from mean squared errors "seed task step"."""
-    bounds = interval(values)
-    cells = [f"{values[..., k].mean():.3f} [{bounds[k, 0]:.3f}, {bounds[k, 1]:.3f}]" for k in steps]
     published = PUBLISHED.get(name, {})
     told = " / ".join(str(published[k]) for k in steps if k in published) or "–"
-    return f"| {name} | {len(values)} | {' | '.join(cells)} | {told} |"
+    return f"| {name} | {len(values)} | {cells(values, 3)} | {told} |"
 
 
 def main() -> None:
@@ -59,29 +59,34 @@ def main() -> None:
     options = parser.parse_args()
     found: dict[str, np.ndarray] = {}
     for algorithm in options.algorithms:
-        protocol, steps = (REPTILE, (0, 1, 5, 10, 32)) if algorithm == "reptile" else (OWN, (0, 1, 5, 10))
-        of_seeds = []
-        for seed in options.seeds:
-            path = options.runs / f"sinusoid-{algorithm}-{seed}"
-            trained(algorithm, seed, path)
-            of_seeds.append(np.array(metarl.load(path).evaluate(**protocol).per_task))
-        found[algorithm] = np.stack(of_seeds)
+        told, steps = protocol(algorithm)
+        results = [
+            kept(
+                f"sinusoid-{algorithm}-{seed}",
+                HERE / f"sinusoid-{algorithm}.yaml",
+                {**told, "reported": steps},
+                partial(measured, algorithm, seed, options.runs),
+            )
+            for seed in options.seeds
+        ]
+        found[algorithm] = np.stack([result["meta"] for result in results])
         if algorithm in ("maml", "reptile"):
             print(f"| | seeds | {' | '.join(f'step {k}' for k in steps)} | published |")
             print(f"|---|---|{'---|' * len(steps)}---|")
         print(line(algorithm, found[algorithm], steps), flush=True)
-        if algorithm == "maml":
-            path = options.runs / f"sinusoid-maml-{options.seeds[0]}"
-            agents = metarl.load(path).evaluate(baselines=BASELINES, **protocol).agents
-            for kind in BASELINES:
-                print(line(kind, np.array(agents[kind]["per_task"])[None], steps), flush=True)
+        for kind in BASELINES:
+            if kind in results[0]:
+                print(line(kind, results[0][kind][None], steps), flush=True)
+    after_five = OWN_STEPS.index(5)
     for algorithm in ("fomaml", "meta-sgd", "lstm"):
         if algorithm in found and "maml" in found:
             difference = found[algorithm].mean(0, keepdims=True) - found["maml"].mean(0, keepdims=True)
-            low, high = interval(difference)[5]
-            mean = difference[..., 5].mean()
+            low, high = interval(difference)[after_five]
+            mean = difference[..., after_five].mean()
             print(f"{algorithm} − maml after 5 steps: {mean:.3f} [{low:.3f}, {high:.3f}]")
 
+
+OWN_STEPS = protocol("maml")[1]
 
 if __name__ == "__main__":
     main()
