@@ -12,6 +12,8 @@ import numpy as np
 from gymnasium.spaces import Box, Discrete
 from numpy.typing import NDArray
 
+from metarl_envs.arguments import known_split, positive_int
+
 Floats: TypeAlias = NDArray[np.float64]
 Bools: TypeAlias = NDArray[np.bool_]
 Tasks: TypeAlias = dict[str, NDArray[Any]]
@@ -34,7 +36,8 @@ class Analytic:
         step: (state, action "n ...", tasks, noise "n step_draws") to (state, reward, terminated): float64 "n"
             and bool "n". Actions are float64 and finite, or int64 within the Discrete space.
         observe: state to observations "n ...", in the observation space's dtype.
-        refuse: tasks "n ..." to a bool "n" of those that the family cannot serve, and what it can, in words.
+        refuse: tasks "n ..." to a bool "n" or "n ..." of what the family cannot serve in the first entry of
+            ``task_shapes``, and what it can, in words.
     """
 
     title: str
@@ -77,13 +80,42 @@ def read_tasks(model: Analytic, tasks: object, n: int | None = None) -> Tasks:
         read[key] = values
     if model.refuse is not None:
         bad, allowed = model.refuse(read)
-        for key in keys[:1]:
+        for key in list(model.task_shapes)[:1]:
             refuse_rows(model, f"task {key!r}", read[key], bad, allowed)
     return read
 
 
+def draw_tasks(
+    model: Analytic, ood: Callable[[Floats], Tasks], n: int, rng: np.random.Generator, split: str
+) -> Tasks:
+    """Fresh tasks of a split, by the family's formula or by that of ``ood``, which takes the same arguments.
+
+    Returns:
+        Tasks of n rows; the first m are those that ``n=m`` would give.
+
+    Raises:
+        ValueError: n below 1, or an unknown split.
+    """
+    n = positive_int(model.title, "number of tasks", n)
+    split = known_split(model.title, split, ("train", "validation", "test", "ood"))
+    return (ood if split == "ood" else model.task)(rng.random((n, model.task_draws)))
+
+
+def flat_features(model: Analytic, tasks: object) -> NDArray[np.float32]:
+    """Every number of each task in the order of ``task_shapes``, float32 "n f"."""
+    read = read_tasks(model, tasks)
+    rows = [read[key].reshape(len(read[key]), -1) for key in model.task_shapes]
+    return np.concatenate(rows, axis=1).astype(np.float32)
+
+
 def refuse_rows(model: Analytic, what: str, values: NDArray[Any], bad: Bools, allowed: str) -> None:
-    """ValueError that names the first row of ``values`` "n ..." where ``bad`` "n ..." holds, if any."""
+    """ValueError that names the first row of ``values`` "n ..." where ``bad`` "n" or "n ..." holds, if any.
+
+    Of a row with several axes it shows the vector along the last one, where ``bad`` tells which.
+    """
     if bad.any():
-        row = int(np.argwhere(bad)[0, 0])
-        raise ValueError(f"{model.title}: {what} of row {row} is {values[row].tolist()}; allowed: {allowed}")
+        row, *place = np.argwhere(bad)[0, : max(1, values.ndim - 1)].tolist()
+        entry = f", entry {place}" if place else ""
+        given = str(values[(row, *place)].tolist())
+        given = given if len(given) <= 120 else f"{given[:120]}…"
+        raise ValueError(f"{model.title}: {what} of row {row}{entry} is {given}; allowed: {allowed}")

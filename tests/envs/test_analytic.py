@@ -1,5 +1,6 @@
 """What every family of formulas gets, on a coin bandit: noise, a discrete action, two task entries."""
 
+import dataclasses
 import re
 
 import numpy as np
@@ -8,7 +9,7 @@ from gymnasium.error import ResetNeeded
 from gymnasium.spaces import Box, Discrete
 
 from metarl_envs import row_draws
-from metarl_envs.analytic import Analytic, read_tasks
+from metarl_envs.analytic import Analytic, draw_tasks, flat_features, read_tasks, refuse_rows
 from metarl_envs.analytic_envs import AnalyticEnv, AnalyticVectorEnv
 from metarl_envs.arguments import positive_int
 
@@ -118,6 +119,43 @@ def test_a_task_entry_without_axes_and_every_bad_task():
         read_tasks(COIN, good | {"goal": np.ones(3)})  # rows must agree with one another
 
 
+def test_what_a_family_cannot_serve_is_told_of_the_first_entry_of_its_tasks():
+    odd = dataclasses.replace(COIN, refuse=lambda tasks: (tasks["odds"][:, 0] > 1.0, "at most 1"))
+    with pytest.raises(
+        ValueError, match=line("coin/two-armed: task 'odds' of row 1 is [2.0, 0.0]; allowed: at most 1")
+    ):
+        read_tasks(odd, {"goal": np.ones(2), "odds": [[1.0, 0.0], [2.0, 0.0]]})
+
+
+def test_of_a_row_with_many_numbers_the_bad_vector_is_shown_and_cut():
+    values = np.arange(24.0).reshape(2, 3, 4)
+    message = "coin/two-armed: it of row 1, entry [2] is [20.0, 21.0, 22.0, 23.0]; allowed: x"
+    with pytest.raises(ValueError, match=line(message)):
+        refuse_rows(COIN, "it", values, values >= 22.0, "x")  # one number of the vector is enough
+    with pytest.raises(ValueError, match=line(message)):
+        refuse_rows(COIN, "it", values, (values >= 22.0).any(axis=-1), "x")
+    with pytest.raises(ValueError, match=r"^coin/two-armed: it of row 0 is \[\[0\.0, 1\.0.*; allowed: x$"):
+        refuse_rows(COIN, "it", values, np.array([True, False]), "x")  # nobody knows which vector
+    with pytest.raises(ValueError, match=r"is \[0\.0, 0\.0, [^…]{109}…; allowed: x$"):
+        refuse_rows(COIN, "it", np.zeros((1, 99)), np.array([True]), "x")
+
+
+def test_draws_of_a_split_start_alike_and_features_keep_the_order_of_the_entries():
+    def ood(uniforms):
+        return {"odds": uniforms + 1.0, "goal": np.zeros(len(uniforms))}
+
+    drawn = {
+        split: draw_tasks(COIN, ood, 5, np.random.default_rng(3), split)["odds"]
+        for split in ("train", "validation", "test", "ood")
+    }
+    uniforms = np.random.default_rng(3).random((5, 2))
+    assert all(np.array_equal(drawn[split], uniforms + (split == "ood")) for split in drawn)
+    assert np.array_equal(draw_tasks(COIN, ood, 2, np.random.default_rng(3), "test")["odds"], uniforms[:2])
+    features = flat_features(COIN, {"goal": [7.0, 8.0], "odds": [[0.1, 0.2], [0.3, 0.4]]})
+    assert features.dtype == np.float32
+    assert np.array_equal(features, np.float32([[0.1, 0.2, 7.0], [0.3, 0.4, 8.0]]))
+
+
 def test_bad_resets_are_refused_and_change_nothing():
     env = AnalyticVectorEnv(COIN, 2)
     with pytest.raises(ResetNeeded, match="coin/two-armed: step before the first reset"):
@@ -140,7 +178,7 @@ def test_bad_resets_are_refused_and_change_nothing():
         assert all(np.array_equal(a, b) for a, b in zip(one[:4], two[:4], strict=True))
 
 
-@pytest.mark.parametrize("num_envs", [0, -3, True, 2.0])
+@pytest.mark.parametrize("num_envs", [0, -3, True, 2.0, "five", None])
 def test_num_envs_has_to_be_a_positive_int(num_envs):
     with pytest.raises(ValueError, match=r"^coin: num_envs is .*; allowed: integers from 1$"):
         positive_int("coin", "num_envs", num_envs)
