@@ -7,31 +7,39 @@ from typing import Any
 
 import gymnasium
 
+from metarl_envs.bandit import Bandit
+from metarl_envs.chain import Chain
 from metarl_envs.point_goal import PointGoal
+from metarl_envs.tabular_mdp import TabularMDP
 
-__all__ = ["PointGoal"]
+__all__ = ["Bandit", "Chain", "PointGoal", "TabularMDP"]
 
-
-def point_goal(**args: Any) -> gymnasium.Env[Any, Any]:
-    """Gymnasium's way to one environment: ``PointGoal(**args).make()``."""
-    return PointGoal(**args).make()
+_FAMILIES: dict[str, Any] = {cls.__name__: cls for cls in (Bandit, Chain, PointGoal, TabularMDP)}
 
 
-def point_goal_vec(num_envs: int, **args: Any) -> gymnasium.vector.VectorEnv[Any, Any, Any]:
-    """Gymnasium's way to a vector environment: ``PointGoal(**args).make_vec(num_envs)``."""
-    return PointGoal(**args).make_vec(num_envs)
+def single(family: str, **args: Any) -> gymnasium.Env[Any, Any]:
+    """Gymnasium's way to one environment of a family's class by name, for example ``single("PointGoal")``."""
+    env: gymnasium.Env[Any, Any] = _FAMILIES[family](**args).make()
+    return env
+
+
+def vector(family: str, num_envs: int, **args: Any) -> gymnasium.vector.VectorEnv[Any, Any, Any]:
+    """Gymnasium's way to a vector environment of a family's class by name."""
+    env: gymnasium.vector.VectorEnv[Any, Any, Any] = _FAMILIES[family](**args).make_vec(num_envs)
+    return env
 
 
 def _register() -> None:
-    for spec in PointGoal.specs:
-        name = f"metarl/PointGoal-{spec}-v0"
-        if name not in gymnasium.registry:
-            gymnasium.register(
-                name,
-                "metarl_envs:point_goal",
-                vector_entry_point="metarl_envs:point_goal_vec",
-                kwargs={"spec": spec},
-            )
+    for family, cls in _FAMILIES.items():
+        for spec in cls.specs:
+            name = f"metarl/{family}-{spec}-v0"
+            if name not in gymnasium.registry:
+                gymnasium.register(
+                    name,
+                    "metarl_envs:single",
+                    vector_entry_point="metarl_envs:vector",
+                    kwargs={"family": family, "spec": spec},
+                )
 
 
 _register()

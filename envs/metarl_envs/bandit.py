@@ -1,0 +1,165 @@
+"""Multi-armed bandits: arms whose mean rewards have to be found out by pulling them.
+
+``bernoulli`` is the bandit of Duan et al. 2016 ("RL²: Fast reinforcement learning via slow reinforcement
+learning"); ``gaussian`` is its textbook sister. Rewards have no unit.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium.spaces import Box, Discrete
+from gymnasium.vector import VectorEnv
+from numpy.typing import NDArray
+
+from metarl_envs.analytic import Analytic, Bools, Floats, Tasks, draw_tasks, flat_features
+from metarl_envs.analytic_envs import AnalyticEnv, AnalyticVectorEnv
+from metarl_envs.arguments import chosen_spec, no_others, positive_int
+from metarl_envs.from_uniforms import normal
+
+Means = Callable[[Floats], Floats]
+
+
+@dataclass(frozen=True)
+class _Spec:
+    """What a spec's name stands for: means from uniform numbers, rewards from means "n" and uniform "n"."""
+
+    text: str
+    means: Means
+    ood_means: Means
+    reward: Callable[[Floats, Floats], Floats]
+    refuse: Callable[[Tasks], tuple[Bools, str]] | None = None
+
+
+def _uniform_means(uniforms: Floats) -> Floats:
+    return uniforms.copy()
+
+
+def _rare_means(uniforms: Floats) -> Floats:
+    """Uniform in [0, 0.2)."""
+    return uniforms * 0.2
+
+
+def _shifted_means(uniforms: Floats) -> Floats:
+    """Normal with mean 2 and standard deviation 1."""
+    return 2.0 + normal(uniforms)
+
+
+def _paid(mean: Floats, uniforms: Floats) -> Floats:
+    """1 with probability ``mean``, else 0; u < 1 makes a mean of 1 pay always, and of 0 never."""
+    return (uniforms < mean).astype(np.float64)
+
+
+def _noisy(mean: Floats, uniforms: Floats) -> Floats:
+    return mean + normal(uniforms)
+
+
+def _no_probability(tasks: Tasks) -> tuple[Bools, str]:
+    mean = tasks["mean"]
+    return np.any((mean < 0.0) | (mean > 1.0), axis=1), "probabilities from 0 to 1"
+
+
+_SPECS = {
+    "bernoulli": _Spec(
+        text="k arms that pay 1 or 0, v1: each arm's probability uniform in [0, 1); ood: in [0, 0.2)",
+        means=_uniform_means,
+        ood_means=_rare_means,
+        reward=_paid,
+        refuse=_no_probability,
+    ),
+    "gaussian": _Spec(
+        text="k arms that pay normal rewards of standard deviation 1, v1: each arm's mean normal, N(0, 1); "
+        "ood: N(2, 1)",
+        means=normal,
+        ood_means=_shifted_means,
+        reward=_noisy,
+    ),
+}
+
+
+def _tasks(uniforms: Floats, means: Means) -> Tasks:
+    return {"mean": means(uniforms)}
+
+
+def _nothing(uniforms: Floats) -> NDArray[np.float32]:
+    """The state "n 1", of which there is one: it is the observation, a constant 1."""
+    return np.ones((len(uniforms), 1), dtype=np.float32)
+
+
+def _pull(
+    state: NDArray[Any],
+    action: NDArray[Any],
+    tasks: Tasks,
+    noise: Floats,
+    reward: Callable[[Floats, Floats], Floats],
+) -> tuple[NDArray[Any], Floats, Bools]:
+    mean = tasks["mean"][np.arange(len(action)), action]
+    return state.copy(), reward(mean, noise[:, 0]), np.zeros(len(action), dtype=np.bool_)
+
+
+class Bandit:
+    """The family ``bandit``: tasks are ``{"mean": float64 "n arms"}``, an action is the number of an arm.
+
+    Args:
+        spec: a key of ``specs``; None takes the first.
+        arms: number of arms.
+        horizon: pulls of an episode.
+
+    Attributes:
+        model: the formulas behind the environments, for players that need no environment.
+
+    Raises:
+        ValueError: an unknown spec or argument, fewer than one arm or pull; one line.
+    """
+
+    name = "bandit"
+    specs = {key: spec.text for key, spec in _SPECS.items()}
+    num_tasks: int | None = None
+
+    def __init__(
+        self, spec: str | None = None, *, arms: int = 5, horizon: int = 10, **unknown: object
+    ) -> None:
+        no_others(self.name, unknown, ["arms", "horizon"])
+        self.spec = chosen_spec(self.name, spec, self.specs)
+        self.arms = positive_int(self.name, "arms", arms)
+        self.horizon = positive_int(self.name, "horizon", horizon)
+        self.observation_space = Box(0.0, 1.0, (1,), np.float32)
+        self.action_space = Discrete(self.arms)
+        own = _SPECS[self.spec]
+        self.model = Analytic(
+            title=f"{self.name}/{self.spec}",
+            horizon=self.horizon,
+            observation_space=self.observation_space,
+            action_space=self.action_space,
+            task_shapes={"mean": (self.arms,)},
+            task_draws=self.arms,
+            task=partial(_tasks, means=own.means),
+            start=_nothing,
+            step=partial(_pull, reward=own.reward),
+            step_draws=1,
+            observe=np.copy,
+            refuse=own.refuse,
+        )
+
+    def sample_tasks(self, n: int, rng: np.random.Generator, split: str = "train") -> Tasks:
+        """Fresh tasks of a split, ``{"mean": float64 "n arms"}``; the first m are those of ``n=m``.
+
+        Raises:
+            ValueError: n below 1, or an unknown split.
+        """
+        return draw_tasks(self.model, partial(_tasks, means=_SPECS[self.spec].ood_means), n, rng, split)
+
+    def task_features(self, tasks: Mapping[str, Any]) -> NDArray[np.float32]:
+        """What an oracle sees: the mean of each arm, float32 "n arms"."""
+        return flat_features(self.model, tasks)
+
+    def make(self) -> gymnasium.Env[NDArray[Any], Any]:
+        """One environment."""
+        return AnalyticEnv(self.model)
+
+    def make_vec(self, num_envs: int) -> VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]:
+        """``num_envs`` environments stepped together."""
+        return AnalyticVectorEnv(self.model, num_envs)

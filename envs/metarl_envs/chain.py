@@ -1,0 +1,111 @@
+"""A chain of two states, small enough that every course of an episode can be written down.
+
+All randomness of an episode is in the actions and in the transitions: an episode of h steps can take 2 · 4ʰ⁻¹
+courses (actions and the states they were taken in), 8 for h = 2, each with a probability in closed form.
+"""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium.vector import VectorEnv
+from numpy.typing import NDArray
+
+from metarl_envs.analytic import Bools, Floats, Tasks, draw_tasks, flat_features, read_tasks
+from metarl_envs.analytic_envs import AnalyticEnv, AnalyticVectorEnv
+from metarl_envs.arguments import chosen_spec, no_others, positive_int
+from metarl_envs.exact_values import MDP
+from metarl_envs.tabular_mdp import start_in_first, tabular_model
+
+
+def _slippery(tasks: Tasks) -> MDP:
+    """P(s′ = a | s, a) = 1 − slip."""
+    slip, n = tasks["slip"], len(tasks["slip"])
+    transition = np.empty((n, 2, 2, 2))
+    transition[:, :, [0, 1], [0, 1]] = (1.0 - slip)[:, None, None]
+    transition[:, :, [0, 1], [1, 0]] = slip[:, None, None]
+    return MDP(start_in_first(n, 2), transition, tasks["reward"])
+
+
+def _tasks(uniforms: Floats, least_slip: float) -> Tasks:
+    """Rewards uniform in [−1, 1), slip uniform in [least_slip, least_slip + 0.5)."""
+    return {
+        "slip": least_slip + 0.5 * uniforms[:, 0],
+        "reward": 2.0 * uniforms[:, 1:].reshape(-1, 2, 2) - 1.0,
+    }
+
+
+def _no_probability(tasks: Tasks) -> tuple[Bools, str]:
+    return (tasks["slip"] < 0.0) | (tasks["slip"] > 1.0), "a probability from 0 to 1"
+
+
+class Chain:
+    """The family ``chain``: tasks are ``{"slip": float64 "n", "reward": float64 "n 2 2"}``.
+
+    Action a leads to state a, but with probability ``slip`` to the other one, wherever it is taken. It earns
+    exactly ``reward[state, a]``. Each episode starts in state 0; the observation is the state, one-hot.
+
+    Args:
+        spec: a key of ``specs``; None takes the first.
+        horizon: time steps of an episode.
+
+    Raises:
+        ValueError: an unknown spec or argument, or a horizon below 1; one line.
+    """
+
+    name = "chain"
+    specs = {
+        "two-state": "two states and two actions, v1: start in state 0, action a leads to state a, with "
+        "probability slip, uniform in [0, 0.5), to the other; rewards uniform in [-1, 1) and without noise; "
+        "ood: slip uniform in [0.5, 1)"
+    }
+    num_tasks: int | None = None
+
+    def __init__(self, spec: str | None = None, *, horizon: int = 2, **unknown: object) -> None:
+        no_others(self.name, unknown, ["horizon"])
+        self.spec = chosen_spec(self.name, spec, self.specs)
+        self.horizon = positive_int(self.name, "horizon", horizon)
+        self.model = tabular_model(
+            f"{self.name}/{self.spec}",
+            self.horizon,
+            states=2,
+            actions=2,
+            mdp=_slippery,
+            reward_noise=False,
+            task_shapes={"slip": (), "reward": (2, 2)},
+            task_draws=5,
+            task=partial(_tasks, least_slip=0.0),
+            refuse=_no_probability,
+        )
+        self.observation_space = self.model.observation_space
+        self.action_space = self.model.action_space
+
+    def sample_tasks(self, n: int, rng: np.random.Generator, split: str = "train") -> Tasks:
+        """Fresh tasks of a split; the first m are those that ``n=m`` would give.
+
+        Raises:
+            ValueError: n below 1, or an unknown split.
+        """
+        return draw_tasks(self.model, partial(_tasks, least_slip=0.5), n, rng, split)
+
+    def mdp(self, tasks: Mapping[str, Any]) -> MDP:
+        """The tasks as finite MDPs: start "n 2", transition "n 2 2 2" and (certain) reward "n 2 2".
+
+        Raises:
+            ValueError: tasks that the family does not have; one line.
+        """
+        return _slippery(read_tasks(self.model, tasks))
+
+    def task_features(self, tasks: Mapping[str, Any]) -> NDArray[np.float32]:
+        """What an oracle sees: slip, then reward[0, 0], [0, 1], [1, 0], [1, 1], float32 "n 5"."""
+        return flat_features(self.model, tasks)
+
+    def make(self) -> gymnasium.Env[NDArray[Any], Any]:
+        """One environment."""
+        return AnalyticEnv(self.model)
+
+    def make_vec(self, num_envs: int) -> VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]:
+        """``num_envs`` environments stepped together."""
+        return AnalyticVectorEnv(self.model, num_envs)

@@ -1,0 +1,187 @@
+"""chain: its definition in arrays, every course of an episode, splits, one against many, bad input."""
+
+import pickle
+import re
+from itertools import product
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium.utils.env_checker import check_env
+from stable_baselines3.common.env_checker import check_env as check_env_sb3
+
+from metarl_envs import Chain, row_draws
+from metarl_envs.exact_values import optimal_return, random_return
+from row_by_row import check_arrays_are_nobody_elses, check_rows, same
+
+Z = 4.5  # standard errors that a frequency may be off: seeds are fixed, and one in 150,000 would be
+
+
+def line(message: str) -> str:
+    """A pattern that only this message matches."""
+    return f"^{re.escape(message)}$"
+
+
+def rng(seed: int = 0) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+TASK = {"slip": np.array([0.2]), "reward": np.array([[[0.5, -1.0], [2.0, 0.25]]])}
+
+
+def test_the_arrays_of_a_task_are_its_definition():
+    start, transition, reward = Chain().mdp(TASK)
+    assert start.tolist() == [[1.0, 0.0]]
+    # Action 0 leads to state 0 with probability 0.8, action 1 to state 1, from either state.
+    assert transition.tolist() == [[[[0.8, 0.2], [0.2, 0.8]], [[0.8, 0.2], [0.2, 0.8]]]]
+    assert same(reward, TASK["reward"])
+    two = Chain().mdp({"slip": [0.0, 1.0], "reward": np.zeros((2, 2, 2))}).transition
+    assert two[0].tolist() == [np.eye(2).tolist()] * 2 and two[1].tolist() == [np.eye(2)[::-1].tolist()] * 2
+
+
+def test_exact_values_by_hand():
+    mdp = Chain().mdp(TASK)
+    # The last step is worth 0.5 in state 0 and 2 in state 1, so the first action is worth
+    # 0.5 + 0.8 · 0.5 + 0.2 · 2 = 1.3 or −1 + 0.2 · 0.5 + 0.8 · 2 = 0.7.
+    assert optimal_return(mdp, 2) == pytest.approx([1.3], abs=1e-15)
+    # Random: −0.25 and then −0.25 or 1.125, each in half of all cases.
+    assert random_return(mdp, 2) == pytest.approx([-0.25 + 0.5 * (-0.25 + 1.125)], abs=1e-15)
+
+
+def test_every_course_of_an_episode_is_as_frequent_as_its_probability():
+    """Actions by a policy with p(1) = 0.3 in state 0 and 0.6 in state 1, from random numbers of the test."""
+    n, family = 40_000, Chain()
+    (_,), (transition,), (reward,) = family.mdp(TASK)
+    env = family.make_vec(n)
+    obs, _ = env.reset(seed=0, options={"task": {key: np.repeat(v, n, axis=0) for key, v in TASK.items()}})
+    seen = [obs.argmax(axis=1)]
+    for u in rng(1).random((2, n)):
+        state = obs.argmax(axis=1)
+        action = (u < np.where(state == 0, 0.3, 0.6)).astype(int)
+        obs, earned, terminated, truncated, _ = env.step(action)
+        assert np.array_equal(earned, reward[state, action]) and not terminated.any()
+        seen += [action, obs.argmax(axis=1)]
+    assert truncated.all()
+    policy = np.array([[0.7, 0.3], [0.4, 0.6]])
+    total = 0.0
+    for a0, s1, a1, s2 in product(range(2), repeat=4):
+        p = policy[0, a0] * transition[0, a0, s1] * policy[s1, a1] * transition[s1, a1, s2]
+        total += p
+        rows = (seen[0] == 0) & (seen[1] == a0) & (seen[2] == s1) & (seen[3] == a1) & (seen[4] == s2)
+        assert abs(rows.mean() - p) < Z * np.sqrt(p * (1 - p) / n)
+    assert total == pytest.approx(1.0, abs=1e-15)
+
+
+def test_a_step_slips_where_the_seeds_noise_is_below_or_above_the_bound():
+    seeds = np.arange(200, dtype=np.uint64)
+    env = Chain().make_vec(200)
+    env.reset(seed=seeds, options={"task": {key: np.repeat(v, 200, axis=0) for key, v in TASK.items()}})
+    for t, action in enumerate((0, 1)):
+        u = row_draws.uniform(seeds, 1, row_draws.STEP + t)[:, 0]
+        first = 0.8 if action == 0 else 0.2  # probability of state 0, whose interval comes first
+        assert np.array_equal(env.step(np.full(200, action))[0][:, 0] == 1.0, u < first)
+
+
+# --- tasks ---
+
+
+@pytest.mark.parametrize("split", ["train", "validation", "test", "ood"])
+def test_tasks_of_a_split_fill_their_intervals(split):
+    n, family = 4000, Chain()
+    tasks = family.sample_tasks(n, rng(2), split)
+    low = 0.5 if split == "ood" else 0.0
+    assert tasks["slip"].shape == (n,) and tasks["reward"].shape == (n, 2, 2)
+    assert tasks["slip"].min() >= low and tasks["slip"].max() < low + 0.5
+    assert tasks["slip"].mean() == pytest.approx(low + 0.25, abs=Z * 0.5 / np.sqrt(12 * n))
+    assert tasks["slip"].std() == pytest.approx(0.5 / np.sqrt(12), rel=Z / np.sqrt(2 * n))
+    assert np.abs(tasks["reward"]).max() <= 1.0
+    assert np.abs(tasks["reward"].mean(axis=0)).max() < Z * 2 / np.sqrt(12 * n)
+    assert np.abs(tasks["reward"].std(axis=0) - 2 / np.sqrt(12)).max() < Z / np.sqrt(2 * n)
+    features = family.task_features(tasks)
+    assert np.abs(np.corrcoef(features.T) - np.eye(5)).max() < Z / np.sqrt(n)
+    again = family.sample_tasks(3, rng(2), split)
+    assert all(same(again[key], tasks[key][:3]) for key in tasks)
+
+
+def test_an_oracle_sees_slip_and_rewards():
+    assert same(Chain().task_features(TASK), np.float32([[0.2, 0.5, -1.0, 2.0, 0.25]]))
+
+
+def test_without_a_task_a_training_task_is_drawn_from_each_rows_seed():
+    _, info = Chain().make_vec(1000).reset(seed=10)
+    slip = info["task"]["slip"]
+    assert np.unique(slip).size == 1000 and slip.min() >= 0.0 and slip.max() < 0.5 and slip.std() > 0.13
+    assert same(Chain().make().reset(seed=73)[1]["task"]["slip"], slip[63])
+
+
+# --- one against many ---
+
+
+@pytest.mark.parametrize("horizon", [2, 7])
+def test_each_row_is_the_single_environment_step_by_step(horizon):
+    check_rows(Chain(horizon=horizon))
+    check_arrays_are_nobody_elses(Chain(horizon=horizon))
+
+
+# --- bad input ---
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        ({"spec": "three-state"}, "chain: unknown spec 'three-state'; allowed: two-state"),
+        ({"horizon": 0}, "chain: horizon is 0; allowed: integers from 1"),
+        ({"horizon": True}, "chain: horizon is True; allowed: integers from 1"),
+        ({"states": 3}, "chain: unknown argument 'states'; allowed: horizon"),
+    ],
+)
+def test_bad_arguments_are_refused_in_one_line(args, message):
+    with pytest.raises(ValueError, match=line(message)):
+        Chain(**args)
+
+
+@pytest.mark.parametrize(
+    ("tasks", "message"),
+    [
+        ({"slip": [1.5]}, "task 'slip' of row 0 is 1.5; allowed: a probability from 0 to 1"),
+        ({"slip": [-0.1]}, "task 'slip' of row 0 is -0.1; allowed: a probability from 0 to 1"),
+        ({"slip": 0.1}, "task 'slip' has shape (); allowed: (1,)"),
+        ({"reward": np.zeros((1, 4))}, "task 'reward' has shape (1, 4); allowed: (1, 2, 2)"),
+        (
+            {"reward": [[[0.0, 1.0], [np.inf, 2.0]]]},
+            "task 'reward' of row 0, entry [1] is [inf, 2.0]; allowed: finite numbers",
+        ),
+        (
+            {"goal": [1.0]},
+            "task has ['goal', 'reward', 'slip']; allowed: a dict with the keys ['reward', 'slip']",
+        ),
+    ],
+)
+def test_bad_tasks_are_refused_in_one_line(tasks, message):
+    with pytest.raises(ValueError, match=line(f"chain/two-state: {message}")):
+        Chain().make_vec(1).reset(options={"task": TASK | tasks})
+
+
+# --- Gymnasium ---
+
+
+def test_environment_checkers_of_gymnasium_and_sb3_accept_it():
+    check_env(Chain().make(), skip_render_check=True)
+    check_env_sb3(Chain().make())
+
+
+def test_environments_are_registered_with_gymnasium():
+    env = gymnasium.make("metarl_envs:metarl/Chain-two-state-v0")
+    assert env.reset(seed=0, options={"task": {"slip": 0.0, "reward": [[1, 2], [3, 4]]}})[0].tolist() == [
+        1,
+        0,
+    ]
+    assert [env.step(1)[1] for _ in range(2)] == [2.0, 4.0]
+    vector = gymnasium.make_vec("metarl/Chain-two-state-v0", num_envs=3, horizon=5)
+    assert vector.reset(seed=0)[0].tolist() == [[1, 0]] * 3
+
+
+def test_families_travel_to_worker_processes():
+    family = pickle.loads(pickle.dumps(Chain(horizon=9)))
+    assert (family.spec, family.horizon) == ("two-state", 9)
+    assert same(family.sample_tasks(2, rng())["slip"], Chain().sample_tasks(2, rng())["slip"])

@@ -1,0 +1,263 @@
+"""tabular-mdp: a step by hand, frequencies, splits, one against many, exact values, bad input."""
+
+import pickle
+import re
+from statistics import NormalDist
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium.utils.env_checker import check_env
+from stable_baselines3.common.env_checker import check_env as check_env_sb3
+
+from metarl_envs import TabularMDP, row_draws
+from metarl_envs.exact_values import optimal_policy, optimal_return, policy_return
+from row_by_row import check_arrays_are_nobody_elses, check_rows, same
+
+Z = 4.5  # standard errors that a frequency may be off: seeds are fixed, and one in 150,000 would be
+
+
+def line(message: str) -> str:
+    """A pattern that only this message matches."""
+    return f"^{re.escape(message)}$"
+
+
+def rng(seed: int = 0) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+def repeated(tasks, n: int):
+    return {key: np.repeat(value, n, axis=0) for key, value in tasks.items()}
+
+
+# --- steps ---
+
+
+def test_a_step_is_a_function_of_the_task_the_seed_and_the_time():
+    """Two noise columns a step: the first draws the next state, the second the reward."""
+    family, seeds = TabularMDP(states=3, actions=2, horizon=6), np.array([3, 4, 2**63], np.uint64)
+    tasks = family.sample_tasks(3, rng())
+    env = family.make_vec(3)
+    obs, _ = env.reset(seed=seeds, options={"task": tasks})
+    assert obs.tolist() == [[1.0, 0.0, 0.0]] * 3 and obs.dtype == np.float32
+    state, actions = [0, 0, 0], rng(1).integers(2, size=(6, 3))
+    for t, action in enumerate(actions):
+        noise = row_draws.uniform(seeds, 2, row_draws.STEP + t)
+        obs, reward, terminated, truncated, _ = env.step(action)
+        for row in range(3):
+            mean = tasks["reward"][row, state[row], action[row]]
+            assert reward[row] == mean + NormalDist().inv_cdf(noise[row, 1])
+            p = tasks["transition"][row, state[row], action[row]].tolist()
+            state[row] = 0 if noise[row, 0] < p[0] else 1 if noise[row, 0] < p[0] + p[1] else 2
+        assert obs.tolist() == np.eye(3)[state].tolist()
+        assert not terminated.any() and truncated.tolist() == [t == 5] * 3
+
+
+def test_frequencies_of_transitions_and_rewards_are_those_of_the_task():
+    n, family = 40_000, TabularMDP(states=4, actions=3, horizon=3)
+    task = family.sample_tasks(1, rng(2))
+    env = family.make_vec(n)
+    obs, _ = env.reset(seed=0, options={"task": repeated(task, n)})
+    for t in range(3):
+        state, action = obs.argmax(axis=1), rng(t).integers(3, size=n)
+        obs, reward, *_ = env.step(action)
+        after, z = obs.argmax(axis=1), reward - task["reward"][0, state, action]
+        assert np.array_equal(obs.sum(axis=1), np.ones(n)) and (obs.max(axis=1) == 1.0).all()
+        for s, a in np.argwhere(np.ones((4, 3))):
+            rows = (state == s) & (action == a)
+            if not rows.any():
+                assert t == 0 and s != 0  # every state is reached by the second step
+                continue
+            p, m = task["transition"][0, s, a], rows.sum()
+            seen = np.bincount(after[rows], minlength=4) / m
+            assert (np.abs(seen - p) <= Z * np.sqrt(p * (1 - p) / m)).all()
+            assert abs(z[rows].mean()) < Z / np.sqrt(m)
+        assert z.std() == pytest.approx(1.0, abs=Z / np.sqrt(2 * n))
+        for state_reached in np.eye(4)[after].T:  # a reward tells nothing about where the step led
+            assert abs(np.corrcoef(z, state_reached)[0, 1]) < Z / np.sqrt(n)
+
+
+def test_episodes_under_the_best_policy_return_what_dynamic_programming_says():
+    n, family = 4000, TabularMDP(states=5, actions=3, horizon=4)
+    tasks = family.sample_tasks(3, rng(3))
+    mdp = family.mdp(tasks)
+    best, rows = np.repeat(optimal_policy(mdp, 4), n, axis=0), np.arange(3 * n)
+    env = family.make_vec(3 * n)
+    obs, _ = env.reset(seed=0, options={"task": repeated(tasks, n)})
+    returns = np.zeros(3 * n)
+    for t in range(4):
+        obs, reward, *_ = env.step(best[rows, t, obs.argmax(axis=1)])
+        returns += reward
+    by_task = returns.reshape(3, n)
+    error = by_task.std(axis=1) / np.sqrt(n)
+    assert (np.abs(by_task.mean(axis=1) - optimal_return(mdp, 4)) < Z * error).all()
+    stuck = policy_return(mdp, np.eye(3)[np.zeros((1, 5), dtype=int)], 4)  # always action 0
+    assert (by_task.mean(axis=1) > stuck + 2 * error).all()
+
+
+# --- tasks ---
+
+
+@pytest.mark.parametrize("split", ["train", "validation", "test"])
+def test_tasks_have_the_published_distribution(split):
+    n, family = 400, TabularMDP()
+    tasks = family.sample_tasks(n, rng(4), split)
+    transition, reward = tasks["transition"], tasks["reward"]
+    assert transition.shape == (n, 10, 5, 10) and reward.shape == (n, 10, 5)
+    assert (transition >= 0.0).all() and (transition.sum(axis=-1) == 1.0).all()
+    assert reward.mean() == pytest.approx(1.0, abs=Z / np.sqrt(reward.size))
+    assert reward.std() == pytest.approx(1.0, abs=Z / np.sqrt(2 * reward.size))
+    # An entry of a flat Dirichlet of ten is Beta(1, 9): P(p > x) = (1 − x)⁹, whichever entry it is.
+    share, chance, m = (transition > 0.2).mean(axis=(0, 1, 2)), 0.8**9, n * 50
+    assert np.abs(share - chance).max() < Z * np.sqrt(chance * (1 - chance) / m)
+    again = family.sample_tasks(3, rng(4), split)
+    assert all(same(again[key], tasks[key][:3]) for key in tasks)
+    assert not np.isin(family.sample_tasks(3, rng(5), split)["reward"], reward).any()
+
+
+def test_rewards_tell_nothing_about_transitions():
+    n = 4000
+    features = TabularMDP(states=3, actions=2).task_features(
+        TabularMDP(states=3, actions=2).sample_tasks(n, rng(7))
+    )
+    assert np.abs(np.corrcoef(features.T)[:18, 18:]).max() < 5 / np.sqrt(n)  # the largest of 108
+    assert np.abs(np.corrcoef(features[:, 18:].T) - np.eye(6)).max() < 5 / np.sqrt(n)
+
+
+def test_ood_tasks_lead_to_one_state_for_certain_and_each_is_equally_often_the_one():
+    n, family = 400, TabularMDP()
+    tasks = family.sample_tasks(n, rng(6), "ood")
+    assert set(np.unique(tasks["transition"])) == {0.0, 1.0}
+    assert (tasks["transition"].sum(axis=-1) == 1.0).all()
+    share, m = tasks["transition"].mean(axis=(0, 1, 2)), n * 50
+    assert np.abs(share - 0.1).max() < Z * np.sqrt(0.09 / m)
+    assert tasks["reward"].mean() == pytest.approx(1.0, abs=Z / np.sqrt(m))
+    env = family.make_vec(n)
+    env.reset(seed=0, options={"task": tasks})
+    obs = env.step(np.full(n, 2))[0]
+    assert np.array_equal(obs, tasks["transition"][:, 0, 2].astype(np.float32))
+
+
+def test_without_a_task_a_training_task_is_drawn_from_each_rows_seed():
+    family = TabularMDP(states=3, actions=2)
+    _, info = family.make_vec(500).reset(seed=10)
+    task = info["task"]
+    assert (task["transition"].sum(axis=-1) == 1.0).all() and np.unique(task["reward"]).size == 3000
+    assert task["reward"].mean() == pytest.approx(1.0, abs=Z / np.sqrt(3000))
+    single = family.make().reset(seed=73)[1]["task"]
+    assert all(same(single[key], task[key][63]) for key in task)
+
+
+def test_the_mdp_is_the_task_with_a_fixed_start_and_an_oracle_sees_all_of_it():
+    family = TabularMDP(states=2, actions=3)
+    tasks = family.sample_tasks(4, rng())
+    start, transition, reward = family.mdp(tasks)
+    assert start.tolist() == [[1.0, 0.0]] * 4
+    assert same(transition, tasks["transition"]) and same(reward, tasks["reward"])
+    features = family.task_features(tasks)
+    assert features.shape == (4, 12 + 6) and features.dtype == np.float32
+    assert np.array_equal(features[3, :12], tasks["transition"][3].ravel().astype(np.float32))
+    assert np.array_equal(features[3, 12:], tasks["reward"][3].ravel().astype(np.float32))
+
+
+# --- one against many ---
+
+
+def test_each_row_is_the_single_environment_step_by_step():
+    check_rows(TabularMDP(states=4, actions=3, horizon=6))
+    check_arrays_are_nobody_elses(TabularMDP(states=4, actions=3, horizon=6))
+
+
+def test_one_state_and_one_action_are_an_mdp_too():
+    check_rows(TabularMDP(states=1, actions=1, horizon=2))
+
+
+# --- bad input ---
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        ({"spec": "rl"}, "tabular-mdp: unknown spec 'rl'; allowed: rl2"),
+        ({"states": 0}, "tabular-mdp: states is 0; allowed: integers from 1"),
+        ({"actions": -1}, "tabular-mdp: actions is -1; allowed: integers from 1"),
+        ({"horizon": True}, "tabular-mdp: horizon is True; allowed: integers from 1"),
+        ({"arms": 3}, "tabular-mdp: unknown argument 'arms'; allowed: states, actions, horizon"),
+    ],
+)
+def test_bad_arguments_are_refused_in_one_line(args, message):
+    with pytest.raises(ValueError, match=line(message)):
+        TabularMDP(**args)
+
+
+def with_row(row: list[float], fill: float = 0.5):
+    """Tasks of two states and two actions; action 1 in state 0 of the second one is given."""
+    transition = np.full((2, 2, 2, 2), fill)
+    transition[1, 0, 1] = row
+    return {"transition": transition, "reward": np.zeros((2, 2, 2))}
+
+
+@pytest.mark.parametrize(
+    ("tasks", "message"),
+    [
+        (
+            with_row([0.5, 0.6]),
+            "'transition' of row 1, entry [0, 1] is [0.5, 0.6]; allowed: probabilities that sum to 1",
+        ),
+        (
+            with_row([1.5, -0.5]),
+            "'transition' of row 1, entry [0, 1] is [1.5, -0.5]; allowed: probabilities that sum to 1",
+        ),
+        (
+            with_row([1.0, np.nan]),
+            "'transition' of row 1, entry [0, 1] is [1.0, nan]; allowed: finite numbers",
+        ),
+        (
+            with_row([1.0, 0.0]) | {"reward": np.zeros((2, 2))},
+            "'reward' has shape (2, 2); allowed: (2, 2, 2)",
+        ),
+        (
+            with_row([1.0, 0.0]) | {"transition": np.zeros((2, 2, 2, 3))},
+            "'transition' has shape (2, 2, 2, 3); allowed: (2, 2, 2, 2)",
+        ),
+        (with_row([1.0, 0.0]) | {"reward": "free"}, "'reward' is not numeric: 'free'"),
+    ],
+)
+def test_bad_tasks_are_refused_in_one_line(tasks, message):
+    family = TabularMDP(states=2, actions=2)
+    pattern = line(f"tabular-mdp/rl2: task {message}")
+    with pytest.raises(ValueError, match=pattern):
+        family.make_vec(2).reset(options={"task": tasks})
+    with pytest.raises(ValueError, match=pattern):
+        family.mdp(tasks)
+
+
+def test_probabilities_that_were_rounded_to_float32_are_served():
+    family = TabularMDP()
+    tasks = family.sample_tasks(50, rng())
+    rounded = tasks | {"transition": tasks["transition"].astype(np.float32)}
+    assert (rounded["transition"].astype(np.float64).sum(axis=-1) != 1.0).any()
+    family.make_vec(50).reset(options={"task": rounded})
+
+
+# --- Gymnasium ---
+
+
+def test_environment_checkers_of_gymnasium_and_sb3_accept_it():
+    check_env(TabularMDP().make(), skip_render_check=True)
+    check_env_sb3(TabularMDP().make())
+
+
+def test_environments_are_registered_with_gymnasium():
+    env = gymnasium.make("metarl_envs:metarl/TabularMDP-rl2-v0", horizon=2, states=4)
+    assert env.reset(seed=0)[0].tolist() == [1.0, 0.0, 0.0, 0.0]
+    assert [env.step(2)[3] for _ in range(2)] == [False, True]
+    vector = gymnasium.make_vec("metarl/TabularMDP-rl2-v0", num_envs=3)
+    assert vector.reset(seed=0)[0].shape == (3, 10)
+
+
+def test_families_travel_to_worker_processes():
+    family = pickle.loads(pickle.dumps(TabularMDP(states=3, horizon=9)))
+    assert (family.spec, family.states, family.actions, family.horizon) == ("rl2", 3, 5, 9)
+    twin = TabularMDP(states=3)
+    assert same(family.sample_tasks(2, rng())["reward"], twin.sample_tasks(2, rng())["reward"])
