@@ -105,6 +105,32 @@ def surrogate(params: Params, batch: Any) -> Tensor:
     return -over_steps(ratio * batch.advantage, batch.mask)
 
 
+def dice(params: Params, batch: Any) -> Tensor:
+    """Each step's advantage under the importance weight up to it less that before it, episode by episode."""
+    log_ratio = log_prob(policy(params, batch.obs), batch.action) - batch.log_prob
+    total = torch.zeros((), dtype=torch.float64)
+    for e in range(len(batch.mask)):
+        before = torch.ones((), dtype=torch.float64)
+        for t in range(int(batch.mask[e].sum())):
+            weight = before * torch.exp(log_ratio[e, t])
+            total = total + (weight - before) * batch.advantage[e, t]
+            before = weight
+    return -total / batch.mask.sum()
+
+
+def clipped(params: Params, batch: Any, clip: float) -> Tensor:
+    """PPO's objective, step by step and case by case."""
+    ratio = torch.exp(log_prob(policy(params, batch.obs), batch.action) - batch.log_prob)
+    total = torch.zeros((), dtype=torch.float64)
+    for e in range(len(batch.mask)):
+        for t in range(int(batch.mask[e].sum())):
+            r, a = ratio[e, t], batch.advantage[e, t]
+            bound = 1 + clip if float(a) > 0 else 1 - clip
+            beyond = float(r) > bound if float(a) > 0 else float(r) < bound
+            total = total + (bound if beyond else r) * a
+    return -total / batch.mask.sum()
+
+
 def inner_steps(params: Params, support: Sequence[Any], lr: float, order: int) -> Params:
     """One SGD step on the VPG loss a support batch; order 1 takes each gradient as a constant."""
     for batch in support:

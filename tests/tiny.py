@@ -64,6 +64,7 @@ def episodes(seed: int, params: Params, kind: str = "gaussian") -> Episodes:
         log_prob=log_prob,
         final_obs=randn(seed + 4, 3, 2, 2),
         advantage=randn(seed + 5, 3, 2, 4),
+        target=randn(seed + 6, 3, 2, 4),
     )
 
 

@@ -1,13 +1,14 @@
 """State-value baselines, fitted per task on the batch they serve, outside every loss."""
 
 import dataclasses
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from metarl.core.batch import Episodes
-from metarl.core.returns import discounted_returns, gae, normalise
+from metarl.core.returns import discounted_returns, gae, normalise, spread
 
 
 def linear_features(obs: Float[Tensor, "*b obs"], time: Float[Tensor, "*#b"]) -> Float[Tensor, "*b feature"]:
@@ -35,12 +36,26 @@ def fit_linear(
     return weights.squeeze(-1)
 
 
-def with_advantage(batch: Episodes, gamma: float, lam: float) -> tuple[Episodes, Float[Tensor, "*task"]]:
-    """The batch with normalised advantages, and the share of the returns' variance the baseline explains.
+class Estimate(NamedTuple):
+    """What the estimation of advantages found out about each task.
 
-    The linear baseline is fitted on this very batch, per task. An episode that time cut short is worth
-    nothing afterwards: the horizon belongs to the objective, as in the published runs. (This baseline could
-    not value what follows: it is fitted to returns that end at the horizon, and sees the time.)
+    Attributes:
+        explained: the share of the returns' variance that the baseline explains.
+        start_return: mean discounted return of an episode.
+        std: standard deviation of the advantages before they were normalised.
+    """
+
+    explained: Float[Tensor, "*task"]
+    start_return: Float[Tensor, "*task"]
+    std: Float[Tensor, "*task"]
+
+
+def with_advantage(batch: Episodes, gamma: float, lam: float) -> tuple[Episodes, Estimate]:
+    """The batch with normalised advantages from the linear baseline, and what was found out.
+
+    The baseline is fitted on this very batch, per task. An episode that time cut short is worth nothing
+    afterwards: the horizon belongs to the objective, as in the published runs. (This baseline could not value
+    what follows: it is fitted to returns that end at the horizon, and sees the time.)
     """
     mask = batch.mask.double()
     lead = mask.ndim
@@ -50,10 +65,56 @@ def with_advantage(batch: Episodes, gamma: float, lam: float) -> tuple[Episodes,
     returns = discounted_returns(batch.reward.double(), mask, gamma)
     weights = fit_linear(features, mask, returns)
     value = torch.einsum("...etf,...f->...et", features, weights)
-    final_value = torch.zeros_like(value[..., 0])
+    return _judged(batch, value, torch.zeros_like(value[..., 0]), returns, gamma, lam)
+
+
+def with_critic_advantage(
+    batch: Episodes,
+    value: Float[Tensor, "*task episode time"],
+    final_value: Float[Tensor, "*task episode"],
+    gamma: float,
+    lam: float,
+) -> tuple[Episodes, Estimate]:
+    """The batch with normalised advantages from a value network, and with ``target``, what that network has
+    to learn: the λ-returns, Âₜ + V(sₜ) (Schulman et al. 2016), in ``value_unit``.
+
+    Args:
+        value: the network's, of each observation.
+        final_value: its value of ``final_obs``. An episode that time cut short goes on being worth that
+            (bootstrapping): the network sees no time, and a task does not end where an episode is cut.
+    """
+    unit, mask = value_unit(gamma, batch.mask.shape[-1]), batch.mask.double()
+    value, final_value = value.double() / unit, final_value.double() / unit
+    follows = torch.where(batch.terminated.any(-1), 0.0, final_value)
+    returns = discounted_returns(batch.reward.double(), mask, gamma, follows)
+    return _judged(batch, value, final_value, returns, gamma, lam)
+
+
+def value_unit(gamma: float, horizon: int) -> float:
+    """What a value network's outputs are multiples of: values times 1 − γ, or, without discounting, divided
+    by the horizon. They are then about as large as a reward, whatever the length of the episodes, so that one
+    step size serves policy and values.
+    """
+    return 1 - gamma if gamma < 1 else 1 / horizon
+
+
+def _judged(
+    batch: Episodes,
+    value: Float[Tensor, "*task episode time"],
+    final_value: Float[Tensor, "*task episode"],
+    returns: Float[Tensor, "*task episode time"],
+    gamma: float,
+    lam: float,
+) -> tuple[Episodes, Estimate]:
+    mask = batch.mask.double()
     advantage = gae(batch.reward.double(), value, final_value, batch.terminated, mask, gamma, lam)
-    advantage = normalise(advantage, mask).to(batch.reward.dtype)
-    return dataclasses.replace(batch, advantage=advantage), explained_variance(value, returns, mask)
+    found = Estimate(
+        explained_variance(value, returns, mask), returns[..., 0].mean(-1), spread(advantage, mask)
+    )
+    target = (advantage + value) * mask * value_unit(gamma, mask.shape[-1])
+    estimated = {"advantage": normalise(advantage, mask), "target": target}
+    single = {name: x.to(batch.reward.dtype) for name, x in estimated.items()}
+    return dataclasses.replace(batch, **single), found
 
 
 def explained_variance(

@@ -35,12 +35,15 @@ def register_batch(cls: type[B]) -> type[B]:
 @register_batch
 @dataclasses.dataclass(frozen=True)
 class Episodes:
-    """Episodes of equal, padded length; ``mask`` is 1 where a step happened.
+    """Episodes of equal, padded length; ``mask`` is 1 where a step happened, else 0.
+
+    It is a weight: where all trajectories are enumerated, it is the probability of each.
 
     ``obs`` and ``action`` are ``*task episode time …`` and ``final_obs``, the observation after an episode's
     last step, is ``*task episode …``, with the spaces' own shapes behind. ``action`` is what the policy drew,
     before any clipping to the action space; ``log_prob`` is that of the policy that drew it. The last valid
     step of an episode is marked ``terminated`` (the task ended) or ``truncated`` (time ran out).
+    ``advantage`` and ``target``, what a value network is to say of ``obs``, are estimated afterwards.
     """
 
     obs: Shaped[Tensor, "..."]
@@ -52,6 +55,7 @@ class Episodes:
     log_prob: Float[Tensor, "*task episode time"]
     final_obs: Shaped[Tensor, "..."]
     advantage: Float[Tensor, "*task episode time"]
+    target: Float[Tensor, "*task episode time"]
 
     @property
     def inputs(self) -> Shaped[Tensor, "..."]:

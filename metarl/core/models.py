@@ -88,14 +88,16 @@ def functional(module: nn.Module) -> Apply:
     """``apply(params, x)``: the module's forward pass with ``params`` in place of its own parameters.
 
     ``functional_call`` puts the parameters into the live module for the length of the call, so threads must
-    not share one: each thread calls a copy of its own.
+    not share one: each thread calls a copy of its own. Parameters of other modules, such as a value network's,
+    may be among ``params``.
     """
     local = threading.local()
+    names = [name for name, _ in module.named_parameters()]
 
     def apply(params: Params, x: Tensor) -> Any:
         if not hasattr(local, "module"):
             local.module = copy.deepcopy(module)
-        return functional_call(local.module, params, (x,))
+        return functional_call(local.module, {name: params[name] for name in names}, (x,))
 
     return apply
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
@@ -17,7 +18,13 @@ Objective = Callable[[Apply, Params, Any], Float[Tensor, ""]]
 objectives: Registry[Objective] = Registry("objective")
 
 
+# Inner objectives of episodes. All but ``ppo`` away from the behaviour policy have the same gradient, the
+# policy gradient; they differ in their second derivatives, hence in the meta-gradient of order 2. The table
+# of what each estimates stands in docs/estimators.md.
+
+
 @objectives.register("vpg")
+@objectives.register("a2c")
 def vpg(apply: Apply, params: Params, batch: Episodes) -> Float[Tensor, ""]:
     """Vanilla policy gradient (Williams 1992): −E[log π(a|s) A], each valid step of the task counting once.
 
@@ -29,14 +36,54 @@ def vpg(apply: Apply, params: Params, batch: Episodes) -> Float[Tensor, ""]:
 
 
 @objectives.register("surrogate")
+@objectives.register("lvc")
 def surrogate(apply: Apply, params: Params, batch: Episodes) -> Float[Tensor, ""]:
     """Importance-weighted advantage (Schulman et al. 2015, eq. 14): −E[π(a|s) / π_behaviour(a|s) · A].
 
-    At the behaviour policy every ratio is 1 and the gradient is that of ``vpg``.
+    At the behaviour policy every ratio is 1 and the gradient is that of ``vpg``. As an inner objective it is
+    the low-variance curvature estimator (LVC; Rothfuss et al. 2019, section 5): its Hessian has the terms of
+    one time step with itself and lacks those between time steps.
     """
+    return -masked_mean(_log_ratio(apply, params, batch).exp() * batch.advantage, batch.mask)
+
+
+@objectives.register("dice")
+def dice(apply: Apply, params: Params, batch: Episodes) -> Float[Tensor, ""]:
+    """The infinitely differentiable estimator (DiCE, Foerster et al. 2018), with a baseline of any order
+    (loaded DiCE, Farquhar et al. 2019): −E[(wₜ − wₜ₋₁) Aₜ], with wₜ the importance weight of the actions up
+    to t and w₋₁ = 1.
+
+    Every derivative at the behaviour policy is one of the expected return, without bias where the advantages
+    have none; the Hessian's variance grows with the episode's length. Its value there is 0. Departure: the
+    papers stop gradients ("magic box") where here the behaviour policy's recorded log-probability stands.
+    That is the same at the behaviour policy, and makes this a function elsewhere, which a line search needs.
+    """
+    log_ratio = _log_ratio(apply, params, batch)
+    up_to = log_ratio.cumsum(-1)
+    return -masked_mean((up_to.exp() - (up_to - log_ratio).exp()) * batch.advantage, batch.mask)
+
+
+def clipped(clip: float) -> Objective:
+    """PPO's objective (Schulman et al. 2017, eq. 7): −E[min(r A, clamp(r, 1 − clip, 1 + clip) A)], r the
+    ratio of ``surrogate``. Once a ratio has left the range to its advantage's good, its step has no gradient.
+    """
+
+    def objective(apply: Apply, params: Params, batch: Episodes) -> Float[Tensor, ""]:
+        ratio = _log_ratio(apply, params, batch).exp()
+        within = ratio.clamp(1 - clip, 1 + clip)
+        return -masked_mean(torch.minimum(ratio * batch.advantage, within * batch.advantage), batch.mask)
+
+    return objective
+
+
+# As an inner objective it differs from lvc from the second step on the same episodes (``inner_epochs``).
+objectives.register("ppo")(clipped(0.2))
+
+
+def _log_ratio(apply: Apply, params: Params, batch: Episodes) -> Float[Tensor, "*episode time"]:
+    """log π − log π_behaviour of each action; 0 where no step happened, since nothing bounds it there."""
     log_ratio = apply(params, batch.obs).log_prob(batch.action) - batch.log_prob
-    ratio = (log_ratio * batch.mask).exp()  # where no step happened, nothing bounds the ratio
-    return -masked_mean(ratio * batch.advantage, batch.mask)
+    return torch.where(batch.mask > 0, log_ratio, 0.0)
 
 
 @objectives.register("mse")

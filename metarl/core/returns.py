@@ -9,13 +9,16 @@ from torch import Tensor
 
 
 def discounted_returns(
-    reward: Float[Tensor, "*b time"], mask: Float[Tensor, "*b time"], gamma: float
+    reward: Float[Tensor, "*b time"],
+    mask: Float[Tensor, "*b time"],
+    gamma: float,
+    final_return: Float[Tensor, "*b"] | None = None,
 ) -> Float[Tensor, "*b time"]:
-    """Gₜ = rₜ + γ Gₜ₊₁ within an episode; 0 where no step happened."""
-    rewards = (reward * mask).unbind(-1)
-    running, out = torch.zeros_like(rewards[0]), []
-    for r in reversed(rewards):
-        running = r + gamma * running
+    """Gₜ = rₜ + γ Gₜ₊₁ within an episode, ``final_return`` (0) after its last step; 0 where none happened."""
+    last = torch.zeros_like(reward[..., 0]) if final_return is None else final_return
+    running, out = last, []
+    for r, happened in zip(reversed(reward.unbind(-1)), reversed(mask.unbind(-1)), strict=True):
+        running = torch.where(happened > 0, r + gamma * running, last)
         out.append(running)
     return torch.stack(out[::-1], -1) * mask
 
@@ -47,11 +50,43 @@ def gae(
     return torch.stack(out[::-1], -1) * mask
 
 
+def spread(
+    x: Float[Tensor, "*task episode time"], mask: Float[Tensor, "*task episode time"]
+) -> Float[Tensor, "*task"]:
+    """Standard deviation over each task's valid steps."""
+    return _std(_centred(x, mask), mask).squeeze((-2, -1))
+
+
 def normalise(
     x: Float[Tensor, "*task episode time"], mask: Float[Tensor, "*task episode time"]
 ) -> Float[Tensor, "*task episode time"]:
     """Mean 0 and standard deviation 1 over each task's valid steps; 0 where no step happened."""
-    n = mask.sum((-2, -1), keepdim=True).clamp(min=1.0)
-    centred = (x - (x * mask).sum((-2, -1), keepdim=True) / n) * mask
-    std = ((centred * centred).sum((-2, -1), keepdim=True) / n).sqrt()
-    return centred / (std + 1e-8)
+    centred = _centred(x, mask)
+    return centred / (_std(centred, mask) + 1e-8)
+
+
+def _steps(mask: Tensor) -> Tensor:
+    return mask.sum((-2, -1), keepdim=True).clamp(min=1.0)
+
+
+def _centred(x: Tensor, mask: Tensor) -> Tensor:
+    return (x - (x * mask).sum((-2, -1), keepdim=True) / _steps(mask)) * mask
+
+
+def _std(centred: Tensor, mask: Tensor) -> Tensor:
+    return ((centred * centred).sum((-2, -1), keepdim=True) / _steps(mask)).sqrt()
+
+
+def credit(
+    start_return: Float[Tensor, " task"],
+    std: Float[Tensor, " task"],
+    mask: Float[Tensor, "task episode time"],
+) -> Float[Tensor, " task"]:
+    """How much better each task's return is than the mean of the other tasks', as normalised advantages
+    measure it: per step, and in standard deviations of the task's own advantages. A task alone has none to be
+    compared with.
+    """
+    n = len(start_return)
+    others = (start_return.sum() - start_return) / max(n - 1, 1)
+    steps = mask.sum((-2, -1)) / mask.shape[-2]
+    return (start_return - others) / (steps.clamp(min=1.0) * (std + 1e-8))

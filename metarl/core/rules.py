@@ -12,7 +12,7 @@ from torch import Tensor
 
 from metarl.core.errors import RequestError
 from metarl.core.lstm import blank_memory, draw_weights, lstm_step
-from metarl.core.params import Params, tree_map
+from metarl.core.params import Params, ravel, tree_map
 from metarl.core.registry import Registry
 
 
@@ -24,7 +24,8 @@ class Rule:
     memory of a fresh adaptation, and ``step(rule_params, carry, params, grads, loss)`` returns the next
     parameters and memory. All three are pure functions of one task. A memory holds tensors only, of the same
     shapes at each step: it is split by tasks, stored, and moved between devices. What ``init`` returns is
-    learned; for a rule that learns nothing it is ``{}``.
+    learned; for a rule that learns nothing it is ``{}``. ``told(rule_params)`` are numbers for the log of a
+    run, such as the learned step sizes.
 
     ``metarl.testing.check_rule`` tests a rule against this contract.
     """
@@ -33,6 +34,7 @@ class Rule:
     init: Callable[[Params, torch.Generator], Params]
     begin: Callable[[Params, Params], Any]
     step: Callable[[Params, Any, Params, Params, Tensor], tuple[Params, Any]]
+    told: Callable[[Params], dict[str, Tensor]] = lambda rule_params: {}
 
 
 rules: Registry[Callable[..., Rule]] = Registry("rule")
@@ -65,7 +67,16 @@ def meta_sgd(lr: float = 0.1) -> Rule:
     def step(alpha: Params, carry: Any, params: Params, grads: Params, loss: Tensor) -> tuple[Params, Any]:
         return tree_map(lambda p, a, g: p - a * g, params, alpha, grads), carry
 
-    return Rule("meta-sgd", init, begin=_no_memory, step=step)
+    def told(alpha: Params) -> dict[str, Tensor]:
+        sizes = ravel(alpha)
+        return {
+            "step_size/mean": sizes.mean(),
+            "step_size/min": sizes.min(),
+            "step_size/max": sizes.max(),
+            "step_size/negative": (sizes < 0).to(sizes).mean(),
+        }
+
+    return Rule("meta-sgd", init, begin=_no_memory, step=step, told=told)
 
 
 class Moments(NamedTuple):
@@ -121,7 +132,11 @@ def lstm(hidden: int = 20) -> Rule:
     """
     if hidden < 1:
         raise RequestError(f"lstm needs at least 1 hidden unit, not {hidden}")
-    return Rule("lstm", functools.partial(draw_weights, hidden=hidden), blank_memory, lstm_step)
+
+    def told(weights: Params) -> dict[str, Tensor]:
+        return {"gate/keep": weights["b_F"].sigmoid(), "gate/move": weights["b_I"].sigmoid()}
+
+    return Rule("lstm", functools.partial(draw_weights, hidden=hidden), blank_memory, lstm_step, told)
 
 
 def only(rule: Rule, names: Collection[str]) -> Rule:
@@ -153,7 +168,7 @@ def only(rule: Rule, names: Collection[str]) -> Rule:
         moved, carry = rule.step(rule_params, carry, part(params), part(grads), loss)
         return {**params, **moved}, carry
 
-    return Rule(f"{rule.name} on a part", init, begin, step)
+    return Rule(f"{rule.name} on a part", init, begin, step, rule.told)
 
 
 def _learns_nothing(params: Params, generator: torch.Generator) -> Params:

@@ -3,10 +3,11 @@
 from collections.abc import Callable
 
 from metarl.core.registry import Registry
-from metarl.learn.maml import maml
+from metarl.learn.maml import e_maml, maml
 from metarl.learn.problem import MetaLearner
 from metarl.learn.reptile import reptile
 
 learners: Registry[Callable[..., MetaLearner]] = Registry("learner")
 learners.register("maml")(maml)
+learners.register("e-maml")(e_maml)
 learners.register("reptile")(reptile)

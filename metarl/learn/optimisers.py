@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -35,8 +35,8 @@ def sgd(lr: float, max_norm: float = math.inf) -> MetaOptimiser:
 
     def step(problem: Problem, meta: Meta, state: State) -> tuple[Meta, State, Metrics]:
         point = problem.at(meta)
-        grad = clipped(point.grad, max_norm)
-        return tree_map(lambda x, g: x - lr * g, meta, grad), state, _metrics(point)
+        new = tree_map(lambda x, g: x - lr * g, meta, clipped(point.grad, max_norm))
+        return new, state, _metrics(point) | _moved(problem, point, new)
 
     return MetaOptimiser(lambda meta: {}, step)
 
@@ -47,25 +47,85 @@ def adam(
 ) -> MetaOptimiser:
     """Adam (Kingma & Ba 2015, algorithm 1); see ``clipped`` for ``max_norm``."""
 
-    def init(meta: Meta) -> State:
-        zeros = tree_map(torch.zeros_like, meta)
-        return {"mean": zeros, "square": zeros, "count": torch.zeros((), dtype=torch.float64)}
-
     def step(problem: Problem, meta: Meta, state: State) -> tuple[Meta, State, Metrics]:
         point = problem.at(meta)
-        count, grad = state["count"] + 1, clipped(point.grad, max_norm)
+        new, state = update(meta, clipped(point.grad, max_norm), state)
+        return new, state, _metrics(point) | _moved(problem, point, new)
+
+    update = _adam_update(lr, beta1, beta2, eps)
+    return MetaOptimiser(_moments, step)
+
+
+def _moments(meta: Meta) -> State:
+    zeros = tree_map(torch.zeros_like, meta)
+    return {"mean": zeros, "square": zeros, "count": torch.zeros((), dtype=torch.float64)}
+
+
+def _adam_update(
+    lr: float, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8
+) -> Callable[[Meta, Meta, State], tuple[Meta, State]]:
+    """(meta, gradient, moments) -> the next meta and moments."""
+
+    def update(meta: Meta, grad: Meta, state: State) -> tuple[Meta, State]:
+        count = state["count"] + 1
         mean = tree_map(lambda m, g: beta1 * m + (1 - beta1) * g, state["mean"], grad)
         square = tree_map(lambda s, g: beta2 * s + (1 - beta2) * g * g, state["square"], grad)
         mean_scale, square_scale = 1 - beta1 ** int(count), 1 - beta2 ** int(count)
 
-        def update(x: Tensor, m: Tensor, s: Tensor) -> Tensor:
+        def moved(x: Tensor, m: Tensor, s: Tensor) -> Tensor:
             scaled: Tensor = (m / mean_scale) / ((s / square_scale).sqrt() + eps)
             return x - lr * scaled
 
-        meta = tree_map(update, meta, mean, square)
-        return meta, {"mean": mean, "square": square, "count": count}, _metrics(point)
+        return tree_map(moved, meta, mean, square), {"mean": mean, "square": square, "count": count}
+
+    return update
+
+
+@optimisers.register("ppo")
+def ppo(
+    lr: float,
+    epochs: int = 5,
+    kl_coefficient: float = 5e-4,
+    kl_target: float = 0.01,
+    max_norm: float = math.inf,
+) -> MetaOptimiser:
+    """Several steps of Adam on one meta-batch (ProMP, Rothfuss et al. 2019, algorithm 1).
+
+    The learner's objective is to be clipped (``objectives.clipped``), since the query batch soon is that of
+    older policies. The support batches are so too: a penalty on the KL from the policies that collected them
+    keeps those near. Its coefficient adapts as in Schulman et al. 2017, section 4: after each meta-iteration
+    it is halved where that KL is under ``kl_target`` / 1.5 and doubled where it is above 1.5 times the
+    target.
+    """
+    update = _adam_update(lr)
+
+    def init(meta: Meta) -> State:
+        return _moments(meta) | {"kl_coefficient": torch.tensor(kl_coefficient, dtype=torch.float64)}
+
+    def step(problem: Problem, meta: Meta, state: State) -> tuple[Meta, State, Metrics]:
+        if problem.sampling is None:
+            raise RequestError(
+                "meta-optimiser 'ppo' needs policies and a loss, which this problem lacks; use adam"
+            )
+        coefficient, moments = state["kl_coefficient"], {k: v for k, v in state.items() if k in _MOMENTS}
+        reference = problem.sampling.policies(meta)
+        points = []
+        for _ in range(epochs):
+            points.append(problem.sampling.penalised(meta, reference, float(coefficient)))
+            meta, moments = update(meta, clipped(points[-1].grad, max_norm), moments)
+        kl = problem.sampling.kl(meta, reference)
+        if kl < kl_target / 1.5:
+            after = coefficient / 2
+        else:
+            after = coefficient * 2 if kl > 1.5 * kl_target else coefficient
+        told = {"sampling_kl": kl, "kl_coefficient": float(coefficient)}
+        told |= _moved(problem, points[0], meta)
+        return meta, moments | {"kl_coefficient": after}, _metrics(points[0]) | told
 
     return MetaOptimiser(init, step)
+
+
+_MOMENTS = ("mean", "square", "count")
 
 
 def clipped(grad: Meta, max_norm: float) -> Meta:
@@ -161,6 +221,14 @@ def conjugate_gradient(
         rr, previous = float(residual @ residual), rr
         search = residual + (rr / previous) * search
     return x, b - residual
+
+
+def _moved(problem: Problem, point: Point, new: Meta) -> Metrics:
+    """How far a step has moved the adapted policies, where there are some, and what it made of the loss."""
+    if problem.curvature is None or problem.losses is None:
+        return {}
+    found = problem.losses(new, point)
+    return {"improvement": float(point.loss - found.loss), "kl": float(cast(Tensor, found.kl))}
 
 
 def _metrics(point: Point) -> Metrics:

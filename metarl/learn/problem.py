@@ -4,10 +4,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from metarl.core.params import Meta, Params, leaves
+from metarl.core.params import Meta, Params, leaves, tree_map
 
 Vector = Float[Tensor, " size"]
 
@@ -15,11 +16,14 @@ Vector = Float[Tensor, " size"]
 class TaskData(NamedTuple):
     """What a meta-batch of tasks gave: a batch for each inner step, and one to judge the adapted parameters.
 
-    Every leaf has the task axis first.
+    Every leaf has the task axis first. ``credit`` says how much better than the other tasks' the query of
+    each task turned out, per step and in the unit of its advantages (``core.returns.credit``); episodes have
+    it.
     """
 
     support: tuple[Any, ...]
     query: Any
+    credit: Any = ()
 
     @property
     def tasks(self) -> int:
@@ -39,6 +43,16 @@ class Point(NamedTuple):
     metrics: dict[str, float]
 
 
+def mean_and_variance(grads: Meta) -> tuple[Meta, float]:
+    """The mean over tasks of gradients with the task axis first, summed in the tasks' order, and how much
+    they differ from task to task: E‖g − ḡ‖², summed over all entries.
+    """
+    tasks = len(leaves(grads)[0])
+    mean = tree_map(lambda g: g.sum(0) / tasks, grads)
+    apart = [(g - m).square().sum() / tasks for g, m in zip(leaves(grads), leaves(mean), strict=True)]
+    return mean, float(torch.stack(apart).sum())
+
+
 class Losses(NamedTuple):
     """The meta-objective elsewhere, and the mean KL from a ``Point``'s adapted policies to those there."""
 
@@ -46,18 +60,32 @@ class Losses(NamedTuple):
     kl: Float[Tensor, ""] | None = None
 
 
+class Sampling(NamedTuple):
+    """The policies that collected the support batches, for steps that must not lead far from them.
+
+    ``policies(meta)`` are their outputs where the batches were collected; ``kl(meta, reference)`` is the mean
+    over tasks and inner steps of KL(reference ‖ those at ``meta``), in nats; ``penalised(meta, reference,
+    c)`` is the point of the loss plus c times that KL, with the KL among its metrics as ``sampling_kl``.
+    """
+
+    policies: Callable[[Meta], Any]
+    kl: Callable[[Meta, Any], float]
+    penalised: Callable[[Meta, Any, float], Point]
+
+
 @dataclass(frozen=True)
 class Problem:
     """One meta-iteration's optimisation problem, as functions of the meta-parameters.
 
     ``losses`` is None where the gradient is that of no function (Reptile). ``curvature(meta)`` returns
-    v ↦ JᵀFJ v on raveled meta-parameters, the exact Hessian of the mean KL at ``meta``; it is None where the
-    model's output is no distribution.
+    v ↦ JᵀFJ v on raveled meta-parameters, the exact Hessian of the mean KL at ``meta``; it and ``sampling``
+    are None where the model's output is no distribution.
     """
 
     at: Callable[[Meta], Point]
     losses: Callable[[Meta, Point], Losses] | None = None
     curvature: Callable[[Meta], Callable[[Vector], Vector]] | None = None
+    sampling: Sampling | None = None
 
 
 MetaLearner = Callable[[TaskData], Problem]

@@ -12,8 +12,8 @@ from metarl.core.objectives import Objective
 from metarl.core.params import Meta, Params, concat, expand, leaves, tree_map
 from metarl.learn.adapt import Adaptation, begin_tasks, step_tasks
 from metarl.learn.chunks import Chunking, map_chunks
-from metarl.learn.problem import MetaLearner, Point, Problem, Report, TaskData, nothing
-from metarl.learn.trust import Trust
+from metarl.learn.problem import MetaLearner, Point, Problem, Report, TaskData, mean_and_variance, nothing
+from metarl.learn.trust import Trust, entropy
 
 
 def reptile(
@@ -29,8 +29,8 @@ def reptile(
     algorithm 1).
 
     U is ``adaptation`` on the support batches. The query is used for ``loss`` and ``report`` alone. There is
-    no function with this gradient, hence neither losses elsewhere nor a curvature, and no use for ``trust``,
-    which all learners are given.
+    no function with this gradient, hence neither losses elsewhere nor a curvature; ``trust`` is for the
+    entropy of the adapted policies alone.
     """
 
     def chunk(meta: Meta, data: TaskData) -> tuple[Tensor, Params, dict[str, Tensor]]:
@@ -41,17 +41,21 @@ def reptile(
                 inner, _ = step_tasks(adaptation, meta, inner, batch)
                 path.append(inner.params)
             loss = vmap(functools.partial(objective, apply))(inner.params, data.query)
-            return loss, inner.params, report(path, data)
+            measured = report(path, data)
+            if trust is not None:
+                measured |= {"entropy": entropy(trust.policies(inner.params, data.query), data.query)}
+            # The difference before the mean: where nothing moved, it is exactly zero.
+            toward = tree_map(torch.sub, meta.model, inner.params)
+            return loss, toward, measured
 
     def at(data: TaskData, meta: Meta) -> Point:
         if leaves(meta.rule):
             raise RequestError(
                 "learner 'reptile' moves the initialisation alone; allowed: a rule that learns nothing"
             )
-        loss, adapted, measured = concat(map_chunks(chunk, chunking, expand(meta, data.tasks), data))
-        # The difference before the mean: where nothing moved, it is exactly zero.
-        toward = tree_map(lambda start, ends: (start - ends).sum(0) / data.tasks, meta.model, adapted)
+        loss, differences, measured = concat(map_chunks(chunk, chunking, expand(meta, data.tasks), data))
+        toward, variance = mean_and_variance(Meta(differences, meta.rule))
         metrics = {name: float(x.mean()) for name, x in measured.items()}
-        return Point(loss.mean(), Meta(toward, meta.rule), None, metrics)
+        return Point(loss.mean(), toward, None, metrics | {"grad_variance": variance})
 
     return lambda data: Problem(functools.partial(at, data))

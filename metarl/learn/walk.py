@@ -22,8 +22,8 @@ class Walk(NamedTuple):
 
     Attributes:
         path: the parameters before each inner step and after the last, without a graph.
-        loss: the loss at the last of them.
-        grad: the loss' gradient with respect to each task's own meta-parameters.
+        loss: the sum of the losses along it.
+        grad: its gradient with respect to each task's own meta-parameters.
     """
 
     path: tuple[Params, ...]
@@ -31,18 +31,18 @@ class Walk(NamedTuple):
     grad: Meta
 
 
-def walk(
-    adaptation: Adaptation,
-    meta: Meta,
-    support: Sequence[Any],
-    loss: Callable[[Params], Float[Tensor, " task"]],
-) -> Walk:
-    """Loss at the adapted parameters and its gradient through the inner steps, for a chunk of tasks.
+# (k, the parameters before inner step k, or after the last) -> a loss of each task there, or None for none
+Along = Callable[[int, Params], Float[Tensor, " task"] | None]
+
+
+def walk(adaptation: Adaptation, meta: Meta, support: Sequence[Any], along: Along) -> Walk:
+    """The losses along the path of the inner parameters, and their gradient through the inner steps, for a
+    chunk of tasks.
 
     Args:
         meta: meta-parameters of each task, task axis first.
         support: a batch for each inner step.
-        loss: of all tasks at their adapted parameters; each task's must depend on its own row alone.
+        along: each task's loss must depend on its own row alone; after the last step there must be one.
     """
     meta = tree_map(_leaf, meta)
     first = begin_tasks(adaptation, meta)
@@ -52,20 +52,27 @@ def walk(
             starts.append(step_tasks(adaptation, meta, starts[-1], batch)[0])
     starts = [first, *(tree_map(_leaf, start) for start in starts[1:])]
     end = step_tasks(adaptation, meta, starts[-1], support[-1])[0] if support else first
-    losses = loss(end.params)
+    loss = along(len(support), end.params)
+    assert loss is not None, "the adapted parameters are judged"
 
-    grad, cotangent = _pull([losses.sum()], None, meta, starts[-1], len(starts) > 1)
-    for k in range(len(starts) - 2, -1, -1):
-        after, _ = step_tasks(adaptation, meta, starts[k], support[k])
-        more, cotangent = _pull(leaves(after), cotangent, meta, starts[k], k > 0)
+    # Pieces of the path, the last one first. Of each: what is differentiated, and with which cotangents.
+    outputs, cotangent = [loss], [torch.ones_like(loss)]
+    total, grad = loss.detach(), [torch.zeros_like(x) for x in leaves(meta)]
+    for k in range(max(len(support) - 1, 0), -1, -1):
+        if k < len(support) - 1:
+            outputs = leaves(step_tasks(adaptation, meta, starts[k], support[k])[0])
+        if support and (here := along(k, starts[k].params)) is not None:
+            outputs, cotangent = [*outputs, here], [*cotangent, torch.ones_like(here)]
+            total = total + here.detach()
+        more, cotangent = _pull(outputs, cotangent, meta, starts[k], k > 0)
         grad = [a + b for a, b in zip(grad, more, strict=True)]
     last = [end.params] if support else []
     path = tuple(detach([*(start.params for start in starts), *last]))
-    return Walk(path, losses.detach(), replace_leaves(meta, grad))
+    return Walk(path, total, replace_leaves(meta, grad))
 
 
 def _pull(
-    outputs: Sequence[Tensor], cotangent: Sequence[Tensor] | None, meta: Meta, start: Inner, cut: bool
+    outputs: Sequence[Tensor], cotangent: Sequence[Tensor], meta: Meta, start: Inner, cut: bool
 ) -> tuple[list[Tensor], list[Tensor]]:
     """Gradients with respect to the meta-parameters and, where the graph was ``cut`` there, to ``start``.
 
@@ -73,9 +80,11 @@ def _pull(
     """
     into = [x for x in leaves(start) if cut and x.requires_grad]
     moving = [i for i, x in enumerate(outputs) if x.requires_grad]
-    given = None if cotangent is None else [cotangent[i] for i in moving]
     grads = torch.autograd.grad(
-        [outputs[i] for i in moving], [*leaves(meta), *into], given, materialize_grads=True
+        [outputs[i] for i in moving],
+        [*leaves(meta), *into],
+        [cotangent[i] for i in moving],
+        materialize_grads=True,
     )
     of_start = iter(grads[len(leaves(meta)) :])
     zeros_where_constant = [

@@ -215,6 +215,7 @@ class Record:
             log_prob=self._batch(self.log_prob) * mask,
             final_obs=torch.from_numpy(final_obs).view(*self._lead, *final_obs.shape[1:]),
             advantage=torch.zeros_like(mask),
+            target=torch.zeros_like(mask),
         )
 
     def by_task(self, x: np.ndarray) -> Tensor:

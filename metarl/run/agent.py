@@ -11,10 +11,11 @@ from typing import cast
 import torch
 from torch import nn
 
+from metarl.core.critic import PREFIX, critic_params, values, with_critic
 from metarl.core.errors import RequestError
 from metarl.core.models import Apply, functional, initial_params, of_tasks, policy, policy_of_tasks
-from metarl.core.objectives import Objective, objectives
-from metarl.core.params import Meta, leaves, to_device
+from metarl.core.objectives import Objective, clipped, objectives
+from metarl.core.params import Meta, Params, leaves, to_device
 from metarl.core.rules import Rule, only, rules
 from metarl.learn.adapt import Adaptation, adapt
 from metarl.learn.chunks import Chunking
@@ -27,7 +28,7 @@ from metarl.rollout.family import Family, SupervisedFamily, TaskFamily, is_super
 from metarl.rollout.observed import observe_task
 from metarl.rollout.registry import make
 from metarl.run.config import TrainConfig
-from metarl.run.networks import head, network, read_params
+from metarl.run.networks import head, network, read_params, value_network
 from metarl.run.resolve import choose_device
 from metarl.run.scores import report
 
@@ -43,7 +44,7 @@ LSTM_CHUNK_COORDINATES = 20_000
 class Agent:
     """The parts of a run. ``apply`` serves one task, ``apply_tasks`` all tasks of a batch at once.
 
-    ``adapting`` names the parameters that adapt.
+    ``adapting`` names the parameters that adapt; ``critic`` is the value network, if there is one.
     """
 
     config: TrainConfig
@@ -53,6 +54,7 @@ class Agent:
     apply_tasks: Apply
     objective: Objective
     adapting: tuple[str, ...]
+    critic: nn.Module | None
     device: torch.device
     device_reason: str
     chunking: Chunking
@@ -98,7 +100,7 @@ class Agent:
 
     def initial_meta(self) -> Meta:
         """The meta-parameters that the seed draws, on the device."""
-        params = initial_params(self.module)
+        params = self._drawn()
         generator = torch.Generator().manual_seed(_init_seed(self.config.seed, 1))
         rule = self.rule(self.config.inner_lr).init(params, generator)
         return to_device(Meta(params, rule), self.device)
@@ -108,12 +110,17 @@ class Agent:
         meta = self.initial_meta()
         if self.config.init_from is None:
             return meta
-        params = read_params(Path(self.config.init_from), initial_params(self.module))
+        params = read_params(Path(self.config.init_from), self._drawn())
         return meta._replace(model=to_device(params, self.device))
+
+    def _drawn(self) -> Params:
+        """The weights of the policy and, if there is one, of its value network."""
+        return initial_params(self.module) | (critic_params(self.critic) if self.critic else {})
 
     def learner(self) -> MetaLearner:
         """The meta-learner: over the inner objective's loss on the query where examples have labels, over the
-        importance-weighted return of the adapted policies where episodes have rewards.
+        importance-weighted return of the adapted policies where episodes have rewards (for ppo it is
+        clipped).
         """
         c, make_learner = self.config, learners[self.config.learner]
         adaptation = self.adaptation(c.inner_lr)
@@ -121,16 +128,21 @@ class Agent:
             along = report(self.metric, self.apply_tasks)
             return make_learner(self.apply, adaptation, self.objective, self.chunking, None, along)
         trust = Trust(self.apply, c.curvature_stride, c.support_stride or 1)
-        return make_learner(self.apply, adaptation, objectives["surrogate"], self.chunking, trust)
+        outer = clipped(c.clip) if c.meta_optimizer == "ppo" else objectives["surrogate"]
+        outer = _with_values(outer, self.critic, c.value_weight)
+        return make_learner(self.apply, adaptation, outer, self.chunking, trust)
 
     def optimiser(self) -> MetaOptimiser:
         """The meta-optimiser with its options."""
         c = self.config
-        if c.meta_optimizer != "trpo":
-            return optimisers[c.meta_optimizer](c.meta_lr, max_norm=c.max_grad_norm or math.inf)
-        return optimisers["trpo"](
-            c.max_kl, c.cg_iterations, c.cg_damping, c.backtrack_ratio, c.max_backtracks
-        )
+        if c.meta_optimizer == "trpo":
+            return optimisers["trpo"](
+                c.max_kl, c.cg_iterations, c.cg_damping, c.backtrack_ratio, c.max_backtracks
+            )
+        max_norm = c.max_grad_norm or math.inf
+        if c.meta_optimizer == "ppo":
+            return optimisers["ppo"](c.meta_lr, c.meta_epochs, c.kl_coefficient, c.kl_target, max_norm)
+        return optimisers[c.meta_optimizer](c.meta_lr, max_norm=max_norm)
 
 
 def build_agent(config: TrainConfig) -> Agent:
@@ -145,6 +157,7 @@ def build_agent(config: TrainConfig) -> Agent:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(_init_seed(config.seed, 0))
         module = network(config, family)
+        critic = value_network(config, family) if config.baseline == "value" else None
     chunk = config.chunk or _chunk_size(config, device, family, module)
     config = dataclasses.replace(config, device=device.type, chunk=chunk, executor="inline")
     threads = 1 if device.type == "cuda" else (config.threads or 1)
@@ -155,8 +168,9 @@ def build_agent(config: TrainConfig) -> Agent:
         module=module,
         apply=functional(module) if supervised else policy(module),
         apply_tasks=of_tasks(module) if supervised else policy_of_tasks(module),
-        objective=objectives[config.objective],
-        adapting=_adapting(config.adapts, module),
+        objective=_with_values(objectives[config.objective], critic, config.value_weight),
+        adapting=_adapting(config.adapts, module, critic),
+        critic=critic,
         device=device,
         device_reason=reason,
         chunking=Chunking(chunk, threads),
@@ -166,11 +180,19 @@ def build_agent(config: TrainConfig) -> Agent:
     return agent
 
 
-def _adapting(adapts: str, module: nn.Module) -> tuple[str, ...]:
+def _with_values(objective: Objective, critic: nn.Module | None, weight: float) -> Objective:
+    return objective if critic is None else with_critic(objective, values(critic), weight)
+
+
+def _adapting(adapts: str, module: nn.Module, critic: nn.Module | None) -> tuple[str, ...]:
     names = [name for name, _ in module.named_parameters()]
+    heads = head(module) if adapts == "head" else []
+    if critic is not None:
+        names += list(critic_params(critic))
+        heads += [PREFIX + name for name in head(critic)] if adapts == "head" else []
     if adapts == "all":
         return tuple(names)
-    found = head(module) if adapts == "head" else fnmatch.filter(names, adapts)
+    found = heads if adapts == "head" else fnmatch.filter(names, adapts)
     if not found:
         raise RequestError(f"adapts {adapts!r} matches no parameter; allowed: all, head, {', '.join(names)}")
     return tuple(found)

@@ -38,6 +38,16 @@ ALGORITHMS: dict[str, Algorithm] = {
         "MAML with a learned step size for each parameter (Li et al. 2017)", {"rule": "meta-sgd"}
     ),
     "anil": Algorithm("MAML in which the last layer alone adapts (Raghu et al. 2020)", {"adapts": "head"}),
+    "promp": Algorithm(
+        "MAML with low-variance curvature and a clipped, penalised meta-step of several epochs "
+        "(Rothfuss et al. 2019)",
+        {"objective": "lvc", "meta_optimizer": "ppo", "meta_lr": 1e-3},
+    ),
+    "e-maml": Algorithm(
+        "MAML that also credits the initialisation for what its episodes let the task learn "
+        "(Stadie et al. 2018)",
+        {"learner": "e-maml"},
+    ),
 }
 
 # What tasks of labelled examples bring along: no policy, hence no trust region.
@@ -46,6 +56,7 @@ SUPERVISED = {"meta_optimizer": "adam", "objective": "mse"}
 EPISODIC_ONLY = (
     *("episodes", "init_std", "gamma", "gae_lambda"),
     *("max_kl", "cg_iterations", "cg_damping", "curvature_stride", "support_stride"),
-    *("backtrack_ratio", "max_backtracks"),
+    *("backtrack_ratio", "max_backtracks", "meta_epochs", "clip", "kl_coefficient", "kl_target"),
+    *("inner_epochs", "baseline", "value_weight"),
 )
 SUPERVISED_ONLY = ("inner_batch", "filters", "statistics")

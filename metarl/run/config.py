@@ -101,8 +101,24 @@ class TrainConfig:
     inner_batch: int | None = option(
         None, auto(whole(1)), "examples of the support set that an inner step uses", "auto, all of them"
     )
+    inner_epochs: int | None = option(
+        None,
+        auto(whole(1)),
+        "updates on the episodes that one inner step collects",
+        "auto, 3 for objective ppo, else 1",
+    )
     objective: Resolved[str] = option(
         "vpg", text("NAME"), "loss of an inner step, see metarl list objectives (Finn et al. 2017)"
+    )
+    baseline: str | None = option(
+        None,
+        one_of("linear", "value"),
+        "what advantages are measured against: linear features fitted to each batch (Finn et al. 2017), or a "
+        "value network that adapts with the policy and bootstraps where time cuts an episode short",
+        "value for objective a2c, else linear",
+    )
+    value_weight: Resolved[float] = option(
+        0.5, number(above=0), "weight of the value network's squared error in the loss (Mnih et al. 2016)"
     )
     rule: Resolved[str] = option("sgd", text("NAME"), "update rule of an inner step, see metarl list rules")
     adapts: Resolved[str] = option(
@@ -111,20 +127,33 @@ class TrainConfig:
         "parameters that adapt: all, those of the last layer, or those whose names match a pattern",
     )
     learner: Resolved[str] = option(
-        "maml", text("NAME"), "what becomes of adapted tasks: maml or reptile, or a registered name"
+        "maml", text("NAME"), "what becomes of adapted tasks: maml, e-maml or reptile, or a registered name"
     )
     order: Resolved[int] = option(
         2, whole(1, at_most=2), "derivatives: 2 goes through the inner gradients, 1 takes them as constants"
     )
 
     meta_optimizer: Resolved[str] = option(
-        "trpo", one_of("trpo", "adam", "sgd"), "optimiser of the meta-parameters (Finn et al. 2017)"
+        "trpo", one_of("trpo", "ppo", "adam", "sgd"), "optimiser of the meta-parameters (Finn et al. 2017)"
     )
     meta_lr: Resolved[float] = option(
-        1e-3, number(above=0), "step size of adam and sgd, unused by trpo (ProMP)"
+        1e-3, number(above=0), "step size of adam, sgd and ppo, unused by trpo (ProMP)"
     )
     max_grad_norm: float | None = option(
-        None, number(above=0), "norm to which adam and sgd clip the meta-gradient", "it is not clipped"
+        None, number(above=0), "norm to which adam, sgd and ppo clip the meta-gradient", "it is not clipped"
+    )
+    meta_epochs: Resolved[int] = option(5, whole(1), "steps of ppo on one meta-batch (ProMP)")
+    clip: Resolved[float] = option(
+        0.3, number(above=0, below=1), "range of ppo's probability ratio on either side of 1 (ProMP)"
+    )
+    kl_coefficient: Resolved[float] = option(
+        5e-4,
+        number(at_least=0),
+        "first weight of ppo's penalty on the KL, in nats, from the policies that collected the support "
+        "(ProMP)",
+    )
+    kl_target: Resolved[float] = option(
+        0.01, number(above=0), "KL at which ppo keeps the weight of its penalty, in nats (ProMP's code)"
     )
     max_kl: Resolved[float] = option(
         0.01, number(above=0), "bound of a trpo step on the mean KL divergence, in nats (Finn et al. 2017)"

@@ -29,7 +29,7 @@ class Experience(NamedTuple):
     """What K inner steps gave for each of m tasks.
 
     Attributes:
-        data: K support batches and the query batch, on the device.
+        data: the batch of each inner update and the query batch, on the device.
         values: the family's metric before each inner step and after the last; None where the meta-learner
             reports it.
         metrics: further numbers of each task, such as what the baselines explain.
@@ -51,7 +51,19 @@ class Experience(NamedTuple):
     @property
     def batches(self) -> tuple[Any, ...]:
         """The K + 1 batches in the order in which they were drawn."""
-        return (*self.data.support, self.data.query)
+        steps = max(len(self.path) - 1, 1)
+        return (*self.data.support[:: max(len(self.data.support) // steps, 1)], self.data.query)
+
+
+class Query(NamedTuple):
+    """The batch, on the device, that judges the adapted parameters.
+
+    ``metrics`` are further numbers of each task; ``credit`` is that of ``TaskData``, or () for examples.
+    """
+
+    batch: Any
+    metrics: dict[str, PerTask]
+    credit: Any = ()
 
 
 @runtime_checkable
@@ -63,8 +75,8 @@ class Source(Protocol):
     def support(self, policies: Params, step: int) -> Any:
         """The batch, on the device, from which inner step ``step`` of all tasks learns."""
 
-    def query(self, policies: Params, step: int) -> tuple[Any, dict[str, PerTask]]:
-        """The batch, on the device, by which the parameters after ``step`` steps are judged; its metrics."""
+    def query(self, policies: Params, step: int) -> Query:
+        """The batch by which the parameters after ``step`` steps are judged."""
 
     def values(self, path: Sequence[Params], data: TaskData) -> Float[Tensor, "steps task"]:
         """The family's metric at each of ``path``, on the CPU."""
@@ -98,7 +110,8 @@ def explore(
 ) -> tuple[tuple[Params, ...], tuple[Any, ...]]:
     """The inner loop: draw and adapt, once for each of ``adaptations``.
 
-    Returns all tasks' parameters before each step and after the last, and the batch of each step.
+    Returns all tasks' parameters before each step and after the last, and the batch of each step. A step is
+    ``inner_epochs`` updates on its batch.
     """
     each_meta = expand(meta, source.tasks)
     # A rule's memory outlives the draws in between. With no step at all, any rule begins alike.
@@ -106,7 +119,8 @@ def explore(
     path, batches = [inner.params], []
     for k, adaptation in enumerate(adaptations):
         batch = source.support(inner.params, k)
-        inner = _adapt(agent, adaptation, each_meta, inner, batch)
+        for _ in range(agent.config.inner_epochs or 1):
+            inner = _adapt(agent, adaptation, each_meta, inner, batch)
         path.append(inner.params)
         batches.append(batch)
     return tuple(path), tuple(batches)
@@ -115,9 +129,12 @@ def explore(
 def gather(agent: Agent, meta: Meta, source: Source, adaptations: Sequence[Adaptation]) -> Experience:
     """``explore``, and a last batch to judge the adapted parameters by."""
     path, support = explore(agent, meta, source, adaptations)
-    query, metrics = source.query(path[-1], len(support))
-    data = TaskData(support, query)
-    return Experience(data, source.values(path, data), metrics, path, source.samples(data))
+    query = source.query(path[-1], len(support))
+    drawn = TaskData(support, query.batch)
+    # The learner repeats each update: those on the same batch have it several times, which costs no memory.
+    updates = tuple(batch for batch in support for _ in range(agent.config.inner_epochs or 1))
+    data = TaskData(updates, query.batch, query.credit)
+    return Experience(data, source.values(path, drawn), query.metrics, path, source.samples(drawn))
 
 
 def _adapt(agent: Agent, adaptation: Adaptation, meta: Meta, inner: Inner, batch: Any) -> Inner:

@@ -59,7 +59,8 @@ def iterate(
         meta, optimiser, skipped = standing.meta, standing.optimiser, standing.skipped + 1
     samples = standing.samples + experience.samples
     row = {"iteration": number, world.samples: samples, "seconds": time.perf_counter() - began}
-    row |= _curve(agent, experience) | metrics
+    told = agent.rule(c.inner_lr).told(meta.rule)
+    row |= _curve(agent, experience) | metrics | {name: float(x) for name, x in told.items()}
     row |= {name: float(x.mean()) for name, x in experience.metrics.items()} | {"skipped": skipped}
     return Standing(meta, optimiser, number, samples, skipped), row
 

@@ -18,7 +18,7 @@ from metarl.rollout.collector import Address, Tasks
 from metarl.rollout.family import SupervisedFamily
 from metarl.rollout.shots import mini_batch, sample_shots
 from metarl.run.agent import Agent
-from metarl.run.experience import Experience, PerTask, Serve, Source
+from metarl.run.experience import Experience, Query, Serve, Source
 from metarl.run.predictions import predictions
 from metarl.run.scores import SCORES
 
@@ -35,9 +35,9 @@ class Lessons:
         """All of the support set, or its next mini-batch."""
         return mini_batch(self._support, self._agent.config.inner_batch, step)
 
-    def query(self, policies: Params, step: int) -> tuple[Shots, dict[str, PerTask]]:
+    def query(self, policies: Params, step: int) -> Query:
         """The query set."""
-        return self._query, {}
+        return Query(self._query, {})
 
     def values(self, path: Sequence[Params], data: TaskData) -> Float[Tensor, "steps task"]:
         """The family's metric on the query set."""
@@ -88,6 +88,6 @@ def deal(agent: Agent, meta: Meta, source: Source, adaptations: Sequence[Adaptat
     here: the meta-learner does, once, and reports the metric on its way.
     """
     support = tuple(source.support(meta.model, k) for k in range(len(adaptations)))
-    query, metrics = source.query(meta.model, len(adaptations))
-    data = TaskData(support, query)
-    return Experience(data, None, metrics, (), source.samples(data))
+    query = source.query(meta.model, len(adaptations))
+    data = TaskData(support, query.batch)
+    return Experience(data, None, query.metrics, (), source.samples(data))

@@ -39,7 +39,7 @@ def measure_nearest(agent: Agent, protocol: Protocol) -> Experience:
     agent = dataclasses.replace(agent, config=dataclasses.replace(agent.config, inner_batch=None))
     found = []
     for source in sources(agent, protocol):
-        support, (query, _) = source.support({}, 0), source.query({}, 0)
+        support, query = source.support({}, 0), source.query({}, 0).batch
         found.append((nearest_label(support, query.x) == query.y).float().mean(1))
     values = torch.cat(found).cpu().expand(protocol.steps + 1, -1)
     return Experience(TaskData((), ()), values, {}, (), 0)

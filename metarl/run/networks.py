@@ -46,6 +46,21 @@ def network(config: TrainConfig, family: Family) -> nn.Module:
     return GaussianMLP(shape[0], outputs, config.hidden, config.activation, config.init_std)
 
 
+def value_network(config: TrainConfig, family: Family) -> nn.Module:
+    """The module that says what a state is worth: as large as ``mlp``, whatever the policy's network is.
+
+    Raises:
+        RequestError: for observations that ``mlp`` does not read.
+    """
+    shape = family.observation_space.shape
+    if not isinstance(family.observation_space, Box) or shape is None or len(shape) != 1:
+        raise RequestError(
+            f"baseline 'value' reads a one-dimensional Box, family {config.family!r} observes "
+            f"{family.observation_space}; use baseline linear"
+        )
+    return MLP(shape[0], config.hidden, 1, config.activation)
+
+
 def _outputs(family: Family) -> int:
     space = family.action_space
     if isinstance(space, Discrete):

@@ -169,4 +169,5 @@ def _zeros(obs: Tensor, actions: Tensor) -> Episodes:
         log_prob=zero,
         final_obs=obs[:, :, 0],
         advantage=zero,
+        target=zero,
     )

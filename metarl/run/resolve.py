@@ -140,6 +140,8 @@ def _check(values: Mapping[str, Any], asked: Mapping[str, Any]) -> TrainConfig:
     family = make(checked["family"], checked["spec"], **checked["family_arg"])
     checked["spec"] = family.spec
     _check_world(family, checked)
+    if not is_supervised(family):
+        _settle_episodes(checked)
     for name in checked["logger"]:
         LOGGERS[name]
     for kind, registry in _parts().items():
@@ -164,10 +166,43 @@ def _check_world(family: Any, checked: Mapping[str, Any]) -> None:
             )
     if checked["learner"] == "reptile" and checked["meta_optimizer"] == "trpo":
         raise RequestError("meta_optimizer 'trpo' needs a loss, 'reptile' has none; allowed: sgd, adam")
-    if supervised and checked["meta_optimizer"] == "trpo":
+    if supervised and checked["meta_optimizer"] in ("trpo", "ppo"):
         raise RequestError(
-            f"meta_optimizer 'trpo' needs a policy, family {family.name!r} gives {gives}; allowed: adam, sgd"
+            f"meta_optimizer {checked['meta_optimizer']!r} needs a policy, family {family.name!r} gives "
+            f"{gives}; allowed: adam, sgd"
         )
+    if supervised and checked["learner"] == "e-maml":
+        raise RequestError(
+            f"learner 'e-maml' credits the choice of episodes, family {family.name!r} gives {gives}; use maml"
+        )
+
+
+def _settle_episodes(checked: dict[str, Any]) -> None:
+    """What is open about episodes is chosen, and what makes no sense together is refused."""
+    objective, learner, optimiser = (checked[name] for name in ("objective", "learner", "meta_optimizer"))
+    checked["baseline"] = checked["baseline"] or ("value" if objective == "a2c" else "linear")
+    checked["inner_epochs"] = checked["inner_epochs"] or (3 if objective == "ppo" else 1)
+    several = checked["inner_epochs"] > 1
+    if objective == "a2c" and checked["baseline"] != "value":
+        raise RequestError("objective 'a2c' learns a value network, got baseline 'linear'; use vpg")
+    if checked["baseline"] == "value" and optimiser == "trpo":
+        raise RequestError(
+            "meta_optimizer 'trpo' draws its region by a KL, which a value network does not have; "
+            "use adam or ppo, or baseline linear"
+        )
+    if several and objective in ("vpg", "a2c"):
+        raise RequestError(
+            f"objective {objective!r} is right for the policy that collected, got inner_epochs "
+            f"{checked['inner_epochs']}; use ppo or lvc"
+        )
+    if several and (learner == "e-maml" or optimiser == "ppo"):
+        named = "learner 'e-maml'" if learner == "e-maml" else "meta_optimizer 'ppo'"
+        raise RequestError(
+            f"{named} weighs the policies that collected, once each, got inner_epochs "
+            f"{checked['inner_epochs']}; use 1, or another objective than ppo"
+        )
+    if learner == "reptile" and optimiser == "ppo":
+        raise RequestError("meta_optimizer 'ppo' needs a loss, 'reptile' has none; allowed: sgd, adam")
 
 
 def _step_size(rule: str, given: float | None, asked: bool) -> float | None:

@@ -8,13 +8,15 @@ from gymnasium.vector import VectorEnv
 from jaxtyping import Float
 from torch import Tensor
 
-from metarl.core.baselines import with_advantage
+from metarl.core.baselines import Estimate, with_advantage, with_critic_advantage
 from metarl.core.batch import Episodes, undiscounted_returns
+from metarl.core.critic import values_of_tasks
 from metarl.core.params import Params, to_device
+from metarl.core.returns import credit
 from metarl.learn.problem import TaskData
 from metarl.rollout.collector import Address, Tasks, collect
 from metarl.run.agent import Agent
-from metarl.run.experience import PerTask, Serve
+from metarl.run.experience import Query, Serve
 
 # (policies with the task axis first on the CPU, address, deterministic) -> episodes of all tasks
 Collector = Callable[[Params, Address, bool], Episodes]
@@ -55,14 +57,31 @@ class Rollouts:
 
     def support(self, policies: Params, step: int) -> Episodes:
         """The episodes that the policies collect, with advantages."""
-        return self.query(policies, step)[0]
+        return self._judged(policies, step)[0]
 
-    def query(self, policies: Params, step: int) -> tuple[Episodes, dict[str, PerTask]]:
-        """The same, and the share of the returns' variance that the baselines explain."""
-        c = self._agent.config
+    def query(self, policies: Params, step: int) -> Query:
+        """The same, the share of the returns' variance that the baselines explain, and the tasks' credit."""
+        batch, found = self._judged(policies, step)
+        shares = credit(found.start_return, found.std, batch.mask.to(found.std))
+        return Query(
+            batch,
+            {"explained_variance": found.explained},
+            shares.to(batch.reward.dtype).to(batch.mask.device),
+        )
+
+    def _judged(self, policies: Params, step: int) -> tuple[Episodes, Estimate]:
+        """Episodes with advantages, on the device, and what their estimation found out."""
+        c, critic = self._agent.config, self._agent.critic
         batch = self._episodes(policies, step, deterministic=False)
-        batch, explained = with_advantage(batch, c.gamma, c.gae_lambda)
-        return to_device(batch, self._agent.device), {"explained_variance": explained}
+        if critic is None:
+            batch, found = with_advantage(batch, c.gamma, c.gae_lambda)
+        else:
+            value, params = values_of_tasks(critic), to_device(policies, "cpu")
+            with torch.no_grad():
+                of_steps = value(params, batch.obs.flatten(1, 2)).unflatten(1, batch.mask.shape[1:])
+                of_ends = value(params, batch.final_obs)
+            batch, found = with_critic_advantage(batch, of_steps, of_ends, c.gamma, c.gae_lambda)
+        return to_device(batch, self._agent.device), found
 
     def values(self, path: Sequence[Params], data: TaskData) -> Float[Tensor, "steps task"]:
         """Mean undiscounted return."""

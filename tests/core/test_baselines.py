@@ -38,6 +38,7 @@ def long_batch() -> Episodes:
         log_prob=torch.zeros_like(reward),
         final_obs=randn(4, 3, 6, 2),
         advantage=torch.zeros_like(reward),
+        target=torch.zeros_like(reward),
     )
 
 
@@ -84,7 +85,7 @@ def test_ridge_is_as_strong_as_stated() -> None:
 
 def test_advantages_equal_the_definition() -> None:
     whole = long_batch()
-    found, explained = with_advantage(whole, GAMMA, LAM)
+    found, estimate = with_advantage(whole, GAMMA, LAM)
     for i in range(3):
         slow, value, returns = slow_advantage(one(whole, i))
         steps = whole.mask[i] > 0
@@ -92,7 +93,9 @@ def test_advantages_equal_the_definition() -> None:
         close(found.advantage[i][steps], expected, 1e-6)
         assert bool((found.advantage[i][~steps] == 0).all())
         left = (returns - value)[steps].var(correction=0) / returns[steps].var(correction=0)
-        close(explained[i], 1 - left, 1e-6)
+        close(estimate.explained[i], 1 - left, 1e-6)
+        close(estimate.std[i], slow[steps].std(correction=0), 1e-6)
+        close(estimate.start_return[i], returns[:, 0].mean(), 1e-12)
 
 
 def test_what_the_horizon_cuts_off_is_worth_nothing() -> None:
@@ -111,7 +114,7 @@ def test_fit_and_advantage_are_per_task() -> None:
     before, after = (with_advantage(b, GAMMA, LAM) for b in (whole, changed))
     for i, same in enumerate((True, False, True)):
         assert torch.equal(before[0].advantage[i], after[0].advantage[i]) is same
-        assert torch.equal(before[1][i], after[1][i]) is same
+        assert torch.equal(before[1].explained[i], after[1].explained[i]) is same
 
 
 def test_ten_times_the_reward_is_the_same_update() -> None:
@@ -127,7 +130,7 @@ def test_padding_has_no_say() -> None:
     other = dataclasses.replace(whole, reward=whole.reward + 50 * empty, obs=whole.obs + 5 * empty[..., None])
     before, after = (with_advantage(b, GAMMA, LAM) for b in (whole, other))
     close(after[0].advantage, before[0].advantage, 1e-6)
-    close(after[1], before[1], 1e-6)
+    close(after[1].explained, before[1].explained, 1e-6)
 
 
 @pytest.mark.parametrize("value", [0.0, 0.1, 0.3, -7.7, 1e6])

@@ -17,7 +17,7 @@ def batch() -> Episodes:
 def test_episodes_are_a_tree_of_all_their_fields() -> None:
     fields = [getattr(batch(), f.name) for f in dataclasses.fields(Episodes)]
     found = leaves(batch())
-    assert len(found) == len(fields) == 9
+    assert len(found) == len(fields) == 10
     assert all(torch.equal(a, b) for a, b in zip(found, fields, strict=True))
     back = replace_leaves(batch(), found)
     assert isinstance(back, Episodes) and torch.equal(back.final_obs, batch().final_obs)

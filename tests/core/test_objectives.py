@@ -1,6 +1,7 @@
 """Objectives against the slow twin and by hand, and what an average over steps must and must not see."""
 
 import dataclasses
+import functools
 import math
 from typing import Any
 
@@ -9,11 +10,17 @@ import torch
 
 import reference
 from metarl.core.batch import Episodes, Shots
-from metarl.core.objectives import cross_entropy, mse, objectives, surrogate, vpg
+from metarl.core.objectives import clipped, cross_entropy, dice, mse, objectives, surrogate, vpg
 from tiny import close, close_params, episodes, model, one, predictor, shots
 
 KINDS = ["gaussian", "categorical"]
-OBJECTIVES = [(vpg, reference.vpg), (surrogate, reference.surrogate)]
+CLIP = 0.05  # the behaviour policy of the tiny episodes is nearer than usual
+OBJECTIVES = [
+    (vpg, reference.vpg),
+    (surrogate, reference.surrogate),
+    (dice, reference.dice),
+    (clipped(CLIP), functools.partial(reference.clipped, clip=CLIP)),
+]
 
 
 def gradient(loss: Any, params: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -50,7 +57,7 @@ def test_a_ratio_that_overflows_in_the_padding_has_no_say() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("name", ["vpg", "surrogate"])
+@pytest.mark.parametrize("name", ["vpg", "lvc", "dice", "ppo"])
 def test_padding_has_no_say(kind: str, name: str) -> None:
     apply, params = model(kind)
     batch = one(episodes(1, params, kind), 1)
@@ -104,6 +111,48 @@ def test_each_step_counts_once_whatever_its_episode(objective: Any) -> None:
     expected = apply(params, batch.obs[0, 0]).log_prob(batch.action[0, 0])
     expected = expected if objective is vpg else (expected - batch.log_prob[0, 0]).exp()
     close(objective(apply, params, ones), -expected / 5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", ["lvc", "dice", "ppo"])
+def test_where_the_batch_was_collected_every_estimator_is_the_policy_gradient(name: str, kind: str) -> None:
+    """And their Hessians are four different ones, which is what a meta-gradient of order 2 sees."""
+    apply, params = model(kind)
+    batch = on_policy(params, kind)
+    found = gradient(lambda p: objectives[name](apply, p, batch), params)
+    close_params(found, gradient(lambda p: vpg(apply, p, batch), params))
+
+    def hessian_product(objective: Any) -> torch.Tensor:
+        theta = reference.leaves(params)
+        grads = torch.autograd.grad(objective(apply, theta, batch), list(theta.values()), create_graph=True)
+        along = sum(g.sum() for g in grads)
+        again = torch.autograd.grad(along, list(theta.values()), allow_unused=True)
+        return torch.cat([g.reshape(-1) for g in again if g is not None])
+
+    others = [objectives[other] for other in ("vpg", "lvc", "dice") if other != name and name != "ppo"]
+    for other in others:
+        assert float((hessian_product(objectives[name]) - hessian_product(other)).norm()) > 1e-2
+    if name == "ppo":  # within its range it is lvc
+        close(hessian_product(objectives["ppo"]), hessian_product(surrogate))
+
+
+def test_names_of_one_estimator() -> None:
+    assert objectives["lvc"] is objectives["surrogate"] is surrogate
+    assert objectives["a2c"] is objectives["vpg"] is vpg
+
+
+def test_clipping_by_hand() -> None:
+    # Ratios 1.5 and 0.5 with advantages of either sign, range 0.2. Advantage 2: min(3, 2.4) = 2.4 and
+    # min(1, 1.6) = 1. Advantage -2: min(-3, -2.4) = -3 and min(-1, -1.6) = -1.6.
+    ratio = torch.tensor([[1.5, 0.5, 1.5, 0.5]], dtype=torch.float64)
+    advantage = torch.tensor([[2.0, 2.0, -2.0, -2.0]], dtype=torch.float64)
+    apply, params = model("categorical")
+    batch = one(episodes(1, params, "categorical"), 0)
+    fields = {f.name: getattr(batch, f.name)[:1] for f in dataclasses.fields(batch)}
+    ones = torch.ones_like(fields["mask"])
+    row = Episodes(**{**fields, "mask": ones, "advantage": advantage})
+    row = dataclasses.replace(row, log_prob=apply(params, row.obs).log_prob(row.action) - ratio.log())
+    close(clipped(0.2)(apply, params, row), torch.tensor(-(2.4 + 1.0 - 3.0 - 1.6) / 4, dtype=torch.float64))
 
 
 @pytest.mark.parametrize("objective", [vpg, surrogate])

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 import reference
-from metarl.core.returns import discounted_returns, gae, normalise
+from metarl.core.returns import credit, discounted_returns, gae, normalise
 from tiny import close, masks, randn
 
 
@@ -21,6 +21,23 @@ def test_discounted_returns_by_hand() -> None:
     # Three steps, gamma 1/2: 3; 2 + 3/2 = 3.5; 1 + 3.5/2 = 2.75. The 9 is padding.
     out = discounted_returns(row(1, 2, 3, 9), row(1, 1, 1, 0), 0.5)
     assert out.tolist() == [[2.75, 3.5, 3.0, 0.0]]
+
+
+def test_what_follows_the_last_step_is_discounted_too() -> None:
+    # As above, with 8 after the third step: 3 + 4 = 7; 2 + 3.5 = 5.5; 1 + 2.75 = 3.75.
+    out = discounted_returns(row(1, 2, 3, 9), row(1, 1, 1, 0), 0.5, row(8)[0])
+    assert out.tolist() == [[3.75, 5.5, 7.0, 0.0]]
+
+
+def test_credit_by_hand() -> None:
+    # Returns 1, 4, 10 are measured against 7, 5.5, 2.5: -6, -1.5, 7.5. Episodes of 2 and 4 steps are 3 on
+    # average, of 4 and 4 steps 4, of 1 and 1 step 1; the deviations are 2, 1/2 and 5.
+    lengths = torch.tensor([[2, 4], [4, 4], [1, 1]])
+    mask = (torch.arange(4) < lengths[..., None]).double()
+    found = credit(row(1, 4, 10)[0], row(2, 0.5, 5)[0], mask)
+    close(found, torch.tensor([-6 / (3 * 2), -1.5 / (4 * 0.5), 7.5 / (1 * 5)], dtype=torch.float64), 1e-6)
+    alone = credit(row(3)[0], row(1)[0], torch.ones(1, 1, 4, dtype=torch.float64))
+    close(alone, torch.tensor([3 / 4], dtype=torch.float64), 1e-6)  # nobody to be compared with
 
 
 def test_gae_of_a_terminated_episode_by_hand() -> None:

@@ -61,8 +61,9 @@ def episodes(seed: int) -> Episodes:
     lengths = torch.randint(1, STEPS + 1, (TASKS, EPISODES, 1), generator=g)
     mask = (torch.arange(STEPS) < lengths).float()
     no = torch.zeros(TASKS, EPISODES, STEPS, dtype=torch.bool)
+    log_prob, advantage = draw(STEPS) * 0.1 - 3, draw(STEPS)
     return Episodes(
-        draw(STEPS, 3), draw(STEPS, 2), draw(STEPS), no, no, mask, draw(STEPS) * 0.1 - 3, draw(3), draw(STEPS)
+        draw(STEPS, 3), draw(STEPS, 2), draw(STEPS), no, no, mask, log_prob, draw(3), advantage, advantage
     )
 
 

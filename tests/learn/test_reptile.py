@@ -201,7 +201,7 @@ def test_it_reports_along_the_way() -> None:
         return {f"loss/step_{k}": loss for k, loss in enumerate(losses)}
 
     point = problem(tasks, report=report).at(meta(params))
-    assert list(point.metrics) == ["loss/step_0", "loss/step_1", "loss/step_2"]
+    assert list(point.metrics) == ["loss/step_0", "loss/step_1", "loss/step_2", "grad_variance"]
     start = torch.vmap(functools.partial(mse, apply))(expand(params, 3), tasks.query).mean()
     assert point.metrics["loss/step_0"] == pytest.approx(float(start), rel=1e-14)
     assert point.metrics["loss/step_2"] == pytest.approx(float(point.loss), rel=1e-14)

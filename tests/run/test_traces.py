@@ -32,6 +32,7 @@ def batch(m: int, e: int, start: float, lengths: torch.Tensor) -> Episodes:
         log_prob=none,
         final_obs=final,
         advantage=none,
+        target=none,
     )
 
 
