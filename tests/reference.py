@@ -126,7 +126,8 @@ def clipped(params: Params, batch: Any, clip: float) -> Tensor:
         for t in range(int(batch.mask[e].sum())):
             r, a = ratio[e, t], batch.advantage[e, t]
             bound = 1 + clip if float(a) > 0 else 1 - clip
-            beyond = float(r) > bound if float(a) > 0 else float(r) < bound
+            at = float(r.detach())
+            beyond = at > bound if float(a) > 0 else at < bound
             total = total + (bound if beyond else r) * a
     return -total / batch.mask.sum()
 

@@ -114,10 +114,10 @@ def test_where_time_cuts_an_episode_short_its_value_goes_on(lam: float) -> None:
 
 def test_target_and_advantage_of_drawn_episodes_are_the_twin_s() -> None:
     _, params = model()
-    batch, gamma, lam = one(episodes(1, params), 1), 0.9, 0.8
+    batch, gamma, lam = one(episodes(1, params), 1), 1.0, 0.8
     value, final = randn(5, 2, 4), randn(6, 2)
     unit = value_unit(gamma, 4)
-    assert unit == 0.25  # 1 / horizon, since 1 − γ is less
+    assert unit == 0.25  # 1 / horizon; with a discount it is 1 − γ
     found, estimate = with_critic_advantage(batch, value, final, gamma, lam)
     slow = reference.gae(batch.reward, value / unit, final / unit, batch.terminated, batch.mask, gamma, lam)
     steps = batch.mask > 0

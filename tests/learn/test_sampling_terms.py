@@ -10,7 +10,7 @@ from torch import Tensor
 import reference
 from metarl.core.errors import RequestError
 from metarl.core.objectives import clipped, surrogate, vpg
-from metarl.core.params import Meta, Params, leaves, ravel, unravel
+from metarl.core.params import Meta, Params, leaves, ravel, tree_map, unravel
 from metarl.core.rules import sgd
 from metarl.learn.adapt import adapt
 from metarl.learn.chunks import Chunking
@@ -221,7 +221,7 @@ def test_a_problem_without_policies_is_refused() -> None:
     _, params = model()
     problem = dataclasses.replace(promp(data(1, params)), sampling=None)
     optimiser = ppo(0.02)
-    with pytest.raises(RequestError, match="'ppo' needs policies.*adam"):
+    with pytest.raises(RequestError, match=r"'ppo' needs policies.*adam"):
         optimiser.step(problem, meta(params), optimiser.init(meta(params)))
 
 
@@ -238,6 +238,4 @@ def test_tasks_gradients_differ_by_what_is_reported() -> None:
 
 
 def one_task(tree: Any, i: int) -> Any:
-    from metarl.core.params import tree_map
-
     return tree_map(lambda x: x[i : i + 1], tree)
