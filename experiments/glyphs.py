@@ -4,7 +4,7 @@
 
 Each algorithm is trained by experiments/glyphs-SHOTSshot-ALGORITHM.yaml (a run that exists is resumed, a
 finished one is used as it is; what is kept in experiments/results needs none) and measured at its best
-checkpoint on the same 600 test tasks, 5-way, 15 queries a class, after as many steps as its protocol takes.
+checkpoint on the same 300 test tasks, 5-way, 15 queries a class, after as many steps as its protocol takes.
 Beside MAML stand the nearest neighbour in pixels and the network that was pretrained to tell all training
 classes apart, fine-tuned with its best step size. Intervals are 95 % bootstrap intervals over tasks. Printed
 last: how the validation accuracy went, in quarters of the training.
@@ -29,7 +29,7 @@ SEED = 1
 def protocol(algorithm: str, shots: int) -> dict[str, Any]:
     """How an algorithm is measured: its steps are those of its paper, for MAML five."""
     steps = {"reptile": 50, "lstm": 12 if shots == 1 else 5}.get(algorithm, 5)
-    return {"tasks": 600, "steps": steps, "family_arg": {"ways": 5, "shots": shots, "queries": 15}}
+    return {"tasks": 300, "steps": steps, "family_arg": {"ways": 5, "shots": shots, "queries": 15}}
 
 
 def measured(algorithm: str, shots: int, runs: Path) -> Measured:
