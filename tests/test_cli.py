@@ -49,10 +49,10 @@ def written(tmp_path: Path) -> list[str]:
 REFUSED = [
     ("", "no command given; allowed: train, "),
     ("trian maml", "unknown command 'trian'; allowed: train, "),
-    ("train", "algorithm is not set; allowed: maml, fomaml, reptile, lstm, meta-sgd, anil"),
+    ("train", "algorithm is not set; allowed: maml, fomaml, reptile, lstm, meta-sgd, anil, promp, e-maml"),
     (
         f"train mamll --family {FAMILY}",
-        "algorithm must be one of maml, fomaml, reptile, lstm, meta-sgd, anil, got 'mamll'",
+        "algorithm must be one of maml, fomaml, reptile, lstm, meta-sgd, anil, promp, e-maml, got 'mamll'",
     ),
     ("train maml", "family is not set; allowed: "),
     ("train maml --family nowhere", "unknown family 'nowhere'; allowed: "),
@@ -79,7 +79,7 @@ REFUSED = [
         f"{TRAIN} --hidden 64 0",
         "hidden must be a list in which each is a whole number of at least 1, got ('64', '0')",
     ),
-    (f"{TRAIN} --meta-optimizer lbfgs", "meta_optimizer must be one of trpo, adam, sgd, got 'lbfgs'"),
+    (f"{TRAIN} --meta-optimizer lbfgs", "meta_optimizer must be one of trpo, ppo, adam, sgd, got 'lbfgs'"),
     (f"{TRAIN} --objective luck", "unknown objective 'luck'; allowed: "),
     (f"{TRAIN} --logger paper", "unknown logger 'paper'; allowed: wandb"),
     (f"{TRAIN} --device tpu", "device must be one of auto, cpu, cuda, got 'tpu'"),
@@ -288,7 +288,7 @@ def test_report_hands_on_the_runs_and_prints_the_page(
 def test_list_names_everything_with_a_meaning(capsys: pytest.CaptureFixture[str]) -> None:
     known = {
         "algorithms": [*ALGORITHMS],
-        "objectives": ["cross-entropy", "mse", "surrogate", "vpg"],
+        "objectives": ["a2c", "cross-entropy", "dice", "lvc", "mse", "ppo", "surrogate", "vpg"],
         "rules": ["adam", "lstm", "meta-sgd", "sgd"],
     }
     for what, names in known.items():

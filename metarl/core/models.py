@@ -88,8 +88,8 @@ def functional(module: nn.Module) -> Apply:
     """``apply(params, x)``: the module's forward pass with ``params`` in place of its own parameters.
 
     ``functional_call`` puts the parameters into the live module for the length of the call, so threads must
-    not share one: each thread calls a copy of its own. Parameters of other modules, such as a value network's,
-    may be among ``params``.
+    not share one: each thread calls a copy of its own. Parameters of other modules, such as a value
+    network's, may be among ``params``.
     """
     local = threading.local()
     names = [name for name, _ in module.named_parameters()]

@@ -220,6 +220,11 @@ class TrainConfig:
         "how Weights & Biases keeps the run",
         "what WANDB_MODE says, else online",
     )
+    max_skipped: Resolved[int] = option(
+        5,
+        whole(1),
+        "iterations in a row without a finite step, which are not applied, before the run stops (our choice)",
+    )
     checkpoint_every: Resolved[int] = option(
         10, whole(1), "meta-iterations between checkpoints, each with a validation"
     )

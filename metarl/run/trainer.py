@@ -30,8 +30,6 @@ from metarl.run.worlds import world_of
 
 # Not typing.Self, which the run-time type checker of the tests cannot check.
 T = TypeVar("T", bound="Trainer")
-# Iterations in a row whose step is not finite before a run gives up.
-MAX_SKIPPED = 5
 
 
 class Trainer:
@@ -122,7 +120,7 @@ class Trainer:
 
         Raises:
             RequestError: the run stands at an older checkpoint than its last.
-            RunFailed: no step was finite ``MAX_SKIPPED`` times in a row; the last good state is saved.
+            RunFailed: no step was finite ``max_skipped`` times in a row; the last good state is saved.
             Stopped: a signal asked for it; the state is saved.
         """
         total = self._total(iterations)
@@ -152,7 +150,7 @@ class Trainer:
                 progress.update(self.iteration, row)
                 answers = [callback.on_step(row) for callback in callbacks]
                 going = all(answers)
-                failed = self.standing.skipped >= MAX_SKIPPED
+                failed = self.standing.skipped >= c.max_skipped
                 if due or failed or not going or stop.requested is not None or self.iteration == total:
                     log.sync()
                     # The last iteration is a candidate for the best; its row is that of a run that goes on.
@@ -161,9 +159,8 @@ class Trainer:
                     tell(f"metarl: saved iteration {self.iteration}; go on with: metarl resume {self.path}")
                     raise Stopped(stop.requested)
                 if failed:
-                    raise RunFailed(
-                        f"{MAX_SKIPPED} steps in a row were not finite; the last good state is in {self.path}"
-                    )
+                    told = f"{c.max_skipped} steps in a row were not finite"
+                    raise RunFailed(f"{told}; the last good state is in {self.path}")
             if not store.available(self.checkpoints):  # no iteration was asked for
                 self._save({})
             for callback in callbacks:

@@ -1,5 +1,29 @@
-"""Contract tests for parts of one's own, one line each: ``check_rule(rule)``."""
+"""For parts of one's own: contract tests, one line each (``check_rule(rule)``), and the truth of small MDPs
+without sampling, to hold an estimator against (``exact_meta_gradient``).
+"""
 
+from metarl.testing.enumeration import (
+    FiniteMDP,
+    MetaGradient,
+    Trajectories,
+    enumerated,
+    exact_meta_gradient,
+    exact_one_trajectory_meta_gradient,
+    exact_return,
+    one_by_one,
+    trajectories,
+)
 from metarl.testing.rules import check_rule
 
-__all__ = ["check_rule"]
+__all__ = [
+    "FiniteMDP",
+    "MetaGradient",
+    "Trajectories",
+    "check_rule",
+    "enumerated",
+    "exact_meta_gradient",
+    "exact_one_trajectory_meta_gradient",
+    "exact_return",
+    "one_by_one",
+    "trajectories",
+]

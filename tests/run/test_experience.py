@@ -5,8 +5,9 @@ from contextlib import closing
 import pytest
 import torch
 
-from metarl.core.baselines import with_advantage
+from metarl.core.baselines import with_advantage, with_critic_advantage
 from metarl.core.batch import Episodes
+from metarl.core.critic import values_of_tasks
 from metarl.core.models import GaussianMLP
 from metarl.core.params import Params, expand, tree_map
 from metarl.learn.adapt import begin_tasks, step_tasks, unroll
@@ -143,3 +144,54 @@ def test_discounts_reach_the_advantages() -> None:
 
 def test_uses_are_never_renumbered() -> None:
     assert USES == {"train": 0, "validation": 1, "test": 2, "ood": 3, "adapt": 4}
+
+
+def test_an_inner_step_of_several_epochs_is_as_many_updates_on_the_same_episodes() -> None:
+    built = agent(objective="ppo", inner_epochs=3)
+    found = gathered(built, [0.1, 0.3])
+    assert len(found.path) == len(found.batches) == 3  # what was collected
+    assert [id(batch) for batch in found.data.support] == [
+        id(batch) for batch in (found.batches[0],) * 3 + (found.batches[1],) * 3
+    ]
+    inner, each = begin_tasks(built.adaptation(0.1), expand(meta_of(built), 4)), expand(meta_of(built), 4)
+    for batch, lr in zip(found.batches[:2], [0.1, 0.3], strict=True):
+        for _ in range(3):
+            inner, _ = step_tasks(built.adaptation(lr), each, inner, batch)
+    for name, value in inner.params.items():
+        torch.testing.assert_close(found.params[name], value.detach(), rtol=1e-5, atol=1e-7)
+    assert found.values.shape == (3, 4)
+    assert found.samples == sum(int(batch.mask.sum()) for batch in found.batches)
+    # The meta-learner repeats all six: at the policies that collected the query, every ratio is 1.
+    repeated = agent(objective="ppo", inner_epochs=3, inner_steps=2)
+    data = gathered(repeated, [0.1, 0.1]).data
+    assert abs(float(repeated.learner()(data).at(meta_of(repeated)).loss)) < 1e-5
+
+
+def test_each_task_is_credited_with_what_its_query_gained_over_the_others() -> None:
+    built = agent()
+    found = gathered(built, [0.1])
+    plain = found.data.query
+    _, estimate = with_advantage(plain, built.config.gamma, built.config.gae_lambda)
+    for i in range(4):
+        others = torch.cat([estimate.start_return[:i], estimate.start_return[i + 1 :]]).mean()
+        steps = float(plain.mask[i].sum()) / 3
+        wanted = (estimate.start_return[i] - others) / (steps * estimate.std[i])
+        torch.testing.assert_close(found.data.credit[i].double(), wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_a_value_network_judges_with_the_parameters_that_acted() -> None:
+    built = agent(objective="a2c", gae_lambda=0.5)
+    assert built.critic is not None
+    found = gathered(built, [0.1, 0.1])
+    value = values_of_tasks(built.critic)
+    for params, batch in zip(found.path, found.batches, strict=True):
+        of_steps = torch.stack([value(params, batch.obs[:, :, t]) for t in range(10)], -1)
+        expected, _ = with_critic_advantage(
+            batch, of_steps, value(params, batch.final_obs), built.config.gamma, 0.5
+        )
+        torch.testing.assert_close(batch.advantage, expected.advantage, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(batch.target, expected.target, rtol=1e-4, atol=1e-5)
+    critic = [name for name in found.params if name.startswith("critic.")]
+    assert len(critic) == 4
+    for name in critic:  # it adapts: each task to its own
+        assert not torch.equal(found.params[name][0], found.params[name][1])

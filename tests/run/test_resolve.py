@@ -154,7 +154,8 @@ def test_an_impossible_value_is_told_by_field_value_and_what_is_allowed(name: st
         ({}, "algorithm is not set; allowed: maml, fomaml"),
         (
             {"algorithm": "magic"},
-            "algorithm must be one of maml, fomaml, reptile, lstm, meta-sgd, anil, got 'magic'",
+            "algorithm must be one of maml, fomaml, reptile, lstm, meta-sgd, anil, promp, e-maml, "
+            "got 'magic'",
         ),
         ({"algorithm": "maml"}, "family is not set; allowed: "),
         ({"algorithm": "maml", "family": "nowhere"}, "unknown family 'nowhere'; allowed: "),
@@ -228,3 +229,42 @@ def test_the_adaptation_s_curvature_is_thinned_with_small_inner_steps_alone(
     asked: dict[str, Any], stride: int
 ) -> None:
     assert resolve("maml", "test_resolve:Bare", command_line=asked).support_stride == stride
+
+
+def settled(**asked: Any) -> TrainConfig:
+    return resolve("maml", "point-goal", command_line=asked)
+
+
+def test_what_is_open_about_episodes_follows_the_objective() -> None:
+    assert (settled().baseline, settled().inner_epochs) == ("linear", 1)
+    a2c = settled(objective="a2c", meta_optimizer="adam")
+    assert (a2c.baseline, a2c.inner_epochs) == ("value", 1)
+    assert settled(objective="ppo").inner_epochs == 3
+    assert settled(objective="ppo", inner_epochs=2).inner_epochs == 2
+    assert settled(objective="dice", baseline="value", meta_optimizer="ppo").baseline == "value"
+    sinusoid = resolve("maml", "sinusoid")
+    assert (sinusoid.baseline, sinusoid.inner_epochs) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ({"objective": "a2c", "meta_optimizer": "trpo"}, "'trpo' draws its region by a KL, .* adam or ppo"),
+        ({"baseline": "value", "meta_optimizer": "trpo"}, "or baseline linear"),
+        ({"objective": "a2c", "baseline": "linear", "meta_optimizer": "adam"}, "'a2c' learns .* use vpg"),
+        ({"inner_epochs": 2}, "objective 'vpg' is right for .* got inner_epochs 2; use ppo or lvc"),
+        ({"objective": "ppo", "learner": "e-maml"}, "learner 'e-maml' weighs .* got inner_epochs 3; use 1"),
+        ({"objective": "ppo", "meta_optimizer": "ppo"}, "meta_optimizer 'ppo' weighs .* inner_epochs 3"),
+        ({"learner": "reptile", "meta_optimizer": "ppo"}, "'ppo' needs a loss, 'reptile' has none"),
+        ({"meta_optimizer": "newton"}, "trpo, ppo, adam, sgd"),
+        ({"baseline": "quadratic"}, "linear"),
+        ({"objective": "lola"}, "unknown objective 'lola'; allowed: a2c, cross-entropy, dice, lvc"),
+        ({"clip": 1.0}, "clip must be"),
+        ({"kl_coefficient": -0.1}, "kl_coefficient must be"),
+        ({"max_skipped": 0}, "max_skipped must be"),
+    ],
+)
+def test_what_makes_no_sense_together_is_refused_with_what_to_use(asked: dict[str, Any], words: str) -> None:
+    with pytest.raises(RequestError, match=words) as caught:
+        settled(**asked)
+    assert "\n" not in str(caught.value)

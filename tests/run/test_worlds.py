@@ -28,6 +28,13 @@ EPISODIC = {
     "support_stride": 3,
     "backtrack_ratio": 0.5,
     "max_backtracks": 3,
+    "meta_epochs": 2,
+    "clip": 0.1,
+    "kl_coefficient": 0.1,
+    "kl_target": 0.1,
+    "inner_epochs": 1,
+    "baseline": "linear",
+    "value_weight": 0.1,
 }
 TOY = "test_worlds:Toy"
 
@@ -85,8 +92,15 @@ def test_what_means_nothing_for_episodes_is_refused(name: str, value: Any) -> No
     assert getattr(resolve("maml", "sinusoid", command_line={name: value}), name) == value
 
 
-@pytest.mark.parametrize("algorithm", ALGORITHMS)
-@pytest.mark.parametrize("family", ["sinusoid", "point-goal"])
+@pytest.mark.parametrize(
+    ("algorithm", "family"),
+    [
+        (a, f)
+        for a in ALGORITHMS
+        for f in ("sinusoid", "point-goal")
+        if f == "point-goal" or a not in ("promp", "e-maml")
+    ],
+)
 def test_a_config_that_says_everything_is_taken_in_its_own_world(algorithm: str, family: str) -> None:
     """As ``config.yaml`` does, defaults of the other world included."""
     config = resolve(algorithm, family)
@@ -174,8 +188,11 @@ def test_the_step_size_reaches_the_rule() -> None:
     ("values", "told"),
     [
         ({"rule": "luck"}, "unknown rule 'luck'; allowed: adam, lstm, meta-sgd, sgd"),
-        ({"learner": "luck"}, "unknown learner 'luck'; allowed: maml, reptile"),
-        ({"objective": "luck"}, "unknown objective 'luck'; allowed: cross-entropy, mse, surrogate, vpg"),
+        ({"learner": "luck"}, "unknown learner 'luck'; allowed: e-maml, maml, reptile"),
+        (
+            {"objective": "luck"},
+            "unknown objective 'luck'; allowed: a2c, cross-entropy, dice, lvc, mse, ppo, surrogate, vpg",
+        ),
         ({"order": 3}, "order must be a whole number of at least 1 and at most 2, got 3"),
         ({"order": 0}, "order must be a whole number of at least 1 and at most 2, got 0"),
         ({"inner_batch": 0}, "inner_batch must be "),
