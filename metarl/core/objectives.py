@@ -24,7 +24,6 @@ objectives: Registry[Objective] = Registry("objective")
 
 
 @objectives.register("vpg")
-@objectives.register("a2c")
 def vpg(apply: Apply, params: Params, batch: Episodes) -> Float[Tensor, ""]:
     """Vanilla policy gradient (Williams 1992): −E[log π(a|s) A], each valid step of the task counting once.
 
@@ -35,16 +34,29 @@ def vpg(apply: Apply, params: Params, batch: Episodes) -> Float[Tensor, ""]:
     return -masked_mean(apply(params, batch.obs).log_prob(batch.action) * batch.advantage, batch.mask)
 
 
+@objectives.register("a2c")
+def a2c(apply: Apply, params: Params, batch: Episodes) -> Float[Tensor, ""]:
+    """Advantage actor-critic (Mnih et al. 2016): ``vpg`` with advantages from a value network, whose squared
+    error is added (``core.critic``).
+    """
+    return vpg(apply, params, batch)
+
+
 @objectives.register("surrogate")
-@objectives.register("lvc")
 def surrogate(apply: Apply, params: Params, batch: Episodes) -> Float[Tensor, ""]:
     """Importance-weighted advantage (Schulman et al. 2015, eq. 14): −E[π(a|s) / π_behaviour(a|s) · A].
 
-    At the behaviour policy every ratio is 1 and the gradient is that of ``vpg``. As an inner objective it is
-    the low-variance curvature estimator (LVC; Rothfuss et al. 2019, section 5): its Hessian has the terms of
-    one time step with itself and lacks those between time steps.
+    At the behaviour policy every ratio is 1 and the gradient is that of ``vpg``.
     """
     return -masked_mean(_log_ratio(apply, params, batch).exp() * batch.advantage, batch.mask)
+
+
+@objectives.register("lvc")
+def lvc(apply: Apply, params: Params, batch: Episodes) -> Float[Tensor, ""]:
+    """Low-variance curvature (Rothfuss et al. 2019, section 5), which is ``surrogate`` as an inner objective:
+    its Hessian has the terms of each time step with itself and lacks those between time steps.
+    """
+    return surrogate(apply, params, batch)
 
 
 @objectives.register("dice")
@@ -76,8 +88,12 @@ def clipped(clip: float) -> Objective:
     return objective
 
 
-# As an inner objective it differs from lvc from the second step on the same episodes (``inner_epochs``).
-objectives.register("ppo")(clipped(0.2))
+@objectives.register("ppo")
+def ppo(apply: Apply, params: Params, batch: Episodes) -> Float[Tensor, ""]:
+    """Clipped probability ratios (Schulman et al. 2017, eq. 7) with the paper's range of 0.2. It differs from
+    ``lvc`` from the second step on the same episodes (``inner_epochs``).
+    """
+    return clipped(0.2)(apply, params, batch)
 
 
 def _log_ratio(apply: Apply, params: Params, batch: Episodes) -> Float[Tensor, "*episode time"]:

@@ -195,6 +195,11 @@ def _settle_episodes(checked: dict[str, Any]) -> None:
             f"objective {objective!r} is right for the policy that collected, got inner_epochs "
             f"{checked['inner_epochs']}; use ppo or lvc"
         )
+    if learner == "e-maml" and objective in ("dice", "lvc", "surrogate", "ppo"):
+        raise RequestError(
+            f"learner 'e-maml' credits the sampling by a term of its own, which objective {objective!r} "
+            "counts a second time; use vpg or a2c"
+        )
     if several and (learner == "e-maml" or optimiser == "ppo"):
         named = "learner 'e-maml'" if learner == "e-maml" else "meta_optimizer 'ppo'"
         raise RequestError(
