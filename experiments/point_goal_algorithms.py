@@ -1,0 +1,90 @@
+"""Every meta-learner on 2-D navigation: train, evaluate on the same held-out tasks, pool the seeds.
+
+    .venv/bin/python experiments/point_goal_algorithms.py [--algorithms maml lstm ...] [--seeds 1 2 3]
+
+Each algorithm is trained by experiments/point-goal-ALGORITHM.yaml (a run that exists is resumed, a finished
+one is used as it is; what is kept in experiments/results needs none) and measured at its best checkpoint on
+the 40 published test goals, 20 episodes a step, after 0 … 3 steps. Step sizes that are not learned are chosen
+on validation tasks, for the meta-learned agents as for the baselines, which are those of the first MAML run.
+Beside the LSTM stands its own initialisation with plain gradient descent and the best fixed step size.
+Intervals are 95 % bootstrap intervals over tasks and seeds; differences to MAML after three steps are paired
+by task, with the mean over seeds of each task.
+"""
+
+import argparse
+import dataclasses
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pooled import HERE, Measured, cells, interval, kept, trained
+
+import metarl
+from metarl.core.params import Meta
+from metarl.run.agent import build_agent
+from metarl.run.protocol import Protocol, measure, tuned
+from metarl.run.step_sizes import step_sizes
+
+ALGORITHMS = ("maml", "fomaml", "promp", "meta-sgd", "anil", "e-maml", "reptile", "lstm")
+BASELINES = ("random", "pretrained", "oracle")
+PROTOCOL = Protocol(split="test", tasks=40, steps=3, episodes=20, seed=1, deterministic=False)
+
+
+def measured(algorithm: str, seed: int, runs: Path, threads: int) -> Measured:
+    """Returns "task step" of a run, of the first MAML run's baselines, of the LSTM's start with SGD."""
+    config = HERE / f"point-goal-{algorithm}.yaml"
+    run = metarl.load(trained(config, runs / f"{algorithm}-{seed}", seed, threads))
+    found = {"meta": _adapted(run.agent, run.meta, algorithm)}
+    if algorithm == "lstm":
+        plain = dataclasses.replace(run.config, algorithm="fomaml", rule="sgd", inner_lr=0.1)
+        found["lstm's start, sgd"] = _adapted(build_agent(plain), Meta(run.meta.model, {}), "sgd")
+    if (algorithm, seed) == ("maml", 1):
+        options: dict[str, Any] = {"tasks": PROTOCOL.tasks, "steps": PROTOCOL.steps}
+        agents = run.evaluate(baselines=BASELINES, episodes=PROTOCOL.episodes, **options).agents
+        found |= {kind: agents[kind]["per_task"] for kind in BASELINES}
+    return found
+
+
+def _adapted(agent: Any, meta: Meta, name: str) -> list[list[float]]:
+    profile = tuned(agent, meta, step_sizes(None, PROTOCOL.steps, agent), PROTOCOL, name)
+    values = measure(agent, meta, profile, PROTOCOL).values
+    assert values is not None, "episodes are measured"
+    return values.T.tolist()  # type: ignore[no-any-return]
+
+
+def main() -> None:
+    """Train what is not trained yet, evaluate, print a Markdown table and the paired differences."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--algorithms", nargs="+", default=ALGORITHMS, choices=ALGORITHMS)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--runs", type=Path, default=Path("runs/point-goal"))
+    options = parser.parse_args()
+    pooled: dict[str, np.ndarray] = {}
+    print("| agent | seeds | before | step 1 | step 2 | step 3 |\n|---|---|---|---|---|---|")
+    for algorithm in options.algorithms:
+        results = [
+            kept(
+                f"point-goal-{algorithm}-{seed}",
+                HERE / f"point-goal-{algorithm}.yaml",
+                dataclasses.asdict(PROTOCOL),
+                partial(measured, algorithm, seed, options.runs, options.threads),
+            )
+            for seed in options.seeds
+        ]
+        for agent in results[0]:
+            name = algorithm if agent == "meta" else agent
+            pooled[name] = np.stack([result[agent] for result in results if agent in result])
+            print(f"| {name} | {len(pooled[name])} | {cells(pooled[name], 1)} |", flush=True)
+    for name, values in pooled.items():
+        if name != "maml" and "maml" in pooled:
+            difference = values.mean(0, keepdims=True) - pooled["maml"].mean(0, keepdims=True)
+            low, high = interval(difference)[-1]
+            print(f"{name} − maml after 3 steps: {difference[..., -1].mean():.2f} [{low:.2f}, {high:.2f}]")
+
+
+if __name__ == "__main__":
+    main()
