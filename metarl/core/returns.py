@@ -82,11 +82,13 @@ def credit(
     std: Float[Tensor, " task"],
     mask: Float[Tensor, "task episode time"],
 ) -> Float[Tensor, " task"]:
-    """How much better each task's return is than the mean of the other tasks', as normalised advantages
-    measure it: per step, and in standard deviations of the task's own advantages. A task alone has none to be
-    compared with.
+    """How much better each task's return is than the mean of the other tasks', about as normalised advantages
+    measure it: per step, and in the tasks' root mean square standard deviation of advantages. (A task's own
+    is 0 where its adapted policy always earns the same, and its credit would be infinite.) A task alone has
+    none to be compared with.
     """
     n = len(start_return)
+    unit = std.square().mean().sqrt() + 1e-8
     others = (start_return.sum() - start_return) / max(n - 1, 1)
     steps = mask.sum((-2, -1)) / mask.shape[-2]
-    return (start_return - others) / (steps.clamp(min=1.0) * (std + 1e-8))
+    return (start_return - others) / (steps.clamp(min=1.0) * unit)

@@ -98,8 +98,8 @@ def exploration(apply: Apply, params: Params, batch: Episodes, credit: Tensor) -
 
     Its gradient at the behaviour policy is E-MAML's score term, without bias whatever the other tasks gave;
     the ratio makes its value there 0, and moves with a line search. Departure: the paper credits the query's
-    return, here it is measured against the other tasks' mean, and in the unit of normalised advantages, so
-    that it weighs against the other term as the true gradient has it.
+    return, here it is measured against the other tasks' mean, and about in the unit of normalised advantages,
+    so that it weighs against the other term as the true gradient has it.
     """
     log_ratio = apply(params, batch.obs).log_prob(batch.action) - batch.log_prob
     return -credit * torch.where(batch.mask > 0, log_ratio, 0.0).sum()

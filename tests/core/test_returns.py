@@ -31,11 +31,11 @@ def test_what_follows_the_last_step_is_discounted_too() -> None:
 
 def test_credit_by_hand() -> None:
     # Returns 1, 4, 10 are measured against 7, 5.5, 2.5: -6, -1.5, 7.5. Episodes of 2 and 4 steps are 3 on
-    # average, of 4 and 4 steps 4, of 1 and 1 step 1; the deviations are 2, 1/2 and 5.
+    # average, of 4 and 4 steps 4, of 1 and 1 step 1; the deviations 3, 0 and 6 have the mean square 15.
     lengths = torch.tensor([[2, 4], [4, 4], [1, 1]])
     mask = (torch.arange(4) < lengths[..., None]).double()
-    found = credit(row(1, 4, 10)[0], row(2, 0.5, 5)[0], mask)
-    close(found, torch.tensor([-6 / (3 * 2), -1.5 / (4 * 0.5), 7.5 / (1 * 5)], dtype=torch.float64), 1e-6)
+    found = credit(row(1, 4, 10)[0], row(3, 0, 6)[0], mask)
+    close(found * 15**0.5, torch.tensor([-6 / 3, -1.5 / 4, 7.5 / 1], dtype=torch.float64), 1e-6)
     alone = credit(row(3)[0], row(1)[0], torch.ones(1, 1, 4, dtype=torch.float64))
     close(alone, torch.tensor([3 / 4], dtype=torch.float64), 1e-6)  # nobody to be compared with
 

@@ -175,7 +175,7 @@ def test_each_task_is_credited_with_what_its_query_gained_over_the_others() -> N
     for i in range(4):
         others = torch.cat([estimate.start_return[:i], estimate.start_return[i + 1 :]]).mean()
         steps = float(plain.mask[i].sum()) / 3
-        wanted = (estimate.start_return[i] - others) / (steps * estimate.std[i])
+        wanted = (estimate.start_return[i] - others) / (steps * estimate.std.square().mean().sqrt())
         torch.testing.assert_close(found.data.credit[i].double(), wanted, rtol=1e-4, atol=1e-5)
 
 
