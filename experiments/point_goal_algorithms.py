@@ -5,8 +5,9 @@
 Each algorithm is trained by experiments/point-goal-ALGORITHM.yaml (a run that exists is resumed, a finished
 one is used as it is; what is kept in experiments/results needs none) and measured at its best checkpoint on
 the 40 published test goals, 20 episodes a step, after 0 … 3 steps. Step sizes that are not learned are chosen
-on validation tasks, for the meta-learned agents as for the baselines, which are those of the first MAML run.
-Beside the LSTM stands its own initialisation with plain gradient descent and the best fixed step size.
+on validation tasks, for the meta-learned agents as for the baselines. Those of the first MAML run stand
+beside it; Reptile and the LSTM, which see more episodes an iteration, have `pretrained` networks of their
+own. Beside the LSTM stands its own initialisation with plain gradient descent and the best fixed step size.
 Intervals are 95 % bootstrap intervals over tasks and seeds; differences to MAML after three steps are paired
 by task, with the mean over seeds of each task.
 """
@@ -27,7 +28,11 @@ from metarl.run.protocol import Protocol, measure, tuned
 from metarl.run.step_sizes import step_sizes
 
 ALGORITHMS = ("maml", "fomaml", "promp", "meta-sgd", "anil", "e-maml", "reptile", "lstm")
-BASELINES = ("random", "pretrained", "oracle")
+BASELINES = {
+    "maml": ("random", "pretrained", "oracle"),
+    "reptile": ("pretrained",),
+    "lstm": ("pretrained",),
+}
 PROTOCOL = Protocol(split="test", tasks=40, steps=3, episodes=20, seed=1, deterministic=False)
 
 
@@ -39,10 +44,11 @@ def measured(algorithm: str, seed: int, runs: Path, threads: int) -> Measured:
     if algorithm == "lstm":
         plain = dataclasses.replace(run.config, algorithm="fomaml", rule="sgd", inner_lr=0.1)
         found["lstm's start, sgd"] = _adapted(build_agent(plain), Meta(run.meta.model, {}), "sgd")
-    if (algorithm, seed) == ("maml", 1):
+    if seed == 1 and algorithm in BASELINES:
         options: dict[str, Any] = {"tasks": PROTOCOL.tasks, "steps": PROTOCOL.steps}
-        agents = run.evaluate(baselines=BASELINES, episodes=PROTOCOL.episodes, **options).agents
-        found |= {kind: agents[kind]["per_task"] for kind in BASELINES}
+        agents = run.evaluate(baselines=BASELINES[algorithm], episodes=PROTOCOL.episodes, **options).agents
+        suffix = "" if algorithm == "maml" else f" for {algorithm}"
+        found |= {f"{kind}{suffix}": agents[kind]["per_task"] for kind in BASELINES[algorithm]}
     return found
 
 
@@ -79,11 +85,13 @@ def main() -> None:
             name = algorithm if agent == "meta" else agent
             pooled[name] = np.stack([result[agent] for result in results if agent in result])
             print(f"| {name} | {len(pooled[name])} | {cells(pooled[name], 1)} |", flush=True)
-    for name, values in pooled.items():
-        if name != "maml" and "maml" in pooled:
-            difference = values.mean(0, keepdims=True) - pooled["maml"].mean(0, keepdims=True)
+    pairs = [(name, "maml") for name in pooled if name != "maml"]
+    pairs += [("reptile", "pretrained for reptile"), ("lstm", "pretrained for lstm")]
+    for one, other in [*pairs, ("lstm", "lstm's start, sgd")]:
+        if one in pooled and other in pooled:
+            difference = pooled[one].mean(0, keepdims=True) - pooled[other].mean(0, keepdims=True)
             low, high = interval(difference)[-1]
-            print(f"{name} − maml after 3 steps: {difference[..., -1].mean():.2f} [{low:.2f}, {high:.2f}]")
+            print(f"{one} − {other} after 3 steps: {difference[..., -1].mean():.2f} [{low:.2f}, {high:.2f}]")
 
 
 if __name__ == "__main__":

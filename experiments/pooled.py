@@ -21,16 +21,22 @@ from metarl.run.runs import resume
 
 HERE = Path(__file__).parent
 KEPT = HERE / "results"
+# What a machine decides of a run; results do not depend on it.
+CHOSEN = ("threads", "chunk", "device", "executor", "workers")
 Measured = dict[str, list[list[float]]]  # values "task step" of each agent
 
 
 def trained(config: Path, path: Path, seed: int, threads: int = 1) -> Path:
-    """The run of one configuration and seed, finished: a run that exists is resumed."""
+    """The run of one configuration and seed, finished: a run that exists is resumed if it is of that one."""
+    wanted = vars(load_config(config)) | {"seed": seed, "threads": threads}
     if (path / "config.yaml").is_file():
+        found = vars(load_config(path / "config.yaml"))
+        other = [name for name in wanted if name not in CHOSEN and found[name] != wanted[name]]
+        if other:
+            raise SystemExit(f"{path} was trained with another {', '.join(other)} than {config} says")
         resume(path)
     else:
-        given = vars(load_config(config)) | {"seed": seed, "threads": threads}
-        metarl.train(metarl.TrainConfig(**given), path)
+        metarl.train(metarl.TrainConfig(**wanted), path)
     return path
 
 
@@ -48,7 +54,7 @@ def kept(name: str, config: Path, protocol: Any, make: Callable[[], Measured]) -
     agents = {
         agent: [[float(f"{value:.5g}") for value in row] for row in rows] for agent, rows in make().items()
     }
-    words = ["git", "-C", str(HERE), "rev-parse", "--short", "HEAD"]
+    words = ["git", "-C", str(HERE), "describe", "--always", "--dirty", "--exclude=*"]
     commit = subprocess.run(words, check=True, capture_output=True, text=True).stdout.strip()
     record = {"date": datetime.date.today().isoformat(), "commit": commit, **made_with, "agents": agents}
     KEPT.mkdir(exist_ok=True)

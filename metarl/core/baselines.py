@@ -40,8 +40,9 @@ class Estimate(NamedTuple):
     """What the estimation of advantages found out about each task.
 
     Attributes:
-        explained: the share of the returns' variance that the baseline explains.
-        start_return: mean discounted return of an episode.
+        explained: the share of the returns' variance that the baseline explains. Where a value network goes
+        on from a cut episode's end, its own value of the end is a part of these returns.
+        start_return: mean discounted return of an episode, of what happened alone.
         std: standard deviation of the advantages before they were normalised.
     """
 
@@ -108,9 +109,8 @@ def _judged(
 ) -> tuple[Episodes, Estimate]:
     mask = batch.mask.double()
     advantage = gae(batch.reward.double(), value, final_value, batch.terminated, mask, gamma, lam)
-    found = Estimate(
-        explained_variance(value, returns, mask), returns[..., 0].mean(-1), spread(advantage, mask)
-    )
+    happened = discounted_returns(batch.reward.double(), mask, gamma)[..., 0]
+    found = Estimate(explained_variance(value, returns, mask), happened.mean(-1), spread(advantage, mask))
     target = (advantage + value) * mask * value_unit(gamma, mask.shape[-1])
     estimated = {"advantage": normalise(advantage, mask), "target": target}
     single = {name: x.to(batch.reward.dtype) for name, x in estimated.items()}

@@ -37,7 +37,7 @@ def vpg(apply: Apply, params: Params, batch: Episodes) -> Float[Tensor, ""]:
 @objectives.register("a2c")
 def a2c(apply: Apply, params: Params, batch: Episodes) -> Float[Tensor, ""]:
     """Advantage actor-critic (Mnih et al. 2016): ``vpg`` with advantages from a value network, whose squared
-    error is added (``core.critic``).
+    error a run adds (``core.critic.with_critic``).
     """
     return vpg(apply, params, batch)
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.func import vmap
 
 from metarl.core.batch import Episodes
+from metarl.core.errors import RequestError
 from metarl.core.models import Apply
 from metarl.core.objectives import Objective
 from metarl.core.params import Meta, Params, concat, detach, expand, ravel, tree_map, unravel
@@ -65,6 +66,8 @@ def maml(
     parts = _Parts(apply, adaptation, objective, chunking, trust, report, score)
 
     def meta_learner(data: TaskData) -> Problem:
+        if score is not None and not isinstance(data.credit, Tensor):
+            raise RequestError("a score of the support needs TaskData.credit; core.returns.credit makes it")
         at = functools.partial(_at, parts, data)
         losses = functools.partial(_losses, parts, data)
         if trust is None:

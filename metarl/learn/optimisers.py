@@ -31,11 +31,11 @@ optimisers: Registry[Callable[..., MetaOptimiser]] = Registry("meta-optimiser")
 
 @optimisers.register("sgd")
 def sgd(lr: float, max_norm: float = math.inf) -> MetaOptimiser:
-    """Gradient descent on the meta-objective with a fixed step size; see ``clipped`` for ``max_norm``."""
+    """Gradient descent on the meta-objective with a fixed step size; see ``limited`` for ``max_norm``."""
 
     def step(problem: Problem, meta: Meta, state: State) -> tuple[Meta, State, Metrics]:
         point = problem.at(meta)
-        new = tree_map(lambda x, g: x - lr * g, meta, clipped(point.grad, max_norm))
+        new = tree_map(lambda x, g: x - lr * g, meta, limited(point.grad, max_norm))
         return new, state, _metrics(point) | _moved(problem, point, new)
 
     return MetaOptimiser(lambda meta: {}, step)
@@ -45,11 +45,11 @@ def sgd(lr: float, max_norm: float = math.inf) -> MetaOptimiser:
 def adam(
     lr: float, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8, max_norm: float = math.inf
 ) -> MetaOptimiser:
-    """Adam (Kingma & Ba 2015, algorithm 1); see ``clipped`` for ``max_norm``."""
+    """Adam (Kingma & Ba 2015, algorithm 1); see ``limited`` for ``max_norm``."""
 
     def step(problem: Problem, meta: Meta, state: State) -> tuple[Meta, State, Metrics]:
         point = problem.at(meta)
-        new, state = update(meta, clipped(point.grad, max_norm), state)
+        new, state = update(meta, limited(point.grad, max_norm), state)
         return new, state, _metrics(point) | _moved(problem, point, new)
 
     update = _adam_update(lr, beta1, beta2, eps)
@@ -93,7 +93,8 @@ def ppo(
 
     The learner's objective is to be clipped (``objectives.clipped``), since the query batch soon is that of
     older policies. The support batches are so too: a penalty on the KL from the policies that collected them
-    keeps those near. Its coefficient adapts as in Schulman et al. 2017, section 4: after each meta-iteration
+    keeps those near. Its coefficient adapts as in Schulman et al. 2017, section 4, within a factor of
+    ``FREEDOM`` of the first (else it would be lost where the KL is small for long): after each meta-iteration
     it is halved where that KL is under ``kl_target`` / 1.5 and doubled where it is above 1.5 times the
     target.
     """
@@ -112,12 +113,14 @@ def ppo(
         points = []
         for _ in range(epochs):
             points.append(problem.sampling.penalised(meta, reference, float(coefficient)))
-            meta, moments = update(meta, clipped(points[-1].grad, max_norm), moments)
+            meta, moments = update(meta, limited(points[-1].grad, max_norm), moments)
         kl = problem.sampling.kl(meta, reference)
         if kl < kl_target / 1.5:
-            after = coefficient / 2
+            after = torch.clamp(coefficient / 2, min=kl_coefficient / FREEDOM)
+        elif kl > 1.5 * kl_target:
+            after = torch.clamp(coefficient * 2, max=kl_coefficient * FREEDOM)
         else:
-            after = coefficient * 2 if kl > 1.5 * kl_target else coefficient
+            after = coefficient
         told = {"sampling_kl": kl, "kl_coefficient": float(coefficient)}
         told |= _moved(problem, points[0], meta)
         return meta, moments | {"kl_coefficient": after}, _metrics(points[0]) | told
@@ -126,9 +129,10 @@ def ppo(
 
 
 _MOMENTS = ("mean", "square", "count")
+FREEDOM = 64.0
 
 
-def clipped(grad: Meta, max_norm: float) -> Meta:
+def limited(grad: Meta, max_norm: float) -> Meta:
     """The gradient, scaled down where its Euclidean norm over all entries is above ``max_norm``."""
     if math.isinf(max_norm):
         return grad

@@ -115,7 +115,7 @@ class Agent:
 
     def _drawn(self) -> Params:
         """The weights of the policy and, if there is one, of its value network."""
-        return initial_params(self.module) | (critic_params(self.critic) if self.critic else {})
+        return _together(self.module, self.critic)
 
     def learner(self) -> MetaLearner:
         """The meta-learner: over the inner objective's loss on the query where examples have labels, over the
@@ -178,6 +178,18 @@ def build_agent(config: TrainConfig) -> Agent:
     if config.learner == "reptile" and agent.learns_steps:
         raise RequestError(f"learner 'reptile' cannot train rule {config.rule!r}; allowed: sgd, adam")
     return agent
+
+
+def _together(module: nn.Module, critic: nn.Module | None) -> Params:
+    own = initial_params(module)
+    if critic is None:
+        return own
+    if taken := [name for name in own if name.startswith(PREFIX)]:
+        raise RequestError(
+            f"the network's parameter {taken[0]} has a name that the value network's have; "
+            f"call it something other than {PREFIX.rstrip('.')}, or use baseline linear"
+        )
+    return own | critic_params(critic)
 
 
 def _with_values(objective: Objective, critic: nn.Module | None, weight: float) -> Objective:

@@ -58,13 +58,20 @@ def is_few_shot(config: TrainConfig) -> bool:
 
 
 def _without_meta_learning(config: TrainConfig) -> TrainConfig:
-    """Joint training has neither a rule to learn nor adapted parameters to move to: there, MAML's parts."""
+    """Joint training has neither a rule to learn nor adapted parameters to move to: there, MAML's parts. The
+    meta-optimiser stays, but for Reptile's outer step, which is none of a loss.
+    """
     names: list[str] = []
     if config.learner != "maml":
-        names += ["algorithm", "learner", "meta_optimizer", "meta_lr", "max_grad_norm"]
+        names += ["algorithm", "learner"]
+    if config.learner == "reptile":
+        names += ["meta_optimizer", "meta_lr", "max_grad_norm"]
     if build_agent(config).learns_steps:
         names += ["algorithm", "rule", "inner_lr", "order"]
-    plain = resolve("maml", config.family, {"spec": config.spec, "family_arg": config.family_arg})
+    given: dict[str, Any] = {"spec": config.spec, "family_arg": config.family_arg}
+    if config.baseline == "value":  # which has no KL
+        given["meta_optimizer"] = "adam"
+    plain = resolve("maml", config.family, given | {"baseline": config.baseline})
     return dataclasses.replace(config, **{name: getattr(plain, name) for name in names})
 
 

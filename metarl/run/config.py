@@ -144,7 +144,9 @@ class TrainConfig:
     )
     meta_epochs: Resolved[int] = option(5, whole(1), "steps of ppo on one meta-batch (ProMP)")
     clip: Resolved[float] = option(
-        0.3, number(above=0, below=1), "range of ppo's probability ratio on either side of 1 (ProMP)"
+        0.3,
+        number(above=0, below=1),
+        "range of the probability ratio on either side of 1 in a ppo step; the objective ppo has 0.2 (ProMP)",
     )
     kl_coefficient: Resolved[float] = option(
         5e-4,

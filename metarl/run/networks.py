@@ -12,11 +12,13 @@ from safetensors import SafetensorError
 from torch import nn
 
 from metarl.core.conv import Conv4
+from metarl.core.critic import PREFIX
 from metarl.core.errors import RequestError
 from metarl.core.models import MLP, GaussianMLP
 from metarl.core.params import Params
 from metarl.rollout.family import Family, is_supervised
 from metarl.run.config import TrainConfig
+from metarl.run.files import warn
 
 
 def network(config: TrainConfig, family: Family) -> nn.Module:
@@ -49,6 +51,9 @@ def network(config: TrainConfig, family: Family) -> nn.Module:
 def value_network(config: TrainConfig, family: Family) -> nn.Module:
     """The module that says what a state is worth: as large as ``mlp``, whatever the policy's network is.
 
+    Its last layer starts at zero. Drawn like the others it would begin with values of tenths of the largest
+    possible return, which time-limited episodes go on from: the first advantages would be noise.
+
     Raises:
         RequestError: for observations that ``mlp`` does not read.
     """
@@ -58,7 +63,9 @@ def value_network(config: TrainConfig, family: Family) -> nn.Module:
             f"baseline 'value' reads a one-dimensional Box, family {config.family!r} observes "
             f"{family.observation_space}; use baseline linear"
         )
-    return MLP(shape[0], config.hidden, 1, config.activation)
+    network = MLP(shape[0], config.hidden, 1, config.activation)
+    nn.init.zeros_(cast(nn.Linear, network[-1]).weight)
+    return network
 
 
 def _outputs(family: Family) -> int:
@@ -107,7 +114,8 @@ def head(module: nn.Module) -> list[str]:
 
 
 def read_params(path: Path, like: Params) -> Params:
-    """Weights from a safetensors file that fit the network.
+    """Weights from a safetensors file that fit the network. A value network's are taken if both have them;
+    what one of the two lacks is told, and stays as it is drawn.
 
     Raises:
         RequestError: no such file, no safetensors, or weights of another network; both sides are named.
@@ -118,6 +126,13 @@ def read_params(path: Path, like: Params) -> Params:
         found = safetensors.torch.load_file(path)
     except (SafetensorError, OSError) as error:
         raise RequestError(f"init-from file {path} is not a safetensors file: {error}") from error
+    has, wants = (any(name.startswith(PREFIX) for name in tree) for tree in (found, like))
+    if has and not wants:
+        warn(f"init-from file {path} has a value network, which is left out")
+        found = {name: x for name, x in found.items() if not name.startswith(PREFIX)}
+    if wants and not has:
+        warn(f"init-from file {path} has no value network; it starts anew")
+        found |= {name: x for name, x in like.items() if name.startswith(PREFIX)}
     for name in sorted(found.keys() | like.keys()):
         given = list(found[name].shape) if name in found else "nothing"
         wanted = list(like[name].shape) if name in like else "nothing"

@@ -11,7 +11,8 @@ from metarl.core.errors import RequestError
 from metarl.core.registry import Registry
 from metarl.rollout.family import is_supervised
 from metarl.rollout.registry import families, make
-from metarl.run.algorithms import ALGORITHMS, EPISODIC_ONLY, SUPERVISED, SUPERVISED_ONLY
+from metarl.run.algorithms import ALGORITHMS, SUPERVISED
+from metarl.run.combinations import settle
 from metarl.run.config import DEFAULTS, TrainConfig, as_dict, check_names, from_yaml
 from metarl.run.fields import accept
 from metarl.run.loggers import LOGGERS
@@ -139,9 +140,7 @@ def _check(values: Mapping[str, Any], asked: Mapping[str, Any]) -> TrainConfig:
             raise RequestError(f"family_arg has {name!r}, which has an option of its own: --family, --spec")
     family = make(checked["family"], checked["spec"], **checked["family_arg"])
     checked["spec"] = family.spec
-    _check_world(family, checked)
-    if not is_supervised(family):
-        _settle_episodes(checked)
+    settle(family, checked)
     for name in checked["logger"]:
         LOGGERS[name]
     for kind, registry in _parts().items():
@@ -151,63 +150,6 @@ def _check(values: Mapping[str, Any], asked: Mapping[str, Any]) -> TrainConfig:
         small = checked["rule"] == "sgd" and checked["inner_lr"] <= SMALL_INNER_STEP
         checked["support_stride"] = 4 if small else 1
     return TrainConfig(**checked)
-
-
-def _check_world(family: Any, checked: Mapping[str, Any]) -> None:
-    """No option that only has a meaning for the other kind of family has been changed."""
-    supervised = is_supervised(family)
-    gives = "labelled examples" if supervised else "episodes"
-    for name in EPISODIC_ONLY if supervised else SUPERVISED_ONLY:
-        usual = {DEFAULTS[name], *(a.defaults.get(name) for a in ALGORITHMS.values())}
-        if checked[name] not in usual:
-            raise RequestError(
-                f"{name} has no meaning for family {family.name!r}, which gives {gives}; "
-                f"got {checked[name]!r}"
-            )
-    if checked["learner"] == "reptile" and checked["meta_optimizer"] == "trpo":
-        raise RequestError("meta_optimizer 'trpo' needs a loss, 'reptile' has none; allowed: sgd, adam")
-    if supervised and checked["meta_optimizer"] in ("trpo", "ppo"):
-        raise RequestError(
-            f"meta_optimizer {checked['meta_optimizer']!r} needs a policy, family {family.name!r} gives "
-            f"{gives}; allowed: adam, sgd"
-        )
-    if supervised and checked["learner"] == "e-maml":
-        raise RequestError(
-            f"learner 'e-maml' credits the choice of episodes, family {family.name!r} gives {gives}; use maml"
-        )
-
-
-def _settle_episodes(checked: dict[str, Any]) -> None:
-    """What is open about episodes is chosen, and what makes no sense together is refused."""
-    objective, learner, optimiser = (checked[name] for name in ("objective", "learner", "meta_optimizer"))
-    checked["baseline"] = checked["baseline"] or ("value" if objective == "a2c" else "linear")
-    checked["inner_epochs"] = checked["inner_epochs"] or (3 if objective == "ppo" else 1)
-    several = checked["inner_epochs"] > 1
-    if objective == "a2c" and checked["baseline"] != "value":
-        raise RequestError("objective 'a2c' learns a value network, got baseline 'linear'; use vpg")
-    if checked["baseline"] == "value" and optimiser == "trpo":
-        raise RequestError(
-            "meta_optimizer 'trpo' draws its region by a KL, which a value network does not have; "
-            "use adam or ppo, or baseline linear"
-        )
-    if several and objective in ("vpg", "a2c"):
-        raise RequestError(
-            f"objective {objective!r} is right for the policy that collected, got inner_epochs "
-            f"{checked['inner_epochs']}; use ppo or lvc"
-        )
-    if learner == "e-maml" and objective in ("dice", "lvc", "surrogate", "ppo"):
-        raise RequestError(
-            f"learner 'e-maml' credits the sampling by a term of its own, which objective {objective!r} "
-            "counts a second time; use vpg or a2c"
-        )
-    if several and (learner == "e-maml" or optimiser == "ppo"):
-        named = "learner 'e-maml'" if learner == "e-maml" else "meta_optimizer 'ppo'"
-        raise RequestError(
-            f"{named} weighs the policies that collected, once each, got inner_epochs "
-            f"{checked['inner_epochs']}; use 1, or another objective than ppo"
-        )
-    if learner == "reptile" and optimiser == "ppo":
-        raise RequestError("meta_optimizer 'ppo' needs a loss, 'reptile' has none; allowed: sgd, adam")
 
 
 def _step_size(rule: str, given: float | None, asked: bool) -> float | None:

@@ -239,3 +239,22 @@ def test_tasks_gradients_differ_by_what_is_reported() -> None:
 
 def one_task(tree: Any, i: int) -> Any:
     return tree_map(lambda x: x[i : i + 1], tree)
+
+
+@pytest.mark.parametrize(("target", "bound"), [(1e9, 0.5 / 64), (1e-30, 0.5 * 64)])
+def test_the_coefficient_stays_within_reach(target: float, bound: float) -> None:
+    """However long the KL is on one side of its target; else it would take as long to come back."""
+    _, params = model()
+    problem, start = promp(data(1, params)), meta(params)
+    optimiser = ppo(1e-4, epochs=2, kl_coefficient=0.5, kl_target=target)
+    state = optimiser.init(start)
+    for _ in range(8):
+        _, state, _ = optimiser.step(problem, start, state)
+    assert float(state["kl_coefficient"]) == bound
+
+
+def test_a_score_without_credit_is_refused() -> None:
+    apply, params = model()
+    learner = e_maml(apply, adapt(apply, vpg, sgd(LR)), surrogate, Chunking(2), Trust(apply))
+    with pytest.raises(RequestError, match=r"TaskData.credit; core.returns.credit makes it"):
+        learner(data(1, params))

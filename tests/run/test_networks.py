@@ -1,14 +1,17 @@
 """The network that a configuration names for a family, and which of its parameters are the last layer's."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from gymnasium.spaces import Box, Discrete, MultiBinary, Space
+from safetensors.torch import save_file
 from torch import nn
 
 from metarl.core.conv import Conv4
+from metarl.core.critic import values
 from metarl.core.errors import RequestError
 from metarl.core.models import MLP, GaussianMLP
 from metarl.run.networks import head, network
@@ -16,7 +19,7 @@ from metarl.run.resolve import resolved
 from metarl_envs import PointGoal
 from metarl_envs.sinusoid import Sinusoid
 from tiny_families import Blobs, Patches
-from tiny_runs import IMAGES, pupil, taught
+from tiny_runs import IMAGES, agent, pupil, same, taught
 
 IMAGE = Box(0, 1, (1, 28, 28), np.float32)
 
@@ -177,3 +180,55 @@ def test_on_a_cpu_what_is_large_takes_few_tasks_at_a_time() -> None:
         assert pupil(**blobs | wide, tasks=tasks).chunking.size == min(2, tasks)
         assert pupil(**IMAGES, chunk=None, tasks=tasks).chunking.size == min(2, tasks)
     assert pupil(**IMAGES, chunk=3, tasks=13).chunking.size == 3
+
+
+# A value network beside the policy ---------------------------------------------------------------
+
+
+def test_a_value_network_begins_with_nothing_to_say() -> None:
+    """Drawn like a policy's it would begin with values of tenths of the largest return, and drown rewards."""
+    built = agent(objective="a2c")
+    assert built.critic is not None
+    meta = built.initial_meta()
+    assert not values(built.critic)(meta.model, torch.randn(5, 2)).any()
+    assert meta.model["critic.0.weight"].any()
+    assert agent(objective="a2c", adapts="head").adapting == (
+        *("net.2.weight", "net.2.bias"),
+        *("critic.2.weight", "critic.2.bias"),
+    )
+
+
+def test_weights_are_read_whether_or_not_they_have_a_value_network(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    drawn = {name: torch.full_like(p, 0.5) for name, p in agent(objective="a2c").initial_meta().model.items()}
+    policy = {name: p for name, p in drawn.items() if not name.startswith("critic.")}
+    save_file(drawn, tmp_path / "both")
+    save_file(policy, tmp_path / "policy")
+    both, alone = str(tmp_path / "both"), str(tmp_path / "policy")
+    assert same(agent(objective="a2c", init_from=both).starting_meta().model, drawn)
+    assert capsys.readouterr().err == ""
+    assert same(agent(init_from=both).starting_meta().model, policy)
+    assert "has a value network, which is left out" in capsys.readouterr().err
+    built = agent(objective="a2c", init_from=alone)
+    assert same(built.starting_meta().model, built.initial_meta().model | policy)
+    assert "has no value network; it starts anew" in capsys.readouterr().err
+
+
+class Taken(GaussianMLP):
+    """A policy with a part that is called as the value network is; ``test_networks:taken`` makes one."""
+
+    def __init__(self) -> None:
+        super().__init__(2, 2, (8,))
+        self.critic = nn.Linear(2, 2)
+
+
+def taken(observation_space: Any, action_space: Any) -> nn.Module:
+    return Taken()
+
+
+def test_a_policy_with_a_part_of_that_name_is_refused() -> None:
+    built = agent(objective="a2c", model="test_networks:taken")
+    with pytest.raises(RequestError, match=r"parameter critic.weight has a name that .* baseline linear"):
+        built.initial_meta()
+    assert "critic.weight" in agent(model="test_networks:taken").initial_meta().model

@@ -162,3 +162,24 @@ def test_a_baseline_has_a_directory_of_its_own(tmp_path: Path) -> None:
 def test_a_baseline_can_be_evaluated_as_its_command_says(tmp_path: Path, kind: str) -> None:
     path = train_baseline(kind, tiny(iterations=1), tmp_path / kind).path
     assert len(evaluate_run(path, **FEW).mean) == 2
+
+
+@pytest.mark.parametrize("algorithm", ["e-maml", "reptile", "promp", "lstm"])
+@pytest.mark.parametrize("objective", ["vpg", "a2c"])
+@pytest.mark.parametrize("kind", ["pretrained", "oracle"])
+def test_a_baseline_of_any_algorithm_is_one_that_can_be_trained(
+    algorithm: str, objective: str, kind: str
+) -> None:
+    """It would be accepted as it is, and its meta-optimiser is the run's, but for Reptile's."""
+    rates = {"inner_lr": None, "meta_optimizer": None, "meta_lr": None, "objective": objective}
+    if objective == "a2c" and algorithm == "e-maml":
+        rates["meta_optimizer"] = "adam"
+    run = resolved(tiny(algorithm=algorithm, **rates))
+    found = baseline_config(kind, run)
+    assert resolved(found) == found
+    assert (found.baseline, found.objective) == (run.baseline, objective)
+    assert found.learner == "maml"
+    if algorithm != "reptile":
+        assert (found.meta_optimizer, found.meta_lr) == (run.meta_optimizer, run.meta_lr)
+    else:
+        assert found.meta_optimizer == ("adam" if objective == "a2c" else "trpo")

@@ -249,6 +249,32 @@ def through(inner: Objective, task: FiniteMDP, steps: int = 1, baseline: Tensor 
     return grad(after)(THETA)
 
 
+def test_with_exact_values_and_a_linear_softmax_vpg_is_first_order_maml() -> None:
+    """∇² log π then is the same for all actions, and E[A] is 0 in each state: its Hessian is 0."""
+    task, logits = mdp(3), {"w": randn(5, 2, 3)}
+
+    def table(params: Params, obs: Tensor) -> Categorical:
+        return Categorical(obs @ params["w"])
+
+    policy, after, values = torch.softmax(logits["w"], -1), torch.zeros(2, dtype=torch.float64), []
+    for _ in range(task.horizon):  # V(s, t) = Σ π(a|s) (r(s, a) + Σ P(s'|s, a) V(s', t + 1)), backwards
+        after = (policy * (task.reward + task.transition @ after)).sum(-1)
+        values.append(after)
+    support, _ = enumerated(task, table, logits, torch.stack(values[::-1], -1))
+
+    def meta_gradient(objective: Objective, order: int) -> Tensor:
+        step = adapt(table, objective, sgd(ALPHA * task.horizon), order)
+
+        def judged(params: Params) -> Tensor:
+            start = Meta(params, {})
+            return exact_return(task, table, step.step(start, step.begin(start), support)[0].params)
+
+        return grad(judged)(logits)["w"]
+
+    close(meta_gradient(vpg, 2), meta_gradient(vpg, 1), 1e-12)
+    assert float((meta_gradient(dice, 2) - meta_gradient(vpg, 1)).abs().max()) > 1e-2
+
+
 @pytest.mark.parametrize("gamma", [1.0, 0.8])
 @pytest.mark.parametrize("steps", [1, 2])
 @pytest.mark.parametrize("based", [False, True], ids=["plain", "baseline"])

@@ -1,0 +1,87 @@
+"""Options that make no sense together, each refused with what to use instead; and what others settle."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from metarl.core.errors import RequestError
+from metarl.rollout.family import is_supervised
+from metarl.run.algorithms import ALGORITHMS, EPISODIC_ONLY, SUPERVISED_ONLY
+from metarl.run.config import DEFAULTS
+
+OF_EPISODES = ("a2c", "dice", "lvc", "ppo", "surrogate", "vpg")
+OF_EXAMPLES = ("cross-entropy", "mse")
+# Inner objectives whose second derivatives alone set them apart from vpg.
+OF_SECOND_ORDER = ("dice", "lvc", "surrogate")
+
+
+def settle(family: Any, checked: dict[str, Any]) -> None:
+    """Fills in what is open, and refuses what makes no sense.
+
+    Raises:
+        RequestError: naming what was given, and what to use.
+    """
+    supervised = is_supervised(family)
+    gives = "labelled examples" if supervised else "episodes"
+    for name in EPISODIC_ONLY if supervised else SUPERVISED_ONLY:
+        usual = {DEFAULTS[name], *(a.defaults.get(name) for a in ALGORITHMS.values())}
+        if checked[name] not in usual:
+            raise RequestError(
+                f"{name} has no meaning for family {family.name!r}, which gives {gives}; "
+                f"got {checked[name]!r}"
+            )
+    if not supervised:
+        objective = checked["objective"]
+        checked["baseline"] = checked["baseline"] or ("value" if objective == "a2c" else "linear")
+        checked["inner_epochs"] = checked["inner_epochs"] or (3 if objective == "ppo" else 1)
+    given = f"family {family.name!r} gives {gives}"
+    wrong = _wrong_for_examples(checked, given) if supervised else _wrong_for_episodes(checked, given)
+    if told := next(wrong, None):
+        raise RequestError(told)
+
+
+def _wrong_for_examples(c: dict[str, Any], given: str) -> Iterator[str]:
+    learner, optimiser, objective = c["learner"], c["meta_optimizer"], c["objective"]
+    if c["algorithm"] == "promp" or optimiser in ("trpo", "ppo"):
+        named = "algorithm 'promp'" if c["algorithm"] == "promp" else f"meta_optimizer {optimiser!r}"
+        instead = "use maml" if c["algorithm"] == "promp" else "allowed: adam, sgd"
+        yield f"{named} needs a policy, {given}; {instead}"
+    if learner == "e-maml":
+        yield f"learner 'e-maml' credits the choice of episodes, {given}; use maml"
+    if objective in OF_EPISODES:
+        yield f"objective {objective!r} is of episodes, {given}; allowed: {', '.join(OF_EXAMPLES)}"
+
+
+def _wrong_for_episodes(c: dict[str, Any], given: str) -> Iterator[str]:
+    learner, optimiser, objective = c["learner"], c["meta_optimizer"], c["objective"]
+    several = c["inner_epochs"] > 1
+    if objective in OF_EXAMPLES:
+        yield f"objective {objective!r} is of labelled examples, {given}; allowed: {', '.join(OF_EPISODES)}"
+    if learner == "reptile" and optimiser in ("trpo", "ppo"):
+        yield f"meta_optimizer {optimiser!r} needs a loss, 'reptile' has none; allowed: sgd, adam"
+    if objective == "a2c" and c["baseline"] != "value":
+        yield "objective 'a2c' learns a value network, got baseline 'linear'; use vpg"
+    if c["baseline"] == "value" and optimiser == "trpo":
+        instead = "" if objective == "a2c" else ", or baseline linear"
+        told = "draws its region by a KL, which a value network does not have"
+        yield f"meta_optimizer 'trpo' {told}; use adam or ppo{instead}"
+    if c["baseline"] == "value" and c["gamma"] == 1:
+        told = "goes on from where time cuts an episode, which without a discount has no end"
+        yield f"baseline 'value' {told}; got gamma 1, use less, or baseline linear"
+    if c["baseline"] != "value" and c["value_weight"] != DEFAULTS["value_weight"]:
+        yield f"value_weight {c['value_weight']} has no meaning without a value network; use baseline value"
+    if learner == "e-maml" and objective not in ("vpg", "a2c") and objective in OF_EPISODES:
+        told = (
+            f"credits the sampling by a term of its own, which objective {objective!r} counts a second time"
+        )
+        yield f"learner 'e-maml' {told}; use vpg or a2c"
+    if learner == "e-maml" and optimiser == "ppo":
+        yield "meta_optimizer 'ppo' takes several steps, and e-maml's credit has no bound; use trpo or adam"
+    if several and objective in ("vpg", "a2c"):
+        told = "is right for the policy that collected"
+        yield f"objective {objective!r} {told}, got inner_epochs {c['inner_epochs']}; use ppo or lvc"
+    if several and optimiser == "ppo":
+        told = "weighs the policies that collected, once each"
+        yield f"meta_optimizer 'ppo' {told}, got inner_epochs {c['inner_epochs']}; use 1, or adam"
+    if not several and objective in OF_SECOND_ORDER and (c["order"] == 1 or learner == "reptile"):
+        told = "differs from vpg in its second derivatives alone, which order 1 leaves out"
+        yield f"objective {objective!r} {told}; use vpg"

@@ -1,0 +1,78 @@
+"""Which options go together: what others settle, and what is refused with what to use instead."""
+
+from typing import Any
+
+import pytest
+
+from metarl.core.errors import RequestError
+from metarl.run.config import TrainConfig
+from metarl.run.resolve import resolve
+
+
+def settled(**asked: Any) -> TrainConfig:
+    return resolve("maml", "point-goal", command_line=asked)
+
+
+def test_what_is_open_about_episodes_follows_the_objective() -> None:
+    assert (settled().baseline, settled().inner_epochs) == ("linear", 1)
+    a2c = settled(objective="a2c", meta_optimizer="adam")
+    assert (a2c.baseline, a2c.inner_epochs) == ("value", 1)
+    assert settled(objective="ppo").inner_epochs == 3
+    assert settled(objective="ppo", inner_epochs=2).inner_epochs == 2
+    assert settled(objective="dice", baseline="value", meta_optimizer="ppo").baseline == "value"
+    sinusoid = resolve("maml", "sinusoid")
+    assert (sinusoid.baseline, sinusoid.inner_epochs) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ({"objective": "a2c", "meta_optimizer": "trpo"}, "by a KL, .* use adam or ppo$"),
+        ({"baseline": "value", "meta_optimizer": "trpo"}, "or baseline linear"),
+        ({"objective": "a2c", "baseline": "linear", "meta_optimizer": "adam"}, "'a2c' learns .* use vpg"),
+        ({"inner_epochs": 2}, "objective 'vpg' is right for .* got inner_epochs 2; use ppo or lvc"),
+        (
+            {"objective": "ppo", "learner": "e-maml"},
+            "learner 'e-maml' credits the sampling .* 'ppo' counts a second time; use vpg or a2c",
+        ),
+        ({"objective": "ppo", "meta_optimizer": "ppo"}, "'ppo' weighs .* inner_epochs 3; use 1, or adam"),
+        ({"objective": "dice", "learner": "e-maml"}, "'dice' counts a second time; use vpg or a2c"),
+        ({"learner": "e-maml", "meta_optimizer": "ppo"}, "e-maml's credit has no bound; use trpo or adam"),
+        ({"objective": "dice", "order": 1}, "'dice' differs from vpg in its second .* order 1 .* use vpg"),
+        ({"objective": "lvc", "learner": "reptile", "meta_optimizer": "sgd"}, "'lvc' differs .* use vpg"),
+        ({"baseline": "value", "meta_optimizer": "adam", "gamma": 1.0}, "'value' goes on .* got gamma 1"),
+        ({"value_weight": 2.0}, "value_weight 2.0 has no meaning without .* use baseline value"),
+        ({"objective": "mse"}, "'mse' is of labelled examples, .* 'point-goal' gives episodes; allowed: a2c"),
+        ({"learner": "reptile", "meta_optimizer": "ppo"}, "'ppo' needs a loss, 'reptile' has none"),
+        ({"meta_optimizer": "newton"}, "trpo, ppo, adam, sgd"),
+        ({"baseline": "quadratic"}, "linear"),
+        ({"objective": "lola"}, "unknown objective 'lola'; allowed: a2c, cross-entropy, dice, lvc"),
+        ({"clip": 1.0}, "clip must be"),
+        ({"kl_coefficient": -0.1}, "kl_coefficient must be"),
+        ({"max_skipped": 0}, "max_skipped must be"),
+    ],
+)
+def test_what_makes_no_sense_together_is_refused_with_what_to_use(asked: dict[str, Any], words: str) -> None:
+    with pytest.raises(RequestError, match=words) as caught:
+        settled(**asked)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ({"objective": "lvc"}, "'lvc' is of episodes, .* 'sinusoid' gives .*; allowed: cross-entropy, mse"),
+        ({"meta_optimizer": "ppo"}, "'ppo' needs a policy, .*; allowed: adam, sgd"),
+        ({"learner": "e-maml"}, "'e-maml' credits the choice of episodes, .*; use maml"),
+        ({"algorithm": "promp", "meta_optimizer": "adam", "objective": "mse"}, "'promp' needs .*; use maml"),
+        ({"inner_epochs": 2}, "inner_epochs has no meaning for family 'sinusoid'"),
+    ],
+)
+def test_examples_refuse_what_is_of_episodes(asked: dict[str, Any], words: str) -> None:
+    with pytest.raises(RequestError, match=words):
+        resolve(asked.get("algorithm", "maml"), "sinusoid", command_line=asked)
+
+
+@pytest.mark.parametrize("objective", ["dice", "lvc", "surrogate"])
+def test_with_several_epochs_their_first_derivatives_differ_too(objective: str) -> None:
+    assert settled(objective=objective, order=1, inner_epochs=2).objective == objective
