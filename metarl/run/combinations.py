@@ -34,6 +34,9 @@ def settle(family: Any, checked: dict[str, Any]) -> None:
         checked["baseline"] = checked["baseline"] or ("value" if objective == "a2c" else "linear")
         checked["inner_epochs"] = checked["inner_epochs"] or (3 if objective == "ppo" else 1)
     given = f"family {family.name!r} gives {gives}"
+    if checked["learner"] == "reptile" and checked["meta_optimizer"] in ("trpo", "ppo"):
+        told = "needs a loss, 'reptile' has none; allowed: sgd, adam"
+        raise RequestError(f"meta_optimizer {checked['meta_optimizer']!r} {told}")
     wrong = _wrong_for_examples(checked, given) if supervised else _wrong_for_episodes(checked, given)
     if told := next(wrong, None):
         raise RequestError(told)
@@ -56,8 +59,6 @@ def _wrong_for_episodes(c: dict[str, Any], given: str) -> Iterator[str]:
     several = c["inner_epochs"] > 1
     if objective in OF_EXAMPLES:
         yield f"objective {objective!r} is of labelled examples, {given}; allowed: {', '.join(OF_EPISODES)}"
-    if learner == "reptile" and optimiser in ("trpo", "ppo"):
-        yield f"meta_optimizer {optimiser!r} needs a loss, 'reptile' has none; allowed: sgd, adam"
     if objective == "a2c" and c["baseline"] != "value":
         yield "objective 'a2c' learns a value network, got baseline 'linear'; use vpg"
     if c["baseline"] == "value" and optimiser == "trpo":

@@ -35,6 +35,7 @@ class Experience(NamedTuple):
         metrics: further numbers of each task, such as what the baselines explain.
         path: the parameters before each inner step and after the last, as far as they were needed.
         samples: environment steps taken, or labelled examples drawn.
+        epochs: updates in a row that have the same support batch.
     """
 
     data: TaskData
@@ -42,6 +43,7 @@ class Experience(NamedTuple):
     metrics: dict[str, PerTask]
     path: tuple[Params, ...]
     samples: int
+    epochs: int = 1
 
     @property
     def params(self) -> Params:
@@ -51,8 +53,7 @@ class Experience(NamedTuple):
     @property
     def batches(self) -> tuple[Any, ...]:
         """The K + 1 batches in the order in which they were drawn."""
-        steps = max(len(self.path) - 1, 1)
-        return (*self.data.support[:: max(len(self.data.support) // steps, 1)], self.data.query)
+        return (*self.data.support[:: self.epochs], self.data.query)
 
 
 class Query(NamedTuple):
@@ -132,9 +133,9 @@ def gather(agent: Agent, meta: Meta, source: Source, adaptations: Sequence[Adapt
     query = source.query(path[-1], len(support))
     drawn = TaskData(support, query.batch)
     # The learner repeats each update: those on the same batch have it several times, which costs no memory.
-    updates = tuple(batch for batch in support for _ in range(agent.config.inner_epochs or 1))
-    data = TaskData(updates, query.batch, query.credit)
-    return Experience(data, source.values(path, drawn), query.metrics, path, source.samples(drawn))
+    epochs = agent.config.inner_epochs or 1
+    data = TaskData(tuple(b for b in support for _ in range(epochs)), query.batch, query.credit)
+    return Experience(data, source.values(path, drawn), query.metrics, path, source.samples(drawn), epochs)
 
 
 def _adapt(agent: Agent, adaptation: Adaptation, meta: Meta, inner: Inner, batch: Any) -> Inner:

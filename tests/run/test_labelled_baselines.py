@@ -51,7 +51,7 @@ OF_MAML: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("algorithm", [a for a in ALGORITHMS if a not in ("promp", "e-maml")])
 def test_joint_training_has_no_rule_to_learn_and_nowhere_to_move(algorithm: str) -> None:
     values: dict[str, Any] = {
         "algorithm": algorithm,

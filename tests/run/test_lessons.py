@@ -98,10 +98,10 @@ def test_every_step_reads_all_of_the_support_and_whatever_the_parameters_one_que
     assert whole.x.shape == (4, 10, 1)
     for step in (1, 5):
         assert same(found.support(meta_of(built).model, step), whole)
-        query, metrics = found.query(meta_of(built).model, step)
-        assert same(query, found.query({}, 0)[0])
-        assert metrics == {}
-    assert not same(whole, found.query({}, 0)[0])
+        query = found.query(meta_of(built).model, step)
+        assert same(query.batch, found.query({}, 0).batch)
+        assert (query.metrics, query.credit) == ({}, ())
+    assert not same(whole, found.query({}, 0).batch)
 
 
 def test_mini_batches_are_those_of_one_support_set() -> None:

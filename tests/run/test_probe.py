@@ -118,7 +118,7 @@ class NotANumber(Sinusoid):
             "family 'sinusoid' gives no examples: ValueError: no points at all",
         ),
         ({"family": "test_probe:NotANumber"}, "query_y has numbers that are not finite float32"),
-        ({"objective": "vpg"}, "model 'mlp' cannot be adapted by 'vpg': "),
+        ({"objective": "vpg"}, "objective 'vpg' is of episodes, "),
     ],
 )
 def test_examples_that_cannot_be_learned_from_are_refused_before_anything_is_written(
