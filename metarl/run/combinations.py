@@ -35,8 +35,8 @@ def settle(family: Any, checked: dict[str, Any]) -> None:
         checked["inner_epochs"] = checked["inner_epochs"] or (3 if objective == "ppo" else 1)
     given = f"family {family.name!r} gives {gives}"
     if checked["learner"] == "reptile" and checked["meta_optimizer"] in ("trpo", "ppo"):
-        told = "needs a loss, 'reptile' has none; allowed: sgd, adam"
-        raise RequestError(f"meta_optimizer {checked['meta_optimizer']!r} {told}")
+        named = f"meta_optimizer {checked['meta_optimizer']!r}"
+        raise RequestError(f"{named} needs a loss, 'reptile' has none; allowed: sgd, adam")
     wrong = _wrong_for_examples(checked, given) if supervised else _wrong_for_episodes(checked, given)
     if told := next(wrong, None):
         raise RequestError(told)
