@@ -41,7 +41,12 @@ DIAGNOSTICS = {
     "entropy": "entropy (nats)",
     "line_search/step_fraction": "line search: step taken",
     "line_search/accepted": "line search: accepted",
+    "sampling_kl": "KL, unadapted (nats)",
+    "kl_coefficient": "weight of that KL",
     "grad_norm": "gradient norm",
+    "grad_variance": "gradient variance",
+    "step_size/mean": "learned step sizes",
+    "gate/move": "learned input gate",
     "explained_variance": "explained variance",
     "seconds": "seconds an iteration",
 }
