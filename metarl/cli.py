@@ -1,5 +1,6 @@
 """The ``metarl`` command: reads what is asked, hands it on, ends with one line and a status."""
 
+import os
 import sys
 import textwrap
 from collections.abc import Callable, Sequence
@@ -33,7 +34,12 @@ def main(args: Sequence[str] | None = None) -> int:
     """
     args = sys.argv[1:] if args is None else args
     try:
-        return _run(args)
+        status = _run(args)
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:  # whoever reads has seen enough, as head has
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except RequestError as error:
         return _end(error, 2)
     except RunFailed as error:

@@ -52,6 +52,8 @@ ALGORITHMS: dict[str, Algorithm] = {
 
 # What tasks of labelled examples bring along: no policy, hence no trust region.
 SUPERVISED = {"meta_optimizer": "adam", "objective": "mse"}
+# What a value network brings along: it has no KL, hence no trust region.
+VALUED = {"meta_optimizer": "adam"}
 # Options that have a meaning in one of the two worlds alone.
 EPISODIC_ONLY = (
     *("episodes", "init_std", "gamma", "gae_lambda"),

@@ -62,9 +62,10 @@ def _wrong_for_episodes(c: dict[str, Any], given: str) -> Iterator[str]:
     if objective == "a2c" and c["baseline"] != "value":
         yield "objective 'a2c' learns a value network, got baseline 'linear'; use vpg"
     if c["baseline"] == "value" and optimiser == "trpo":
+        others = "adam or sgd" if learner == "e-maml" else "adam or ppo"
         instead = "" if objective == "a2c" else ", or baseline linear"
         told = "draws its region by a KL, which a value network does not have"
-        yield f"meta_optimizer 'trpo' {told}; use adam or ppo{instead}"
+        yield f"meta_optimizer 'trpo' {told}; use {others}{instead}"
     if c["baseline"] == "value" and c["gamma"] == 1:
         told = "goes on from where time cuts an episode, which without a discount has no end"
         yield f"baseline 'value' {told}; got gamma 1, use less, or baseline linear"
@@ -76,13 +77,16 @@ def _wrong_for_episodes(c: dict[str, Any], given: str) -> Iterator[str]:
         )
         yield f"learner 'e-maml' {told}; use vpg or a2c"
     if learner == "e-maml" and optimiser == "ppo":
-        yield "meta_optimizer 'ppo' takes several steps, and e-maml's credit has no bound; use trpo or adam"
+        told = "takes several steps, over which e-maml's credit has no bound"
+        yield f"meta_optimizer 'ppo' {told}; use adam, or with vpg trpo"
+    if learner == "e-maml" and c["tasks"] == 1:
+        yield "learner 'e-maml' measures a task against the others of its meta-batch; got tasks 1, use more"
     if several and objective in ("vpg", "a2c"):
         told = "is right for the policy that collected"
         yield f"objective {objective!r} {told}, got inner_epochs {c['inner_epochs']}; use ppo or lvc"
     if several and optimiser == "ppo":
         told = "weighs the policies that collected, once each"
         yield f"meta_optimizer 'ppo' {told}, got inner_epochs {c['inner_epochs']}; use 1, or adam"
-    if not several and objective in OF_SECOND_ORDER and (c["order"] == 1 or learner == "reptile"):
+    if not several and objective in (*OF_SECOND_ORDER, "ppo") and (c["order"] == 1 or learner == "reptile"):
         told = "differs from vpg in its second derivatives alone, which order 1 leaves out"
         yield f"objective {objective!r} {told}; use vpg"

@@ -167,7 +167,10 @@ class TrainConfig:
         1e-5, number(at_least=0), "added to the curvature's diagonal by trpo (Finn et al. 2017)"
     )
     curvature_stride: Resolved[int] = option(
-        4, whole(1), "time steps between those that trpo's curvature averages over; 1 uses all (our choice)"
+        4,
+        whole(1),
+        "time steps between those that trpo's curvature averages over, fewer for short horizons, so that "
+        "ten are left; 1 uses all (our choice)",
     )
     support_stride: int | None = option(
         None,

@@ -11,7 +11,7 @@ from metarl.core.errors import RequestError
 from metarl.core.registry import Registry
 from metarl.rollout.family import is_supervised
 from metarl.rollout.registry import families, make
-from metarl.run.algorithms import ALGORITHMS, SUPERVISED
+from metarl.run.algorithms import ALGORITHMS, SUPERVISED, VALUED
 from metarl.run.combinations import settle
 from metarl.run.config import DEFAULTS, TrainConfig, as_dict, check_names, from_yaml
 from metarl.run.fields import accept
@@ -34,9 +34,9 @@ def resolve(
 ) -> TrainConfig:
     """Lay the layers over one another and check the outcome once.
 
-    Later ones win: ``DEFAULTS`` (and ``SUPERVISED`` where the family gives labelled examples), the
-    algorithm's defaults, the family's defaults, ``yaml``, ``command_line``.
-    In each of them ``None`` is unset.
+    Later ones win: ``DEFAULTS`` (and ``SUPERVISED`` where the family gives labelled examples, ``VALUED``
+    where a value network is asked for), the algorithm's defaults, the family's defaults, ``yaml``,
+    ``command_line``. In each of them ``None`` is unset.
 
     Args:
         algorithm: name of the meta-learner; else the command line's, else the file's.
@@ -58,7 +58,8 @@ def resolve(
     own = getattr(families[family], "defaults", {})
     check_names(own, f"the defaults of family {family!r}")
     world = SUPERVISED if is_supervised(families[family]) else {}
-    layers = [DEFAULTS, world, ALGORITHMS[algorithm].defaults, own, named]
+    critic = VALUED if named.get("objective") == "a2c" or named.get("baseline") == "value" else {}
+    layers = [DEFAULTS, world, critic, ALGORITHMS[algorithm].defaults, own, named]
     values = {name: value for layer in layers for name, value in layer.items()}
     return _check(values, asked=named)
 

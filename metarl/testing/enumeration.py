@@ -49,7 +49,7 @@ class FiniteMDP:
 
     def __post_init__(self) -> None:
         for name in ("start", "transition", "reward"):
-            object.__setattr__(self, name, getattr(self, name).to(torch.float64))
+            object.__setattr__(self, name, torch.as_tensor(getattr(self, name), dtype=torch.float64))
         shapes = [list(table.shape) for table in (self.start, self.transition, self.reward)]
         s, a = [*shapes[-1], 0, 0][:2]
         if shapes != [[s], [s, a, s], [s, a]] or s * a < 1:

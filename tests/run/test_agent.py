@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,8 @@ from metarl.core.distributions import Categorical, DiagGaussian
 from metarl.core.errors import RequestError
 from metarl.core.params import expand, ravel, tree_map
 from metarl.learn.adapt import Adaptation, unroll
+from metarl.learn.learners import learners
+from metarl.learn.maml import maml
 from metarl.run.agent import _chunk_size, build_agent
 from metarl.run.policy import Policy
 from metarl.run.resolve import resolved
@@ -200,3 +203,19 @@ def test_configuration_holds_what_was_chosen() -> None:
     assert config.chunk >= 2
     assert config.threads >= 1
     assert config.executor == "inline"
+
+
+@pytest.mark.parametrize(("horizon", "strides"), [(100, (4, 2)), (30, (3, 2)), (19, (1, 1)), (2, (1, 1))])
+def test_short_episodes_are_not_thinned_to_their_first_steps(
+    horizon: int, strides: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two steps every fourth is the first alone, where the curvature may see a single state."""
+    found: list[Any] = []
+
+    def spy(*arguments: Any) -> Any:
+        found.append(arguments[-1])
+        return maml(*arguments)
+
+    monkeypatch.setitem(learners._parts, "maml", spy)
+    agent(family_arg={"horizon": horizon}, curvature_stride=4, support_stride=2).learner()
+    assert (found[0].stride, found[0].support_stride) == strides

@@ -15,8 +15,10 @@ def settled(**asked: Any) -> TrainConfig:
 
 def test_what_is_open_about_episodes_follows_the_objective() -> None:
     assert (settled().baseline, settled().inner_epochs) == ("linear", 1)
-    a2c = settled(objective="a2c", meta_optimizer="adam")
-    assert (a2c.baseline, a2c.inner_epochs) == ("value", 1)
+    a2c = settled(objective="a2c")
+    assert (a2c.baseline, a2c.inner_epochs, a2c.meta_optimizer) == ("value", 1, "adam")
+    assert settled(baseline="value").meta_optimizer == "adam"
+    assert resolve("promp", "point-goal", command_line={"baseline": "value"}).meta_optimizer == "ppo"
     assert settled(objective="ppo").inner_epochs == 3
     assert settled(objective="ppo", inner_epochs=2).inner_epochs == 2
     assert settled(objective="dice", baseline="value", meta_optimizer="ppo").baseline == "value"
@@ -37,7 +39,10 @@ def test_what_is_open_about_episodes_follows_the_objective() -> None:
         ),
         ({"objective": "ppo", "meta_optimizer": "ppo"}, "'ppo' weighs .* inner_epochs 3; use 1, or adam"),
         ({"objective": "dice", "learner": "e-maml"}, "'dice' counts a second time; use vpg or a2c"),
-        ({"learner": "e-maml", "meta_optimizer": "ppo"}, "e-maml's credit has no bound; use trpo or adam"),
+        ({"learner": "e-maml", "meta_optimizer": "ppo"}, "credit has no bound; use adam, or with vpg trpo"),
+        ({"learner": "e-maml", "objective": "a2c", "meta_optimizer": "trpo"}, "have; use adam or sgd$"),
+        ({"learner": "e-maml", "tasks": 1}, "against the others of its meta-batch; got tasks 1, use more"),
+        ({"objective": "ppo", "order": 1, "inner_epochs": 1}, "'ppo' differs from vpg .* use vpg"),
         ({"objective": "dice", "order": 1}, "'dice' differs from vpg in its second .* order 1 .* use vpg"),
         ({"objective": "lvc", "learner": "reptile", "meta_optimizer": "sgd"}, "'lvc' differs .* use vpg"),
         ({"baseline": "value", "meta_optimizer": "adam", "gamma": 1.0}, "'value' goes on .* got gamma 1"),
