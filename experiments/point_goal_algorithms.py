@@ -56,7 +56,8 @@ def _adapted(agent: Any, meta: Meta, name: str) -> list[list[float]]:
     profile = tuned(agent, meta, step_sizes(None, PROTOCOL.steps, agent), PROTOCOL, name)
     values = measure(agent, meta, profile, PROTOCOL).values
     assert values is not None, "episodes are measured"
-    return values.T.tolist()  # type: ignore[no-any-return]
+    per_task: list[list[float]] = values.T.tolist()
+    return per_task
 
 
 def main() -> None:

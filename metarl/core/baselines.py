@@ -41,7 +41,7 @@ class Estimate(NamedTuple):
 
     Attributes:
         explained: the share of the returns' variance that the baseline explains. Where a value network goes
-        on from a cut episode's end, its own value of the end is a part of these returns.
+            on from a cut episode's end, its own value of the end is a part of these returns.
         start_return: mean discounted return of an episode, of what happened alone.
         std: standard deviation of the advantages before they were normalised.
     """

@@ -46,6 +46,7 @@ def with_critic(objective: Objective, value: Apply, weight: float = 0.5) -> Obje
 def _reading(call: Apply) -> Apply:
     def value(params: Params, obs: Tensor) -> Tensor:
         own = {name.removeprefix(PREFIX): p for name, p in params.items() if name.startswith(PREFIX)}
-        return call(own, obs).squeeze(-1)  # type: ignore[no-any-return]
+        outputs: Tensor = call(own, obs)
+        return outputs.squeeze(-1)
 
     return value

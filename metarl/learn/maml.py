@@ -82,20 +82,6 @@ def maml(
     return meta_learner
 
 
-def e_maml(
-    apply: Apply,
-    adaptation: Adaptation,
-    objective: Objective,
-    chunking: Chunking,
-    trust: Trust | None = None,
-    report: Report = nothing,
-) -> MetaLearner:
-    """MAML that credits exploration (E-MAML, Stadie et al. 2018): the gradient also has the term by which
-    the initialisation changes which episodes are adapted to, E[∇log p(support) · merit of the query].
-    """
-    return maml(apply, adaptation, objective, chunking, trust, report, score=exploration)
-
-
 def exploration(apply: Apply, params: Params, batch: Episodes, credit: Tensor) -> Float[Tensor, ""]:
     """−credit · Σ log π / π_behaviour over all steps of all of a task's support episodes.
 
@@ -106,6 +92,11 @@ def exploration(apply: Apply, params: Params, batch: Episodes, credit: Tensor) -
     """
     log_ratio = apply(params, batch.obs).log_prob(batch.action) - batch.log_prob
     return -credit * torch.where(batch.mask > 0, log_ratio, 0.0).sum()
+
+
+# MAML that credits exploration (E-MAML, Stadie et al. 2018): the gradient also has the term by which the
+# initialisation changes which episodes are adapted to, E[∇log p(support) · merit of the query].
+e_maml = functools.partial(maml, score=exploration)
 
 
 def _each_task(meta: Meta, data: TaskData) -> Meta:

@@ -38,9 +38,6 @@ CPU_CHUNK_STEPS = 20_000
 # Coordinates that the LSTM rule updates in one chunk on a CPU: above, its state leaves the caches (0.9 µs a
 # coordinate and step at 44,000, 0.5 µs at 20,000).
 LSTM_CHUNK_COORDINATES = 20_000
-# Time steps that the curvature's strides leave of an episode at least: of two, every fourth is the first
-# alone, whose state may be the same for all.
-KEPT_STEPS = 10
 
 
 @dataclass(frozen=True)
@@ -130,8 +127,7 @@ class Agent:
         if is_supervised(self.family):
             along = report(self.metric, self.apply_tasks)
             return make_learner(self.apply, adaptation, self.objective, self.chunking, None, along)
-        most = max(self.episodic.horizon // KEPT_STEPS, 1)
-        trust = Trust(self.apply, min(c.curvature_stride, most), min(c.support_stride or 1, most))
+        trust = Trust(self.apply, c.curvature_stride or 1, c.support_stride or 1)
         outer = clipped(c.clip) if c.meta_optimizer == "ppo" else objectives["surrogate"]
         outer = _with_values(outer, self.critic, c.value_weight)
         return make_learner(self.apply, adaptation, outer, self.chunking, trust)

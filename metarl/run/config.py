@@ -166,17 +166,17 @@ class TrainConfig:
     cg_damping: Resolved[float] = option(
         1e-5, number(at_least=0), "added to the curvature's diagonal by trpo (Finn et al. 2017)"
     )
-    curvature_stride: Resolved[int] = option(
-        4,
-        whole(1),
-        "time steps between those that trpo's curvature averages over, fewer for short horizons, so that "
-        "ten are left; 1 uses all (our choice)",
+    curvature_stride: int | None = option(
+        None,
+        auto(whole(1)),
+        "time steps between those that trpo's curvature averages over; 1 uses all (our choice)",
+        "auto, 4, or less where fewer than ten steps of the horizon would be left",
     )
     support_stride: int | None = option(
         None,
         auto(whole(1)),
         "time steps between those that the curvature's adaptation uses; 1 uses all (our choice)",
-        "auto, 4 with inner steps of at most 0.1, where it does no harm, else 1",
+        "auto, the curvature's with inner steps of at most 0.1, where it does no harm, else 1",
     )
     backtrack_ratio: Resolved[float] = option(
         0.8,

@@ -20,9 +20,6 @@ from metarl.run.loggers import LOGGERS
 if TYPE_CHECKING:
     import torch
 
-# Up to here no run was seen to suffer from thinning what is adapted to; at 0.5 two of four seeds of 2-D
-# navigation were lost by it (experiments/RESULTS.md).
-SMALL_INNER_STEP = 0.1
 _FIELDS = {field.name: field for field in dataclasses.fields(TrainConfig)}
 
 
@@ -141,15 +138,12 @@ def _check(values: Mapping[str, Any], asked: Mapping[str, Any]) -> TrainConfig:
             raise RequestError(f"family_arg has {name!r}, which has an option of its own: --family, --spec")
     family = make(checked["family"], checked["spec"], **checked["family_arg"])
     checked["spec"] = family.spec
-    settle(family, checked)
     for name in checked["logger"]:
         LOGGERS[name]
     for kind, registry in _parts().items():
         registry[checked[kind]]
     checked["inner_lr"] = _step_size(checked["rule"], checked["inner_lr"], "inner_lr" in asked)
-    if checked["support_stride"] is None and not is_supervised(family):
-        small = checked["rule"] == "sgd" and checked["inner_lr"] <= SMALL_INNER_STEP
-        checked["support_stride"] = 4 if small else 1
+    settle(family, checked)
     return TrainConfig(**checked)
 
 

@@ -1,6 +1,7 @@
 """The value network among the policy's parameters: its values, its error, and whom each concerns."""
 
 import dataclasses
+from typing import Any
 
 import pytest
 import torch
@@ -50,21 +51,21 @@ def test_values_of_tasks_are_each_task_s_own() -> None:
 
 
 @pytest.mark.parametrize("objective", [vpg, surrogate])
-def test_the_loss_is_the_objective_s_and_half_the_mean_squared_error(objective: object) -> None:
+def test_the_loss_is_the_objective_s_and_half_the_mean_squared_error(objective: Any) -> None:
     both, alone = together()
     apply, _ = model()
     batch = one(episodes(1, alone), 1)
     value = values(critic())
-    loss = with_critic(objective, value, 0.5)  # type: ignore[arg-type]
+    loss = with_critic(objective, value, 0.5)
     steps = batch.mask > 0
     error = (value(both, batch.obs) - batch.target)[steps]
-    close(loss(apply, both, batch), objective(apply, alone, batch) + 0.5 * (error**2).mean())  # type: ignore[operator]
+    close(loss(apply, both, batch), objective(apply, alone, batch) + 0.5 * (error**2).mean())
     theta = reference.leaves(both)
     found = dict(
         zip(theta, torch.autograd.grad(loss(apply, theta, batch), list(theta.values())), strict=True)
     )
     policy = reference.leaves(alone)
-    grads = torch.autograd.grad(objective(apply, policy, batch), list(policy.values()))  # type: ignore[operator]
+    grads = torch.autograd.grad(objective(apply, policy, batch), list(policy.values()))
     close_params(
         {n: g for n, g in found.items() if not n.startswith(PREFIX)}, dict(zip(policy, grads, strict=True))
     )
