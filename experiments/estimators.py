@@ -153,10 +153,11 @@ def one_trajectory(task: FiniteMDP, baseline: Tensor) -> list[str]:
             credit = after.detach() - credited_from
             return after - (exploration(APPLY, params, batch, credit) if score else 0.0)
 
-        return vmap(lambda batch: ravel(grad(both)(THETA, batch)))(batches)  # type: ignore[no-any-return]
+        found: Tensor = vmap(lambda batch: ravel(grad(both)(THETA, batch)))(batches)
+        return found
 
     rows = []
-    for title, *how in (
+    for title, name, score, credited_from in (
         ("vpg", "vpg", False, 0.0),
         ("vpg + score, credit J(U)", "vpg", True, 0.0),
         ("vpg + score, credit J(U) − E J(U)", "vpg", True, value),
@@ -165,7 +166,7 @@ def one_trajectory(task: FiniteMDP, baseline: Tensor) -> list[str]:
         ("lvc", "lvc", False, 0.0),
         ("dice", "dice", False, 0.0),
     ):
-        gradients = of_each(*how)  # type: ignore[arg-type]
+        gradients = of_each(name, score, credited_from)
         mean = probability @ gradients
         variance = (probability @ (gradients - mean).square()).sum()
         bias, deviation = (mean - exact).norm() / exact.norm(), variance.sqrt() / exact.norm()
