@@ -24,6 +24,7 @@ from metarl.learn.optimisers import MetaOptimiser, optimisers
 from metarl.learn.problem import MetaLearner
 from metarl.learn.trust import Trust
 from metarl.rollout import seeding
+from metarl.rollout.acting import for_rollouts
 from metarl.rollout.family import Family, SupervisedFamily, TaskFamily, is_supervised
 from metarl.rollout.observed import observe_task
 from metarl.rollout.registry import make
@@ -167,7 +168,7 @@ def build_agent(config: TrainConfig) -> Agent:
         family=family,
         module=module,
         apply=functional(module) if supervised else policy(module),
-        apply_tasks=of_tasks(module) if supervised else policy_of_tasks(module),
+        apply_tasks=of_tasks(module) if supervised else policy_of_tasks(for_rollouts(module)),
         objective=_with_values(objectives[config.objective], critic, config.value_weight),
         adapting=_adapting(config.adapts, module, critic),
         critic=critic,

@@ -10,16 +10,7 @@ from torch import nn
 import reference
 from metarl.core.distributions import Categorical, DiagGaussian
 from metarl.core.errors import RequestError
-from metarl.core.models import (
-    MLP,
-    Apply,
-    GaussianMLP,
-    functional,
-    initial_params,
-    policy,
-    policy_of_tasks,
-)
-from metarl.core.params import Params
+from metarl.core.models import MLP, GaussianMLP, functional, initial_params, policy, policy_of_tasks
 from tiny import close, model, network, randn
 
 
@@ -72,20 +63,6 @@ def test_a_policy_of_tasks_gives_each_task_its_own_parameters(kind: str, shortcu
         assert type(together) is type(alone)
         for fast, slow in zip(together, alone, strict=True):
             close(fast[i], slow)
-
-
-def test_a_batched_network_differentiates_as_vmap_does() -> None:
-    module = MLP(2, (8, 8), 3).double()
-    params = {name: torch.stack([p, 2 * p]) for name, p in initial_params(module).items()}
-    obs = randn(1, 2, 7, 2)
-
-    def gradient(call: Apply) -> Params:
-        return torch.func.grad(lambda p: call(p, obs).square().sum())(params)
-
-    expected, found = gradient(torch.func.vmap(functional(module))), gradient(module.forward_tasks)
-    assert all(float(g.abs().max()) > 0 for g in expected.values())
-    for name, g in expected.items():
-        close(found[name], g)
 
 
 def test_threads_do_not_see_each_other_s_parameters() -> None:
