@@ -27,7 +27,6 @@ ALGORITHMS: dict[str, Algorithm] = {
         {
             "rule": "lstm",
             "order": 1,
-            "meta_optimizer": "adam",
             "meta_lr": 1e-3,
             "max_grad_norm": 0.25,
             "inner_steps": 5,

@@ -99,6 +99,12 @@ def test_a_name_stands_for_a_composition(family: str) -> None:
         assert ALGORITHMS[algorithm].summary
 
 
+def test_the_lstm_takes_a_trust_region_where_there_is_a_policy() -> None:
+    assert resolve("lstm", "point-goal").meta_optimizer == "trpo"
+    assert resolve("lstm", "sinusoid").meta_optimizer == "adam"
+    assert resolve("lstm", "sinusoid").meta_lr == 1e-3
+
+
 def test_what_an_algorithm_brings_along_can_be_said_otherwise() -> None:
     for name, value in {"order": 2, "inner_steps": 3, "max_grad_norm": 0.5, "statistics": "batch"}.items():
         assert getattr(resolve("lstm", "sinusoid", command_line={name: value}), name) == value
