@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from metarl.core.errors import RequestError, RunFailed
 from metarl.run.files import tell
-from metarl.run.options import Baseline, Evaluate, Files, List, Report, Resume
+from metarl.run.options import Baseline, Evaluate, Files, List, Render, Report, Resume
 from metarl.run.parser import filled, parse
 from metarl.run.signals import Stopped
 
@@ -136,6 +136,26 @@ def _report(values: Values) -> None:
     print(write_report([Path(run_dir) for run_dir in asked.run_dirs], _out(values)))
 
 
+def _render(values: Values) -> None:
+    asked: Render = filled(Render, values)
+    from metarl.run.clip import render_run
+
+    run_dir = Path(asked.run_dir)
+    clip = render_run(
+        run_dir,
+        _out(values) or run_dir / "clip.mp4",
+        checkpoint=asked.checkpoint,
+        split=asked.split,
+        task=asked.task,
+        steps=asked.steps,
+        episodes=asked.episodes,
+        inner_lr=asked.inner_lr,
+        deterministic=asked.deterministic,
+        seed=asked.seed,
+    )
+    print(f"{clip}; metarl report {run_dir} shows a strip of it")
+
+
 def _baseline(values: Values) -> None:
     asked: Baseline = filled(Baseline, values)
     config = _config(values, algorithm="maml")
@@ -199,6 +219,7 @@ HANDLERS: dict[str, Callable[[Values], None]] = {
     "resume": _resume,
     "evaluate": _evaluate,
     "report": _report,
+    "render": _render,
     "baseline": _baseline,
     "list": _list,
 }

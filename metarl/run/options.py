@@ -39,20 +39,21 @@ class Resume:
     )
 
 
+def _checkpoint() -> Any:
+    kind = text(
+        "best|last|N",
+        "best, last or the number of a checkpoint",
+        lambda s: s in ("best", "last") or s.isdigit(),
+    )
+    return option("best", kind, "which checkpoint; best: on validation tasks")
+
+
 @dataclass(frozen=True)
 class Evaluate:
     """What evaluate is told."""
 
     run_dirs: tuple[str, ...] = option(None, many(text("RUN_DIR")), "runs to evaluate, one after the other")
-    checkpoint: str = option(
-        "best",
-        text(
-            "best|last|N",
-            "best, last or the number of a checkpoint",
-            lambda s: s in ("best", "last") or s.isdigit(),
-        ),
-        "which checkpoint; best: on validation tasks",
-    )
+    checkpoint: str = _checkpoint()
     split: str = option("test", one_of("validation", "test", "ood"), "tasks to measure on")
     tasks: int | None = option(
         None, whole(1), "held-out tasks", "40 with episodes (Finn et al. 2017), 600 with labelled examples"
@@ -89,6 +90,24 @@ class Report:
     out: str | None = option(
         None, text("FILE.html"), "where to write", "RUN_DIR/report.html of the first run"
     )
+
+
+@dataclass(frozen=True)
+class Render:
+    """What render is told."""
+
+    run_dir: str = option(None, text("RUN_DIR"), "run whose agent is shown")
+    checkpoint: str = _checkpoint()
+    split: str = option("test", one_of("validation", "test", "ood"), "whose first task is shown")
+    task: str | None = option(None, text("JSON"), "task to show in its place", "the first of --split")
+    steps: int = option(1, whole(0), "gradient steps of adaptation")
+    episodes: int = option(20, whole(1), "episodes before each gradient step")
+    inner_lr: tuple[float, ...] | None = option(
+        None, many(number(above=0)), "step size of each gradient step", "that of training"
+    )
+    deterministic: bool = option(False, flag(), "act by the mode of the policy instead of sampling")
+    seed: int = option(1, whole(0), "root of every random draw")
+    out: str | None = option(None, text("FILE.mp4|FILE.gif"), "where to write", "RUN_DIR/clip.mp4")
 
 
 @dataclass(frozen=True)
@@ -134,6 +153,9 @@ COMMANDS = {
         Command("evaluate", "Measure how well runs adapt to held-out tasks.", (Evaluate,), "run_dirs"),
         Command(
             "report", "Put runs and their evaluations on one self-contained page.", (Report,), "run_dirs"
+        ),
+        Command(
+            "render", "Show a task before and after adaptation side by side, as a clip.", (Render,), "run_dir"
         ),
         Command(
             "baseline",

@@ -18,6 +18,7 @@ POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 SECTIONS = (
     ("Adaptation", sections.adaptation),
     ("Paths before and after", examples.paths),
+    ("Frames before and after", examples.frames),
     ("Curves before and after", examples.fits),
     ("Images before and after", examples.samples),
     ("Task by task", sections.per_task),

@@ -49,17 +49,18 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class RunData:
-    """A run directory; evaluation is None before the first one."""
+    """A run directory; evaluation is None before the first one, strip (a PNG) before ``metarl render``."""
 
     path: Path
     config: Mapping[str, Any]
     machine: Mapping[str, Any]
     rows: list[dict[str, Any]]
     evaluation: Evaluation | None
+    strip: bytes | None = None
 
 
 def read_run(path: Path) -> RunData:
-    """The run directory's config.yaml, machine.json, metrics.jsonl and evaluation.json.
+    """The run directory's config.yaml, machine.json, metrics.jsonl, evaluation.json and frames.png.
 
     Raises:
         RequestError: it is no run directory, or one of the files is damaged; one line.
@@ -69,7 +70,8 @@ def read_run(path: Path) -> RunData:
     config, metrics = yamlfile.read_mapping(path / "config.yaml"), path / "metrics.jsonl"
     rows = read_metrics(metrics) if metrics.is_file() else []  # none before the first iteration is done
     machine = _read_json(path / "machine.json") or {}
-    return RunData(path, config, machine, rows, _read_evaluation(path / "evaluation.json"))
+    evaluation, strip = _read_evaluation(path / "evaluation.json"), path / "frames.png"
+    return RunData(path, config, machine, rows, evaluation, strip.read_bytes() if strip.is_file() else None)
 
 
 def _read_json(path: Path) -> dict[str, Any] | None:

@@ -37,6 +37,16 @@ def paths(run: RunData, key: str) -> str:
     return figure(f'<div class="grid paths">{"".join(drawn)}</div>', caption)
 
 
+def frames(run: RunData, key: str) -> str:
+    """The strip that ``metarl render`` left."""
+    if run.strip is None:
+        return ""
+    uri = f"data:image/png;base64,{base64.b64encode(run.strip).decode()}"
+    caption = "One episode before and one after adaptation, from the same start; time runs to the right."
+    image = f'<img class="strip" src="{uri}" alt="frames of an episode before and of one after adaptation">'
+    return figure(f'<div class="scroll" tabindex="0">{image}</div>', caption)
+
+
 def _box(traces: Traces) -> Array:
     """The square that holds every shown point, with a margin: [[left, bottom], [right, top]]."""
     shown = [*traces.before[:SHOWN_TASKS], *traces.after[:SHOWN_TASKS]]

@@ -1,0 +1,162 @@
+"""A clip of one task before and after adaptation, side by side, and the strip of it that reports show."""
+
+import io
+import json
+import secrets
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from metarl.core.errors import RequestError
+from metarl.rollout.family import is_supervised
+from metarl.run.episode_pictures import Picture, Shown, show
+from metarl.run.files import write_atomic
+from metarl.run.protocol import Protocol, held_out_tasks
+from metarl.run.runs import Run, load
+
+STRIP, STRIP_FRAMES, STRIP_HEIGHT = "frames.png", 6, 160
+CAPTION = 34  # pixels above the pictures
+INK, PAPER = (30, 30, 30), (255, 255, 255)
+
+
+def render_run(
+    run_dir: Path,
+    out: Path,
+    *,
+    checkpoint: str | int = "best",
+    split: str = "test",
+    task: str | None = None,
+    steps: int = 1,
+    episodes: int = 20,
+    inner_lr: float | Sequence[float] | None = None,
+    deterministic: bool = False,
+    seed: int = 1,
+) -> Path:
+    """Adapt a run's agent to one task and write a clip of an episode before beside one after.
+
+    ``RUN_DIR/frames.png`` takes a strip of the clip, which ``metarl report`` shows.
+
+    Args:
+        out: FILE.mp4 (needs the extra ``video``) or FILE.gif.
+        task: the task as JSON, such as '{"goal": [0.3, -0.2]}'; None takes the first of ``split``.
+
+    Raises:
+        RequestError: no family of episodes, no such task, or a file that cannot be written; one line.
+    """
+    writer = _writer(out)
+    run = load(run_dir, checkpoint)
+    if is_supervised(run.agent.family):
+        told = f"render shows episodes, family {run.agent.family.name!r} gives labelled examples"
+        raise RequestError(f"{told}; its pictures are in metarl report")
+    told_task = _first_task(run, split, seed) if task is None else read_task(task)
+    adapted = run.adapt(task=told_task, steps=steps, episodes=episodes, inner_lr=inner_lr, seed=seed)
+    try:
+        shown, speed = show(run.agent.episodic, [run.policy, adapted], told_task, seed, deterministic)
+    except RuntimeError as error:  # nothing to draw with, or physics that falls apart
+        raise RequestError(str(error)) from error
+    names = ["before", f"after {steps} step{'s' * (steps != 1)} of {episodes} episodes"]
+    write_atomic(run_dir / STRIP, _png(strip(shown, names)))
+    writer(out, side_by_side(shown, names), speed)
+    return out
+
+
+def read_task(text: str) -> dict[str, Any]:
+    """One task written as JSON."""
+    try:
+        task = json.loads(text)
+    except ValueError:
+        task = None
+    if not isinstance(task, dict) or not task:
+        raise RequestError(f"a task is JSON such as '{{\"goal\": [0.3, -0.2]}}', got {text!r}")
+    return task
+
+
+def _first_task(run: Run, split: str, seed: int) -> dict[str, Any]:
+    protocol = Protocol(split, tasks=1, steps=0, episodes=1, seed=seed, deterministic=False)
+    return {key: rows[0].tolist() for key, rows in held_out_tasks(run.agent, protocol).items()}
+
+
+def side_by_side(shown: Sequence[Shown], names: Sequence[str]) -> list[Picture]:
+    """The episodes beside each other, under their names and returns; one that has ended stands still."""
+    frames = []
+    for t in range(max(len(episode.pictures) for episode in shown)):
+        columns = []
+        for episode, name in zip(shown, names, strict=True):
+            k = min(t, len(episode.pictures) - 1)
+            columns.append(_under(episode.pictures[k], f"{name}: return {episode.returns[k]:.1f}, step {k}"))
+        frames.append(np.concatenate(columns, axis=1))
+    return frames
+
+
+def strip(shown: Sequence[Shown], names: Sequence[str]) -> Picture:
+    """A row of ``STRIP_FRAMES`` small pictures for each episode, evenly spread over its time."""
+    rows = []
+    for episode, name in zip(shown, names, strict=True):
+        last = len(episode.pictures) - 1
+        chosen = np.linspace(0, last, STRIP_FRAMES).round().astype(int)
+        small = [_small(episode.pictures[k]) for k in chosen]
+        text = f"{name}: return {episode.returns[-1]:.1f} in {last} steps"
+        rows.append(_under(np.concatenate(small, axis=1), text))
+    return np.concatenate(rows)
+
+
+def _small(picture: Picture) -> Picture:
+    height, width = picture.shape[:2]
+    return np.asarray(Image.fromarray(picture).resize((width * STRIP_HEIGHT // height, STRIP_HEIGHT)))
+
+
+def _under(picture: Picture, text: str) -> Picture:
+    """A picture under a line of text, as high and wide as video codecs want it: even numbers."""
+    height, width = picture.shape[:2]
+    page = Image.new("RGB", (width + width % 2, height + CAPTION + height % 2), PAPER)
+    page.paste(Image.fromarray(picture), (0, CAPTION))
+    ImageDraw.Draw(page).text((10, 8), text, INK, ImageFont.load_default(16))
+    return np.asarray(page)
+
+
+def _png(picture: Picture) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()
+
+
+def _writer(out: Path) -> Callable[[Path, Sequence[Picture], int], None]:
+    """How a clip of this name is written; refused before anything is played."""
+    if not out.parent.is_dir() or out.is_dir():
+        raise RequestError(f"out {out} cannot be written; allowed: a file in a folder that exists")
+    if out.suffix == ".gif":
+        return _write_gif
+    if out.suffix != ".mp4":
+        raise RequestError(f"out must end in .mp4 or .gif, got {str(out)!r}")
+    try:
+        import imageio_ffmpeg  # noqa: F401
+    except ImportError:
+        needs = "pip install 'metarl-toolkit[video]', or give a name that ends in .gif"
+        raise RequestError(f"{out.name} needs imageio-ffmpeg: {needs}") from None
+    return _write_mp4
+
+
+def _write_gif(out: Path, frames: Sequence[Picture], speed: int) -> None:
+    first, *rest = [Image.fromarray(frame) for frame in frames]
+    buffer = io.BytesIO()
+    first.save(buffer, "GIF", save_all=True, append_images=rest, duration=1000 // speed, loop=0)
+    write_atomic(out, buffer.getvalue())
+
+
+def _write_mp4(out: Path, frames: Sequence[Picture], speed: int) -> None:
+    import imageio_ffmpeg
+
+    beside = out.with_name(f".{secrets.token_hex(4)}-{out.name}")
+    height, width = frames[0].shape[:2]
+    try:
+        video = imageio_ffmpeg.write_frames(str(beside), (width, height), fps=speed, macro_block_size=2)
+        video.send(None)
+        for frame in frames:
+            video.send(np.ascontiguousarray(frame))
+        video.close()
+        beside.replace(out)
+    finally:
+        beside.unlink(missing_ok=True)
