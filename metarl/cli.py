@@ -48,6 +48,8 @@ def main(args: Sequence[str] | None = None) -> int:
         return _end(stop, stop.status)
     except KeyboardInterrupt:
         return _end("interrupted", 130)
+    except OSError as error:  # a full disk, a folder that went away
+        return _end(f"{error.filename or 'a file'}: {error.strerror or error}", 1)
 
 
 def _run(args: Sequence[str]) -> int:

@@ -158,6 +158,7 @@ def test_an_absent_gpu_is_never_replaced_silently(tmp_path: Path, capsys: pytest
         (Stopped(signal.SIGINT), 130, "metarl: stopped by SIGINT\n"),
         (Stopped(signal.SIGTERM), 143, "metarl: stopped by SIGTERM\n"),
         (KeyboardInterrupt(), 130, "metarl: interrupted\n"),
+        (OSError(28, "No space left on device", "runs/a"), 1, "metarl: runs/a: No space left on device\n"),
     ],
 )
 def test_every_outcome_has_its_status_and_one_line(

@@ -5,6 +5,7 @@ The split has the sizes of Vinyals et al. 2016 ("Matching networks for one shot 
 
 import functools
 import io
+import lzma
 import re
 import zipfile
 import zlib
@@ -69,11 +70,17 @@ class Omniglot(FewShot):
     ) -> None:
         if path is None:
             raise ValueError(f"{self.name}: path is not set; {_WANTED}")
-        self.path = Path(path).expanduser().resolve()
+        try:
+            self.path = Path(path).expanduser().resolve()
+        except RuntimeError:
+            raise ValueError(f"{self.name}: path {str(path)!r} names an unknown user; {_WANTED}") from None
         super().__init__(spec, ways=ways, shots=shots, queries=queries, **unknown)
 
     def _load(self) -> ImageClasses:
         return omniglot_images(self.path)
+
+
+_DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError)
 
 
 @functools.lru_cache(maxsize=2)
@@ -139,7 +146,7 @@ def _files(source: Path) -> Iterator[tuple[str, bytes]]:
                 if not member.filename.startswith("__MACOSX/") and member.file_size <= _LARGEST:
                     yield member.filename, archive.read(member)
     # RuntimeError: an encrypted member; NotImplementedError: an unknown compression
-    except (OSError, EOFError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
+    except (OSError, EOFError, RuntimeError, NotImplementedError, *_DAMAGED) as error:
         raise ValueError(f"omniglot: {source} is damaged or no archive of Omniglot: {error}") from None
 
 

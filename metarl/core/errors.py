@@ -1,4 +1,4 @@
-"""The two ways in which metarl refuses to go on."""
+"""The ways in which metarl refuses to go on."""
 
 
 class RequestError(ValueError):
@@ -6,6 +6,17 @@ class RequestError(ValueError):
 
     The command line prints it on standard error and ends with status 2; nothing has been written.
     """
+
+
+class Diverged(ValueError):
+    """Adapted parameters are not finite, so that no further episode can be collected.
+
+    ``samples`` are the environment steps that were taken before.
+    """
+
+    def __init__(self, told: str, samples: int) -> None:
+        super().__init__(told)
+        self.samples = samples
 
 
 class RunFailed(RuntimeError):

@@ -52,8 +52,7 @@ def adapt_to(
         else:
             vec = agent.episodic.make_vec(episodes)
             stack.callback(vec.close)
-            rows = {key: np.asarray(value)[None] for key, value in (task or {}).items()}
-            collect_all = collector(agent, rows, vec, episodes)
+            collect_all = collector(agent, _row(task or {}), vec, episodes)
         try:
             source = Rollouts(agent, 1, collect_all, address)
             policies, _ = explore(agent, run.meta, source, agent.adaptations(profile, steps))
@@ -62,6 +61,16 @@ def adapt_to(
     params = tree_map(lambda x: x[0], policies[-1])
     family = agent.family
     return Policy(agent.apply, params, family.observation_space, family.action_space, seed)
+
+
+def _row(task: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """One task as arrays of one row."""
+    try:
+        return {key: np.asarray(value)[None] for key, value in task.items()}
+    except ValueError:  # lists of different lengths
+        raise RequestError(
+            f"a task's values are numbers or arrays of them, got {shown(dict(task))}"
+        ) from None
 
 
 def adapt_to_shots(

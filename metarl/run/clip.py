@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 from metarl.core.errors import RequestError
 from metarl.rollout.family import is_supervised
 from metarl.run.episode_pictures import Picture, Shown, show
-from metarl.run.files import write_atomic
+from metarl.run.files import check_writable, write_atomic
 from metarl.run.protocol import Protocol, held_out_tasks
 from metarl.run.runs import Run, load
 
@@ -55,7 +55,10 @@ def render_run(
     adapted = run.adapt(task=told_task, steps=steps, episodes=episodes, inner_lr=inner_lr, seed=seed)
     try:
         shown, speed = show(run.agent.episodic, [run.policy, adapted], told_task, seed, deterministic)
-    except RuntimeError as error:  # nothing to draw with, or physics that falls apart
+    except (
+        RuntimeError,
+        ValueError,
+    ) as error:  # nothing to draw with, physics that falls apart, a wild action
         raise RequestError(str(error)) from error
     names = ["before", f"after {steps} step{'s' * (steps != 1)} of {episodes} episodes"]
     write_atomic(run_dir / STRIP, _png(strip(shown, names)))
@@ -125,8 +128,7 @@ def _png(picture: Picture) -> bytes:
 
 def _writer(out: Path) -> Callable[[Path, Sequence[Picture], int], None]:
     """How a clip of this name is written; refused before anything is played."""
-    if not out.parent.is_dir() or out.is_dir():
-        raise RequestError(f"out {out} cannot be written; allowed: a file in a folder that exists")
+    check_writable(out)
     if out.suffix == ".gif":
         return _write_gif
     if out.suffix != ".mp4":

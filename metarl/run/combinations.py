@@ -12,6 +12,9 @@ OF_EPISODES = ("a2c", "dice", "lvc", "ppo", "surrogate", "vpg")
 OF_EXAMPLES = ("cross-entropy", "mse")
 # Inner objectives whose second derivatives alone set them apart from vpg.
 OF_SECOND_ORDER = ("dice", "lvc", "surrogate")
+# Means over time steps, which a part of them estimates. In dice each step weighs those after it; an
+# objective of one's own may do likewise.
+OF_STEPS = ("a2c", "lvc", "ppo", "surrogate", "vpg")
 # Up to here no run was seen to suffer from thinning what is adapted to; at 0.5 two of four seeds of 2-D
 # navigation were lost by it (experiments/RESULTS.md).
 SMALL_INNER_STEP = 0.1
@@ -41,6 +44,7 @@ def settle(family: Any, checked: dict[str, Any]) -> None:
         checked["inner_epochs"] = checked["inner_epochs"] or (3 if objective == "ppo" else 1)
         stride = checked["curvature_stride"] or max(1, min(4, family.horizon // KEPT_STEPS))
         small = checked["rule"] == "sgd" and checked["inner_lr"] <= SMALL_INNER_STEP
+        small = small and objective in OF_STEPS
         checked["curvature_stride"] = stride
         checked["support_stride"] = checked["support_stride"] or (stride if small else 1)
     given = f"family {family.name!r} gives {gives}"
@@ -91,12 +95,18 @@ def _wrong_for_episodes(c: dict[str, Any], given: str) -> Iterator[str]:
         yield f"meta_optimizer 'ppo' {told}; use adam, or with vpg trpo"
     if learner == "e-maml" and c["tasks"] == 1:
         yield "learner 'e-maml' measures a task against the others of its meta-batch; got tasks 1, use more"
+    if objective == "dice" and c["support_stride"] > 1:
+        told = "multiplies the ratios of all time steps"
+        yield f"objective 'dice' {told}, got support_stride {c['support_stride']}; use 1"
     if several and objective in ("vpg", "a2c"):
         told = "is right for the policy that collected"
         yield f"objective {objective!r} {told}, got inner_epochs {c['inner_epochs']}; use ppo or lvc"
     if several and optimiser == "ppo":
         told = "weighs the policies that collected, once each"
         yield f"meta_optimizer 'ppo' {told}, got inner_epochs {c['inner_epochs']}; use 1, or adam"
-    if not several and objective in (*OF_SECOND_ORDER, "ppo") and (c["order"] == 1 or learner == "reptile"):
-        told = "differs from vpg in its second derivatives alone, which order 1 leaves out"
+    first = "rule 'lstm'" if c["rule"] == "lstm" else "order 1" if c["order"] == 1 else ""
+    first = "learner 'reptile'" if learner == "reptile" else first
+    # The meta-optimiser ppo leaves the policy that collected, and elsewhere first derivatives differ too.
+    if first and not several and optimiser != "ppo" and objective in (*OF_SECOND_ORDER, "ppo"):
+        told = f"differs from vpg in its second derivatives alone, which {first} leaves out"
         yield f"objective {objective!r} {told}; use vpg"

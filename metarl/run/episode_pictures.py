@@ -11,7 +11,6 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from metarl.core.errors import RequestError
 from metarl.rollout.family import TaskFamily
 from metarl.run.policy import Policy
 
@@ -71,10 +70,7 @@ def play(
     deterministic: bool,
 ) -> Episode:
     """One episode of a policy."""
-    try:
-        obs, _ = env.reset(seed=seed, options={"task": task})
-    except ValueError as error:  # a task that the family cannot serve
-        raise RequestError(str(error)) from error
+    obs, _ = env.reset(seed=seed, options={"task": task})
     seen, rewards = [np.asarray(obs)], [0.0]
     pictures = _drawn(env)
     for _ in range(horizon):

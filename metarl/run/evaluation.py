@@ -15,7 +15,7 @@ from metarl.rollout.family import is_supervised
 from metarl.run.agent import Agent, build_agent
 from metarl.run.baselines import baseline_config, baseline_of
 from metarl.run.experience import USES, Experience
-from metarl.run.files import to_json, write_atomic
+from metarl.run.files import check_writable, to_json, write_atomic
 from metarl.run.nearest import check_classification, measure_nearest
 from metarl.run.options import BASELINES
 from metarl.run.pictures import pictures
@@ -233,8 +233,7 @@ def evaluate_run(
     """``evaluate`` at a checkpoint of a run directory, written to ``out`` (``RUN_DIR/evaluation.json``)."""
     run = Trainer.load(run_dir, checkpoint)
     path = run_dir / "evaluation.json" if out is None else out
-    if not path.parent.is_dir() or path.is_dir():
-        raise RequestError(f"out {path} cannot be written; allowed: a file in a folder that exists")
+    check_writable(path)
     named = f"{checkpoint} (iteration {run.iteration})" if checkpoint in ("best", "last") else str(checkpoint)
     evaluation = evaluate(run, checkpoint=named, **options)
     evaluation.save(path)

@@ -9,6 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from metarl.core.errors import RequestError
+
 
 def write_atomic(path: Path | str, data: bytes | str) -> Path:
     """Put ``data`` (text as UTF-8) at ``path``: afterwards it holds all of the new content, or still the old.
@@ -26,6 +28,19 @@ def write_atomic(path: Path | str, data: bytes | str) -> Path:
         raise
     sync_folder(path.parent)
     return path
+
+
+def check_writable(path: Path) -> None:
+    """Refuses a file that cannot be written, before the work whose result it is to take is done."""
+    beside = path.with_name(f".{path.name}.tmp-{secrets.token_hex(4)}")
+    try:
+        beside.touch()
+        beside.unlink()
+        possible = not path.is_dir()
+    except OSError:
+        possible = False
+    if not possible:
+        raise RequestError(f"out {path} cannot be written; allowed: a file in a folder that exists")
 
 
 def write_synced(path: Path, data: bytes) -> None:

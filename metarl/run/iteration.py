@@ -5,6 +5,7 @@ import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from metarl.core.errors import Diverged
 from metarl.core.params import Meta, all_finite
 from metarl.learn.optimisers import State
 from metarl.rollout import seeding
@@ -37,7 +38,8 @@ def iterate(
 ) -> tuple[Standing, Row]:
     """Draw, adapt, draw and step: the next standing, and the iteration's row of metrics.jsonl.
 
-    A step that is not finite is not taken; it counts as ``skipped``.
+    A step that is not finite is not taken; it counts as ``skipped``. So does an iteration whose inner steps
+    diverge.
     """
     began = time.perf_counter()
     c, number, world = agent.config, standing.iteration + 1, world_of(agent.family)
@@ -47,7 +49,10 @@ def iterate(
     tasks = agent.family.sample_tasks(c.tasks, rng, "train")
     source = serve(tasks, Address(c.seed, USES["train"], number), False)
     adaptations = agent.adaptations([c.inner_lr], c.inner_steps)
-    experience = world.learn_from(agent, standing.meta, source, adaptations)
+    try:
+        experience = world.learn_from(agent, standing.meta, source, adaptations)
+    except Diverged as error:
+        return _skipped(agent, standing, error, time.perf_counter() - began)
     for callback in callbacks:
         callback.on_rollout_end(number, experience)
     problem = agent.learner()(experience.data)
@@ -65,18 +70,38 @@ def iterate(
     return Standing(meta, optimiser, number, samples, skipped), row
 
 
+def _skipped(agent: Agent, standing: Standing, error: Diverged, seconds: float) -> tuple[Standing, Row]:
+    """What follows on an iteration without a step, since the adapted parameters were not finite."""
+    number, samples = standing.iteration + 1, standing.samples + error.samples
+    warn(f"iteration {number}: {error}; the parameters stay")
+    standing = standing._replace(iteration=number, samples=samples, skipped=standing.skipped + 1)
+    row = {"iteration": number, world_of(agent.family).samples: samples, "seconds": seconds}
+    return standing, row | _no_curve(agent) | {"skipped": standing.skipped}
+
+
 def validate(agent: Agent, meta: Meta) -> Row:
-    """The adaptation curve on held-out tasks: always the same tasks, and the same draws."""
+    """The adaptation curve on held-out tasks: always the same tasks, and the same draws.
+
+    Not a number where the inner steps diverge.
+    """
     c, known = agent.config, agent.family.num_tasks
     n = c.validation_tasks if known is None else min(c.validation_tasks, known)
     tasks = agent.family.sample_tasks(n, seeding.generator(c.seed, "tasks", USES["validation"]), "validation")
     with world_of(agent.family).open(agent, n, c.episodes) as serve:
         source = serve(tasks, Address(c.seed, USES["validation"]), False)
-        experience = gather(agent, meta, source, agent.adaptations([c.inner_lr], c.inner_steps))
-    return {f"validation/{name}": value for name, value in _curve(agent, experience).items()}
+        try:
+            curve = _curve(agent, gather(agent, meta, source, agent.adaptations([c.inner_lr], c.inner_steps)))
+        except Diverged as error:
+            warn(f"validation: {error}")
+            curve = _no_curve(agent)
+    return {f"validation/{name}": value for name, value in curve.items()}
 
 
 def _curve(agent: Agent, experience: Experience) -> Row:
     """The mean over tasks before each inner step and after the last; none where the meta-learner gave it."""
     means = [] if experience.values is None else experience.values.mean(-1).tolist()
     return {f"{agent.metric}/step_{k}": mean for k, mean in enumerate(means)}
+
+
+def _no_curve(agent: Agent) -> Row:
+    return {f"{agent.metric}/step_{k}": math.nan for k in range(agent.config.inner_steps + 1)}

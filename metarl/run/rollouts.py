@@ -11,7 +11,8 @@ from torch import Tensor
 from metarl.core.baselines import Estimate, with_advantage, with_critic_advantage
 from metarl.core.batch import Episodes, undiscounted_returns
 from metarl.core.critic import values_of_tasks
-from metarl.core.params import Params, to_device
+from metarl.core.errors import Diverged
+from metarl.core.params import Params, all_finite, to_device
 from metarl.core.returns import credit
 from metarl.learn.problem import TaskData
 from metarl.rollout.collector import Address, Tasks, collect
@@ -44,6 +45,8 @@ def collector(agent: Agent, tasks: Tasks, env: VectorEnv, episodes: int) -> Coll
 class Rollouts:
     """A ``Source`` of fresh episodes before each inner step and after the last; they run on the CPU.
 
+    Parameters that are not finite collect none: ``Diverged``.
+
     ``deterministic`` measures the values on further episodes, in which the policies take their most likely
     action; adaptation learns from random ones.
     """
@@ -54,6 +57,7 @@ class Rollouts:
         self.tasks = tasks
         self._agent, self._collect = agent, collect_all
         self._address, self._deterministic = address, deterministic
+        self._taken = 0
 
     def support(self, policies: Params, step: int) -> Episodes:
         """The episodes that the policies collect, with advantages."""
@@ -95,8 +99,12 @@ class Rollouts:
         return sum(int(batch.mask.sum()) for batch in [*data.support, data.query])
 
     def _episodes(self, policies: Params, step: int, deterministic: bool) -> Episodes:
+        if not all_finite(policies):
+            raise Diverged(f"the parameters after inner step {step} are not finite", self._taken)
         address = self._address._replace(inner_step=step)
-        return self._collect(to_device(policies, "cpu"), address, deterministic)
+        batch = self._collect(to_device(policies, "cpu"), address, deterministic)
+        self._taken += int(batch.mask.sum())
+        return batch
 
 
 @contextmanager

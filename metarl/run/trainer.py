@@ -141,9 +141,10 @@ class Trainer:
                 callback.on_training_start(self)
             going = True
             while going and self.iteration < total:
-                self.standing, row = self._advance(serve, callbacks)
+                self.standing, row, validation = self._advance(serve, callbacks, total)
                 due = self.iteration % self.config.checkpoint_every == 0
-                row |= validate(self.agent, self.meta) if due else {}
+                # The last iteration is a candidate for the best; its row is that of a run that goes on.
+                row |= validation if due else {}
                 log.row(row)
                 for mirror in mirrors:
                     mirror.row(row)
@@ -153,8 +154,7 @@ class Trainer:
                 failed = self.standing.skipped >= c.max_skipped
                 if due or failed or not going or stop.requested is not None or self.iteration == total:
                     log.sync()
-                    # The last iteration is a candidate for the best; its row is that of a run that goes on.
-                    self._save(row if due or self.iteration < total else validate(self.agent, self.meta))
+                    self._save(validation)
                 if stop.requested is not None:
                     tell(f"metarl: saved iteration {self.iteration}; go on with: metarl resume {self.path}")
                     raise Stopped(stop.requested)
@@ -167,10 +167,15 @@ class Trainer:
                 callback.on_training_end()
         return self
 
-    def _advance(self, serve: Serve, callbacks: Sequence[Callback]) -> tuple[Standing, Row]:
-        """``iterate``; whatever fails, the last good state is saved and one line says how to go on."""
+    def _advance(self, serve: Serve, callbacks: Sequence[Callback], total: int) -> tuple[Standing, Row, Row]:
+        """``iterate``, and ``validate`` where it is due and at the end.
+
+        Whatever fails, the last good state is saved and one line says how to go on.
+        """
         try:
-            return iterate(self.agent, self.standing, serve, callbacks)
+            standing, row = iterate(self.agent, self.standing, serve, callbacks)
+            due = standing.iteration % self.config.checkpoint_every == 0 or standing.iteration == total
+            return standing, row, validate(self.agent, standing.meta) if due else {}
         except Exception as error:
             if self.iteration not in store.available(self.checkpoints):
                 self._save({})

@@ -165,6 +165,29 @@ def test_where_it_is_absent_it_says_what_to_get(tmp_path):
         )
 
 
+def test_a_home_that_nobody_has_is_refused():
+    assert (
+        refusal("~nobody-of-this-name/x") == f"path '~nobody-of-this-name/x' names an unknown user; {GET_IT}"
+    )
+
+
+def test_a_damaged_archive_of_another_compression_is_refused(folder):
+    archive = folder / "images_background.zip"
+    with zipfile.ZipFile(io.BytesIO(archive.read_bytes())) as zipped:
+        contents = {member.filename: zipped.read(member) for member in zipped.infolist()}
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_LZMA) as zipped:
+        for name, data in contents.items():
+            zipped.writestr(name, data)
+    whole = archive.read_bytes()
+    with zipfile.ZipFile(archive) as zipped:
+        drawings = [member for member in zipped.infolist() if "/Greek/" in member.filename][:8]
+    for member in drawings:
+        broken = bytearray(whole)
+        broken[member.header_offset + 30 + len(member.filename) + 12] ^= 255
+        archive.write_bytes(broken)
+        assert refusal(folder).startswith(f"{archive} is damaged or no archive of Omniglot: ")
+
+
 def test_bad_arguments_are_refused_in_one_line(folder):
     assert refusal(folder, ways=5) == (
         "ways is 5; allowed: integers from 2 to 4, the classes of the split validation, or 'all'"

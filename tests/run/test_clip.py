@@ -135,6 +135,12 @@ def test_a_task_that_is_no_object_is_refused(text: str) -> None:
         ("nowhere/clip.gif", {}, r"cannot be written; allowed: a file in a folder that exists"),
         ("clip.gif", {"task": '{"gaol": [1, 2]}'}, r"gaol"),
         ("clip.gif", {"checkpoint": "7"}, r"7"),
+        (
+            "clip.gif",
+            {"task": '{"goal": [[1], [1, 2]]}'},
+            r"a task's values are numbers or arrays of them, got",
+        ),
+        ("clip.gif", {"inner_lr": 1e38, "steps": 2}, r"not finite|finite numbers"),
     ],
 )
 def test_what_cannot_be_shown_is_refused_and_nothing_is_written(

@@ -24,6 +24,13 @@ def test_what_is_open_about_episodes_follows_the_objective() -> None:
     assert settled(objective="dice", baseline="value", meta_optimizer="ppo").baseline == "value"
     sinusoid = resolve("maml", "sinusoid")
     assert (sinusoid.baseline, sinusoid.inner_epochs) == (None, None)
+    strides = [settled(objective=objective).support_stride for objective in ("vpg", "lvc", "dice")]
+    assert strides == [4, 4, 1]  # a part of dice's time steps estimates another curvature
+
+
+def test_epochs_of_the_meta_optimiser_leave_where_first_derivatives_agree() -> None:
+    asked = {"objective": "lvc", "meta_optimizer": "ppo", "order": 1}
+    assert settled(**asked).objective == "lvc"
 
 
 @pytest.mark.parametrize(
@@ -44,7 +51,12 @@ def test_what_is_open_about_episodes_follows_the_objective() -> None:
         ({"learner": "e-maml", "tasks": 1}, "against the others of its meta-batch; got tasks 1, use more"),
         ({"objective": "ppo", "order": 1, "inner_epochs": 1}, "'ppo' differs from vpg .* use vpg"),
         ({"objective": "dice", "order": 1}, "'dice' differs from vpg in its second .* order 1 .* use vpg"),
-        ({"objective": "lvc", "learner": "reptile", "meta_optimizer": "sgd"}, "'lvc' differs .* use vpg"),
+        (
+            {"objective": "lvc", "learner": "reptile", "meta_optimizer": "sgd"},
+            "'lvc' differs .* 'reptile' leaves",
+        ),
+        ({"objective": "dice", "rule": "lstm"}, "'dice' differs from vpg .* rule 'lstm' leaves out; use vpg"),
+        ({"objective": "dice", "support_stride": 2}, "'dice' multiplies .* got support_stride 2; use 1"),
         ({"baseline": "value", "meta_optimizer": "adam", "gamma": 1.0}, "'value' goes on .* got gamma 1"),
         ({"value_weight": 2.0}, "value_weight 2.0 has no meaning without .* use baseline value"),
         ({"objective": "mse"}, "'mse' is of labelled examples, .* 'point-goal' gives episodes; allowed: a2c"),

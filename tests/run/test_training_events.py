@@ -104,6 +104,51 @@ def test_interrupted_rows_of_bad_steps_do_not_end_a_run(
     assert train(tiny(iterations=10, **RARELY), tmp_path / "run").iteration == 10
 
 
+WILD = {"inner_lr": 1e38, "inner_steps": 2}  # the second step leaves no finite policy
+
+
+def test_inner_steps_that_diverge_cost_an_iteration_and_not_the_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(RunFailed, match=f"{MAX_SKIPPED} steps in a row were not finite"):
+        train(tiny(iterations=9, **WILD, **RARELY), tmp_path / "run")
+    told = capsys.readouterr().err
+    assert told.count("the parameters after inner step 2 are not finite; the parameters stay") == MAX_SKIPPED
+    found = rows(tmp_path / "run")
+    assert [row["skipped"] for row in found] == [1, 2, 3]
+    assert [row["env_steps"] for row in found] == [240, 480, 720]  # none after it
+    assert all(row[f"return/step_{k}"] is None for row in found for k in range(3))
+    assert same(load(tmp_path / "run", "last").meta, train(tiny(iterations=0), tmp_path / "none").meta)
+
+
+def test_validation_that_diverges_is_no_candidate_for_the_best(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = {"iterations": 2, "max_skipped": 3, "checkpoint_every": 1, **WILD}
+    run = train(tiny(**options), tmp_path / "run")
+    assert [row["validation/return/step_0"] for row in rows(run.path)] == [None, None]
+    assert capsys.readouterr().err.count("validation: the parameters after inner step 2 are not finite") == 2
+    assert run.iteration == 2
+
+
+def test_a_validation_that_fails_saves_the_last_good_state(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good = train(tiny(iterations=1, **RARELY), tmp_path / "good")
+
+    def broken(*arguments: Any) -> Any:
+        raise ZeroDivisionError("in the environment")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("metarl.run.trainer.validate", broken)
+        with pytest.raises(RunFailed, match=r"iteration 2 failed: ZeroDivisionError: in the environment"):
+            train(tiny(iterations=3, checkpoint_every=2), tmp_path / "run")
+    assert same(load(tmp_path / "run", "last").meta, good.meta)
+    assert [row["iteration"] for row in rows(tmp_path / "run")] == [1]
+    assert resume(tmp_path / "run").iteration == 3
+    assert [row["iteration"] for row in rows(tmp_path / "run")] == [1, 2, 3]
+
+
 # Callbacks ---------------------------------------------------------------------------------------
 
 
