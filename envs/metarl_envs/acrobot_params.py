@@ -2,8 +2,8 @@
 
 The equations are those of Sutton & Barto's book (they correct Sutton 1996, "Generalization in reinforcement
 learning: successful examples using sparse coarse coding"), one Runge-Kutta step of fourth order a time step.
-Each product and sum is taken in Gymnasium's order, so that all bits agree; squares are the C library's ``pow``,
-whose last bit now and then differs from that of a product.
+Each product and sum is taken in Gymnasium's order, so that all bits agree; squares are the C library's
+``pow``, whose last bit now and then differs from that of a product.
 """
 
 from typing import NamedTuple
@@ -69,7 +69,7 @@ def _motion(state: Floats, torque: Floats, links: _Links) -> Floats:
 
 
 def _wrapped(angles: Floats) -> Floats:
-    """Angles brought into [−π, π] by whole turns, one after the other: a remainder would round differently."""
+    """Angles brought into [−π, π] turn by turn: a remainder would round differently."""
     while (over := angles > PI).any():
         angles = np.where(over, angles - 2.0 * PI, angles)
     while (under := angles < -PI).any():
@@ -86,7 +86,7 @@ def _step(
     state: Floats, action: NDArray[np.int64], tasks: Tasks, noise: Floats
 ) -> tuple[Floats, Floats, Bools]:
     """Reward −1 a step, 0 for the one that swings the end above 1, which ends the episode."""
-    links, torque, y = _links(tasks), action - 1.0, state.T
+    links, torque, y = _links(tasks), np.asarray(action - 1.0, np.float64), state.T
     k1 = _motion(y, torque, links)
     k2 = _motion(y + STEP / 2.0 * k1, torque, links)
     k3 = _motion(y + STEP / 2.0 * k2, torque, links)

@@ -1,7 +1,7 @@
 """Grid mazes: how walls are drawn, what a maze is, and how far its cells are from one another.
 
-A maze is walls float64 "size size 4": 1 where a move of ``MOVES`` out of a cell is blocked, else 0. It is read
-as matrices are, row 0 on top, and cells are numbered row by row from 0, which is where every episode starts.
+A maze is walls float64 "size size 4": 1 where a move of ``MOVES`` out of a cell is blocked, else 0. It is
+read as matrices are, row 0 on top, and cells are numbered row by row from 0, where every episode starts.
 """
 
 from collections.abc import Iterable

@@ -1,8 +1,8 @@
 """Environments whose physical constants are the task: how they are drawn, and the family around them.
 
-Every constant is drawn around a default by itself, log-uniformly: default · factorᵘ with u uniform in [−1, 1),
-so that halving it is as likely as doubling it. Out of distribution the vector of all u is uniform in the shell
-1 < max |u| ≤ 1.5 around the training cube: at least one constant lies outside its training range.
+Every constant is drawn around a default by itself, log-uniformly: default · factorᵘ with u uniform in
+[−1, 1), so that halving it is as likely as doubling it. Out of distribution the vector of all u is uniform in
+the shell 1 < max |u| ≤ 1.5 around the training cube: at least one constant lies outside its training range.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -20,10 +20,8 @@ from metarl_envs.analytic import Analytic, Bools, Floats, Refusal, Tasks, draw_t
 from metarl_envs.analytic_envs import AnalyticEnv, AnalyticVectorEnv
 from metarl_envs.arguments import chosen_spec, no_others, positive_int
 
-SHELL = 1.5
-"""How far out of distribution reaches: constants up to default · factor^±1.5."""
-
-_ALLOWED = 10.0  # a task may be further off than any that is drawn, but what it leads to has to be finite
+SHELL, ALLOWED = 1.5, 2.0
+"""The largest |u| out of distribution, and in any task: far beyond, acrobots turn a million times a step."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +49,7 @@ class Physics:
 
 
 def inside(uniforms: Floats) -> Floats:
-    """Uniform in the cube (−1, 1)ᵏ from uniform numbers "n k": the middles of 2⁵³ intervals, hence never 0."""
+    """Uniform in the cube (−1, 1)ᵏ from uniform numbers "n k": middles of 2⁵³ intervals, hence never 0."""
     return 2.0 * uniforms - 1.0 + 2.0**-53
 
 
@@ -65,7 +63,7 @@ def outside(uniforms: Floats) -> Floats:
     k = cube.shape[1]
     s = np.abs(cube).max(axis=1, keepdims=True)
     r = np.float_power(1.0 + (SHELL**k - 1.0) * np.float_power(s, k), 1.0 / k)
-    return cube / s * np.clip(r, np.nextafter(1.0, 2.0), SHELL)
+    return np.asarray(cube / s * np.clip(r, np.nextafter(1.0, 2.0), SHELL))
 
 
 def _scaled(uniforms: Floats, physics: Physics, place: Callable[[Floats], Floats]) -> Tasks:
@@ -76,7 +74,7 @@ def _scaled(uniforms: Floats, physics: Physics, place: Callable[[Floats], Floats
 
 def _too_far(tasks: Tasks, physics: Physics) -> Iterable[Refusal]:
     for name, value in physics.constants.items():
-        low, high = value / _ALLOWED, value * _ALLOWED
+        low, high = value * physics.factor**-ALLOWED, value * physics.factor**ALLOWED
         bad = (tasks[name] < low) | (tasks[name] > high)
         yield Refusal(name, bad, f"{low:g} to {high:g} (Gymnasium's is {value:g})")
 
@@ -135,8 +133,8 @@ class PhysicalFamily:
     def task_features(self, tasks: Mapping[str, Any]) -> NDArray[np.float32]:
         """What an oracle sees: u of each constant, so ±1 is the edge of the training range, float32 "n k"."""
         values = np.array(list(self.constants.values()))
-        ratio = flat_features(self.model, tasks) / values
-        return (np.log(ratio) / np.log(self._physics.factor)).astype(np.float32)
+        exponents = np.log(flat_features(self.model, tasks) / values) / np.log(self._physics.factor)
+        return np.asarray(exponents, dtype=np.float32)
 
     def make(self) -> gymnasium.Env[NDArray[Any], Any]:
         """One environment."""

@@ -13,7 +13,16 @@ from gymnasium.spaces import Box, Discrete
 from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 
-from metarl_envs.analytic import Analytic, Bools, Floats, Refusal, Tasks, draw_tasks, flat_features, read_tasks
+from metarl_envs.analytic import (
+    Analytic,
+    Bools,
+    Floats,
+    Refusal,
+    Tasks,
+    draw_tasks,
+    flat_features,
+    read_tasks,
+)
 from metarl_envs.analytic_envs import AnalyticEnv, AnalyticVectorEnv
 from metarl_envs.arguments import chosen_spec, no_others, positive_int
 from metarl_envs.exact_values import MDP
