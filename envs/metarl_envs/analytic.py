@@ -32,7 +32,8 @@ class Analytic:
     """A family's formulas, each for any number n of rows at once.
 
     Every function returns new arrays (the environments keep and hand out what it returns). It treats rows
-    independently, by operations that are correctly rounded, so that a row's bits do not depend on n.
+    independently, by operations that round a number alike wherever it stands, so that a row's bits do not
+    depend on n.
     ``noise`` and the arguments of ``task`` and ``start`` are uniform numbers in [0, 1).
 
     Attributes:
