@@ -98,7 +98,7 @@ def test_categorical_sample_at_the_ends_of_the_interval() -> None:
     below_one = math.nextafter(1.0, 0.0)
     logits = randn(3, 200, 7).float()  # sums of float32 probabilities end on either side of 1
     assert bool((Categorical(logits).sample(torch.full((200,), 1 - 2**-24)) == 6).all())
-    # An impossible action is not drawn by noise 0 or by noise just under 1 either, whatever the others sum to.
+    # An impossible action is not drawn by noise 0 or just under 1 either, whatever the others sum to.
     barred = torch.cat([logits, torch.full_like(logits[..., :1], -math.inf)], -1)
     assert bool((Categorical(barred).sample(torch.full((3, 200), 1 - 2**-24)) == 6).all())
     sides = torch.tensor([[-math.inf, 0.0, 0.0], [0.0, 0.0, -math.inf]], dtype=torch.float64)
