@@ -4,12 +4,21 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
+from gymnasium.spaces import Discrete
 
 
 def same(one: Any, two: Any) -> bool:
     """Equal types of number and equal bits."""
     one, two = np.asarray(one), np.asarray(two)
     return one.dtype == two.dtype and one.shape == two.shape and one.tobytes() == two.tobytes()
+
+
+def actions_of(family: Any, random: np.random.Generator, lead: tuple[int, ...]) -> np.ndarray:
+    """Random actions with the given leading axes, some beyond a Box's bounds."""
+    space = family.action_space
+    if isinstance(space, Discrete):
+        return random.integers(space.n, size=lead)
+    return (random.normal(size=(*lead, *space.shape)) * space.high).astype(np.float32)
 
 
 def check_rows(family: Any, n: int = 7, seed: int = 100) -> None:
@@ -28,7 +37,7 @@ def check_rows(family: Any, n: int = 7, seed: int = 100) -> None:
             assert all(same(value, info["task"][key][row]) for key, value in named["task"].items())
 
     def step() -> None:
-        actions = random.integers(family.action_space.n, size=n)
+        actions = actions_of(family, random, (n,))
         batch = env.step(actions)[:4]
         assert [part.dtype for part in batch] == [np.float32, np.float64, np.bool_, np.bool_]
         for row, single in enumerate(singles):
@@ -55,7 +64,7 @@ def check_arrays_are_nobody_elses(family: Any) -> None:
     obs, info = env.reset(seed=0, options={"task": tasks})
     for array in (obs, *tasks.values(), *info["task"].values()):
         array[...] = 0.25
-    for action in np.random.default_rng(2).integers(family.action_space.n, size=(family.horizon + 1, 3)):
+    for action in actions_of(family, np.random.default_rng(2), (family.horizon + 1, 3)):
         out, expected = env.step(action)[:4], twin.step(action)[:4]
         assert all(same(one, two) for one, two in zip(out, expected, strict=True))
         for array in out:

@@ -70,7 +70,7 @@ class Corridor(_Tiny):
             start=(lambda u: u - 0.5) if self.spec == "random" else np.zeros_like,
             step_draws=1,
             step=step,
-            observe=lambda state: state.astype(np.float32),
+            observe=lambda state, tasks: state.astype(np.float32),
         )
 
 
@@ -95,7 +95,7 @@ class Field(_Tiny):
             start_draws=2,
             start=(lambda u: u - 0.5) if self.spec == "random" else np.zeros_like,
             step=step,
-            observe=lambda state: state.astype(np.float32),
+            observe=lambda state, tasks: state.astype(np.float32),
         )
 
 

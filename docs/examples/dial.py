@@ -27,7 +27,7 @@ MODEL = Analytic(
     task=lambda u: {"setting": 2 * u - 1},
     start=lambda u: np.zeros((len(u), 1)),
     step=turn,
-    observe=lambda state: state.astype(np.float32),
+    observe=lambda state, tasks: state.astype(np.float32),
 )
 
 

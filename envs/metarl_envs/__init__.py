@@ -7,14 +7,29 @@ from typing import Any
 
 import gymnasium
 
+from metarl_envs.acrobot_params import AcrobotParams
 from metarl_envs.bandit import Bandit
+from metarl_envs.cartpole_params import CartPoleParams
 from metarl_envs.chain import Chain
+from metarl_envs.maze import Maze
+from metarl_envs.mountain_car_params import MountainCarParams
+from metarl_envs.pendulum_params import PendulumParams
 from metarl_envs.point_goal import PointGoal
 from metarl_envs.tabular_mdp import TabularMDP
 
-__all__ = ["Bandit", "Chain", "PointGoal", "TabularMDP"]
+__all__ = [
+    "AcrobotParams",
+    "Bandit",
+    "CartPoleParams",
+    "Chain",
+    "Maze",
+    "MountainCarParams",
+    "PendulumParams",
+    "PointGoal",
+    "TabularMDP",
+]
 
-_FAMILIES: dict[str, Any] = {cls.__name__: cls for cls in (Bandit, Chain, PointGoal, TabularMDP)}
+_FAMILIES: dict[str, Any] = {name: globals()[name] for name in __all__}
 
 
 def single(family: str, **args: Any) -> gymnasium.Env[Any, Any]:

@@ -4,9 +4,9 @@ The vector environment (``analytic_envs``) evaluates the formulas for all rows a
 environment is that vector environment with one row, so the two agree by construction.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from gymnasium.spaces import Box, Discrete
@@ -19,12 +19,21 @@ Bools: TypeAlias = NDArray[np.bool_]
 Tasks: TypeAlias = dict[str, NDArray[Any]]
 
 
+class Refusal(NamedTuple):
+    """Where an entry of tasks ``key`` is not ``allowed`` (in words): ``bad`` is bool "n" or "n ..."."""
+
+    key: str
+    bad: Bools
+    allowed: str
+
+
 @dataclass(frozen=True)
 class Analytic:
     """A family's formulas, each for any number n of rows at once.
 
     Every function returns new arrays (the environments keep and hand out what it returns). It treats rows
-    independently, by operations that are correctly rounded, so that a row's bits do not depend on n.
+    independently, by operations that round a number alike wherever it stands, so that a row's bits do not
+    depend on n.
     ``noise`` and the arguments of ``task`` and ``start`` are uniform numbers in [0, 1).
 
     Attributes:
@@ -35,9 +44,8 @@ class Analytic:
         start: float64 "n start_draws" to the state "n ...".
         step: (state, action "n ...", tasks, noise "n step_draws") to (state, reward, terminated): float64 "n"
             and bool "n". Actions are float64 and finite, or int64 within the Discrete space.
-        observe: state to observations "n ...", in the observation space's dtype.
-        refuse: tasks "n ..." to a bool "n" or "n ..." of what the family cannot serve in the first entry of
-            ``task_shapes``, and what it can, in words.
+        observe: (state, tasks) to observations "n ...", in the observation space's dtype.
+        refuse: finite tasks of the right shapes to what the family cannot serve of them.
     """
 
     title: str
@@ -48,11 +56,11 @@ class Analytic:
     task: Callable[[Floats], Tasks]
     start: Callable[[Floats], NDArray[Any]]
     step: Callable[[NDArray[Any], NDArray[Any], Tasks, Floats], tuple[NDArray[Any], Floats, Bools]]
-    observe: Callable[[NDArray[Any]], NDArray[Any]]
+    observe: Callable[[NDArray[Any], Tasks], NDArray[Any]]
     task_draws: int = 0
     start_draws: int = 0
     step_draws: int = 0
-    refuse: Callable[[Tasks], tuple[Bools, str]] | None = None
+    refuse: Callable[[Tasks], Iterable[Refusal]] | None = None
 
 
 def read_tasks(model: Analytic, tasks: object, n: int | None = None) -> Tasks:
@@ -79,8 +87,7 @@ def read_tasks(model: Analytic, tasks: object, n: int | None = None) -> Tasks:
         refuse_rows(model, f"task {key!r}", values, ~np.isfinite(values), "finite numbers")
         read[key] = values
     if model.refuse is not None:
-        bad, allowed = model.refuse(read)
-        for key in list(model.task_shapes)[:1]:
+        for key, bad, allowed in model.refuse(read):
             refuse_rows(model, f"task {key!r}", read[key], bad, allowed)
     return read
 

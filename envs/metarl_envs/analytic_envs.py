@@ -72,7 +72,7 @@ class AnalyticVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         state = model.start(row_draws.uniform(seeds, model.start_draws, row_draws.START))
         self._put(mask, seeds, task, state)
         info = {"task": {key: value.copy() for key, value in self._task.items()}}
-        return model.observe(self._state), info
+        return model.observe(self._state, self._task), info
 
     def _read_mask(self, mask: object) -> Bools:
         title, n = self._model.title, self.num_envs
@@ -125,7 +125,7 @@ class AnalyticVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         self._state, self._terminated, self._truncated = state, terminated, truncated
         self._done = terminated | truncated
         self._some_done = bool(self._done.any())
-        return model.observe(state), reward, terminated.copy(), truncated.copy(), {}
+        return model.observe(state, self._task), reward, terminated.copy(), truncated.copy(), {}
 
     def _read_actions(self, actions: object) -> NDArray[Any]:
         """Actions as float64 or int64 "num_envs ...", after a look at their shape and values."""

@@ -19,14 +19,14 @@ def no_others(family: str, unknown: Iterable[str], allowed: Iterable[str]) -> No
         raise ValueError(f"{family}: unknown argument {name!r}; allowed: {', '.join(allowed)}")
 
 
-def positive_int(family: str, name: str, value: object) -> int:
-    """The value as an int of at least 1; ValueError otherwise (bools and floats are refused too)."""
+def positive_int(family: str, name: str, value: object, least: int = 1) -> int:
+    """The value as an int of at least ``least``; ValueError otherwise (bools and floats are refused too)."""
     try:
         number = 0 if isinstance(value, bool) else operator.index(value)  # type: ignore[arg-type]
     except TypeError:
         number = 0
-    if number < 1:
-        raise ValueError(f"{family}: {name} is {value!r}; allowed: integers from 1")
+    if number < least:
+        raise ValueError(f"{family}: {name} is {value!r}; allowed: integers from {least}")
     return number
 
 

@@ -15,7 +15,7 @@ from gymnasium.spaces import Box, Discrete
 from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 
-from metarl_envs.analytic import Analytic, Bools, Floats, Tasks, draw_tasks, flat_features
+from metarl_envs.analytic import Analytic, Bools, Floats, Refusal, Tasks, draw_tasks, flat_features
 from metarl_envs.analytic_envs import AnalyticEnv, AnalyticVectorEnv
 from metarl_envs.arguments import chosen_spec, no_others, positive_int
 from metarl_envs.from_uniforms import normal
@@ -31,7 +31,7 @@ class _Spec:
     means: Means
     ood_means: Means
     reward: Callable[[Floats, Floats], Floats]
-    refuse: Callable[[Tasks], tuple[Bools, str]] | None = None
+    refuse: Callable[[Tasks], list[Refusal]] | None = None
 
 
 def _uniform_means(uniforms: Floats) -> Floats:
@@ -57,9 +57,9 @@ def _noisy(mean: Floats, uniforms: Floats) -> Floats:
     return mean + normal(uniforms)
 
 
-def _no_probability(tasks: Tasks) -> tuple[Bools, str]:
+def _no_probability(tasks: Tasks) -> list[Refusal]:
     mean = tasks["mean"]
-    return np.any((mean < 0.0) | (mean > 1.0), axis=1), "probabilities from 0 to 1"
+    return [Refusal("mean", np.any((mean < 0.0) | (mean > 1.0), axis=1), "probabilities from 0 to 1")]
 
 
 _SPECS = {
@@ -87,6 +87,10 @@ def _tasks(uniforms: Floats, means: Means) -> Tasks:
 def _nothing(uniforms: Floats) -> NDArray[np.float32]:
     """The state "n 1", of which there is one: it is the observation, a constant 1."""
     return np.ones((len(uniforms), 1), dtype=np.float32)
+
+
+def _unchanged(state: NDArray[Any], tasks: Tasks) -> NDArray[Any]:
+    return state.copy()
 
 
 def _pull(
@@ -140,7 +144,7 @@ class Bandit:
             start=_nothing,
             step=partial(_pull, reward=own.reward),
             step_draws=1,
-            observe=np.copy,
+            observe=_unchanged,
             refuse=own.refuse,
         )
 

@@ -13,7 +13,7 @@ import numpy as np
 from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 
-from metarl_envs.analytic import Bools, Floats, Tasks, draw_tasks, flat_features, read_tasks
+from metarl_envs.analytic import Floats, Refusal, Tasks, draw_tasks, flat_features, read_tasks
 from metarl_envs.analytic_envs import AnalyticEnv, AnalyticVectorEnv
 from metarl_envs.arguments import chosen_spec, no_others, positive_int
 from metarl_envs.exact_values import MDP
@@ -37,8 +37,9 @@ def _tasks(uniforms: Floats, least_slip: float) -> Tasks:
     }
 
 
-def _no_probability(tasks: Tasks) -> tuple[Bools, str]:
-    return (tasks["slip"] < 0.0) | (tasks["slip"] > 1.0), "a probability from 0 to 1"
+def _no_probability(tasks: Tasks) -> list[Refusal]:
+    slip = tasks["slip"]
+    return [Refusal("slip", (slip < 0.0) | (slip > 1.0), "a probability from 0 to 1")]
 
 
 class Chain:

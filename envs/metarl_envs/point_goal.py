@@ -14,7 +14,7 @@ from gymnasium.spaces import Box
 from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 
-from metarl_envs.analytic import Analytic, Bools, Floats, Tasks, read_tasks
+from metarl_envs.analytic import Analytic, Bools, Floats, Refusal, Tasks, read_tasks
 from metarl_envs.analytic_envs import AnalyticEnv, AnalyticVectorEnv
 from metarl_envs.arguments import chosen_spec, known_split, no_others, positive_int
 
@@ -86,8 +86,8 @@ def _corner_tasks(uniforms: Floats) -> Tasks:
     return {"goal": CORNERS[(uniforms[:, 0] * 4.0).astype(np.int64)]}
 
 
-def _not_corners(tasks: Tasks) -> tuple[Bools, str]:
-    return ~(np.abs(tasks["goal"]) == 2.0).all(axis=1), "one of (±2, ±2)"
+def _not_corners(tasks: Tasks) -> list[Refusal]:
+    return [Refusal("goal", ~(np.abs(tasks["goal"]) == 2.0).all(axis=1), "one of (±2, ±2)")]
 
 
 def _all_corners(n: int, rng: np.random.Generator) -> Floats:
@@ -133,7 +133,7 @@ def _plane(reach: float) -> Box:
     return Box(-bound, bound, (2,), np.float32)
 
 
-def _position(state: Floats) -> NDArray[np.float32]:
+def _position(state: Floats, tasks: Tasks) -> NDArray[np.float32]:
     return state.astype(np.float32)
 
 

@@ -1,4 +1,4 @@
-"""Classical players of ``bandit`` and ``tabular-mdp``, to be held beside what was meta-learned.
+"""Classical players of ``bandit``, ``tabular-mdp`` and ``maze``, to be held beside what was meta-learned.
 
 Each plays every task by itself and returns the reward of each pull (each time step, episodes one after the
 other), float64 "task pull", so that the share of the optimal return in the first n pulls is
@@ -18,6 +18,8 @@ from metarl_envs.analytic import Floats, read_tasks
 from metarl_envs.arguments import positive_int
 from metarl_envs.bandit import Bandit
 from metarl_envs.exact_values import MDP, optimal_policy
+from metarl_envs.maze import Maze
+from metarl_envs.maze_layout import MOVES
 from metarl_envs.tabular_mdp import TabularMDP, start_in_first
 
 Ints: TypeAlias = NDArray[np.int64]
@@ -191,6 +193,37 @@ def _lived(
     return rewards.reshape(n, -1)
 
 
+# --- mazes ---
+
+
+def random_moves(family: Maze, tasks: GivenTasks, episodes: int, rng: np.random.Generator) -> Floats:
+    """Each move at random, all equally likely; ``exact_values.random_return`` is what it earns on average."""
+    return _walked(family, tasks, episodes, lambda cell: rng.integers(len(MOVES), size=len(cell)))
+
+
+def shortest_path(family: Maze, tasks: GivenTasks, episodes: int, rng: np.random.Generator) -> Floats:
+    """Always to a neighbour that is nearest to the goal, which no player can reach sooner."""
+    read = read_tasks(family.model, tasks)
+    n, frame = len(read["goal"]), ((0, 0), (1, 1), (1, 1))
+    far = np.pad(family.distances(tasks), frame, constant_values=np.inf)
+    ends = [np.roll(far, (-row, -column), axis=(1, 2))[:, 1:-1, 1:-1] for row, column in MOVES]
+    best = np.where(read["walls"] == 0.0, np.stack(ends, axis=-1), np.inf).argmin(axis=-1).reshape(n, -1)
+    return _walked(family, tasks, episodes, lambda cell: best[np.arange(n), cell])
+
+
+def _walked(family: Maze, tasks: GivenTasks, episodes: int, choose: Callable[[Ints], Ints]) -> Floats:
+    """The rewards "task pull" of a player that turns cells "task" into moves "task"; 0 after the goal."""
+    model, read = family.model, read_tasks(family.model, tasks)
+    n = len(read["goal"])
+    rewards = np.zeros((n, positive_int(model.title, "number of episodes", episodes), family.horizon))
+    for episode in range(episodes):
+        cell, going = model.start(np.zeros((n, 0))), np.ones(n, dtype=np.bool_)
+        for t in range(family.horizon):
+            cell, reward, there = model.step(cell, choose(cell), read, np.zeros((n, 0)))
+            rewards[:, episode, t], going = np.where(going, reward, 0.0), going & ~there
+    return rewards.reshape(n, -1)
+
+
 BANDIT_PLAYERS = {
     "random": random_arms,
     "ucb1": ucb1,
@@ -201,4 +234,7 @@ BANDIT_PLAYERS = {
 """Players ``(bandit, tasks, pulls, rng) -> rewards "task pull"`` by name."""
 
 MDP_PLAYERS = {"random": random_actions, "psrl": psrl, "optimum": best_policy}
+"""Players ``(family, tasks, episodes, rng) -> rewards "task pull"`` by name."""
+
+MAZE_PLAYERS = {"random": random_moves, "optimum": shortest_path}
 """Players ``(family, tasks, episodes, rng) -> rewards "task pull"`` by name."""

@@ -13,7 +13,16 @@ from gymnasium.spaces import Box, Discrete
 from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 
-from metarl_envs.analytic import Analytic, Bools, Floats, Tasks, draw_tasks, flat_features, read_tasks
+from metarl_envs.analytic import (
+    Analytic,
+    Bools,
+    Floats,
+    Refusal,
+    Tasks,
+    draw_tasks,
+    flat_features,
+    read_tasks,
+)
 from metarl_envs.analytic_envs import AnalyticEnv, AnalyticVectorEnv
 from metarl_envs.arguments import chosen_spec, no_others, positive_int
 from metarl_envs.exact_values import MDP
@@ -35,7 +44,7 @@ def tabular_model(
     task_shapes: Mapping[str, tuple[int, ...]],
     task_draws: int,
     task: Callable[[Floats], Tasks],
-    refuse: Callable[[Tasks], tuple[Bools, str]],
+    refuse: Callable[[Tasks], list[Refusal]],
 ) -> Analytic:
     """The formulas of MDPs that start in state 0, observe the state one-hot (float32) and never terminate.
 
@@ -71,7 +80,7 @@ def _first_states(uniforms: Floats) -> States:
     return np.zeros(len(uniforms), dtype=np.int64)
 
 
-def _one_hot(state: States, states: int) -> NDArray[np.float32]:
+def _one_hot(state: States, tasks: Tasks, states: int) -> NDArray[np.float32]:
     return np.eye(states, dtype=np.float32)[state]
 
 
@@ -108,11 +117,12 @@ def _given(tasks: Tasks) -> MDP:
     return MDP(start_in_first(*transition.shape[:2]), transition, reward)
 
 
-def _no_distribution(tasks: Tasks) -> tuple[Bools, str]:
+def _no_distribution(tasks: Tasks) -> list[Refusal]:
     """Rounding to float32 is let through, as ``categorical`` draws in proportion."""
     transition = tasks["transition"]
     off = np.abs(transition.sum(axis=-1) - 1.0) > 1e-6
-    return off | (transition < 0.0).any(axis=-1), "probabilities that sum to 1"
+    bad = off | (transition < 0.0).any(axis=-1)
+    return [Refusal("transition", bad, "probabilities that sum to 1")]
 
 
 class TabularMDP:

@@ -50,8 +50,9 @@ class Categorical(NamedTuple):
 
     def sample(self, noise: Float[Tensor, "*b"]) -> Int[Tensor, "*b"]:
         """The action that belongs to a uniform number in [0, 1), by inverting the distribution function."""
-        cdf = torch.softmax(self.logits, -1).cumsum(-1)
-        return (noise.unsqueeze(-1) >= cdf[..., :-1]).sum(-1)
+        largest = self.logits.amax(-1, keepdim=True)
+        cdf = (self.logits - largest).exp().cumsum(-1)  # not of sum 1: softmax takes as long as all of this
+        return (noise.unsqueeze(-1) * cdf[..., -1:] >= cdf[..., :-1]).sum(-1)
 
     def mode(self) -> Int[Tensor, "*b"]:
         return self.logits.argmax(-1)

@@ -98,10 +98,14 @@ def test_categorical_sample_at_the_ends_of_the_interval() -> None:
     below_one = math.nextafter(1.0, 0.0)
     logits = randn(3, 200, 7).float()  # sums of float32 probabilities end on either side of 1
     assert bool((Categorical(logits).sample(torch.full((200,), 1 - 2**-24)) == 6).all())
-    # An impossible action is not drawn by noise 0 or by noise just under 1 either.
+    # An impossible action is not drawn by noise 0 or just under 1 either, whatever the others sum to.
+    barred = torch.cat([logits, torch.full_like(logits[..., :1], -math.inf)], -1)
+    assert bool((Categorical(barred).sample(torch.full((3, 200), 1 - 2**-24)) == 6).all())
     sides = torch.tensor([[-math.inf, 0.0, 0.0], [0.0, 0.0, -math.inf]], dtype=torch.float64)
     noise = torch.tensor([0.0, below_one], dtype=torch.float64)
     assert Categorical(sides).sample(noise).tolist() == [1, 1]
+    huge = torch.tensor([[1000.0, 1000.0], [-1000.0, -1000.0]])  # neither overflows nor vanishes
+    assert Categorical(huge).sample(torch.tensor([0.25, 0.75])).tolist() == [0, 1]
 
 
 @pytest.mark.parametrize("kind", ["gaussian", "categorical"])

@@ -9,7 +9,7 @@ from gymnasium.error import ResetNeeded
 from gymnasium.spaces import Box, Discrete
 
 from metarl_envs import row_draws
-from metarl_envs.analytic import Analytic, draw_tasks, flat_features, read_tasks, refuse_rows
+from metarl_envs.analytic import Analytic, Refusal, draw_tasks, flat_features, read_tasks, refuse_rows
 from metarl_envs.analytic_envs import AnalyticEnv, AnalyticVectorEnv
 from metarl_envs.arguments import positive_int
 
@@ -37,7 +37,7 @@ COIN = Analytic(
     start=lambda u: np.zeros((len(u), 1)),
     step=coin_step,
     step_draws=1,
-    observe=lambda state: state.astype(np.float32),
+    observe=lambda state, tasks: state.astype(np.float32),
 )
 
 
@@ -119,12 +119,33 @@ def test_a_task_entry_without_axes_and_every_bad_task():
         read_tasks(COIN, good | {"goal": np.ones(3)})  # rows must agree with one another
 
 
-def test_what_a_family_cannot_serve_is_told_of_the_first_entry_of_its_tasks():
-    odd = dataclasses.replace(COIN, refuse=lambda tasks: (tasks["odds"][:, 0] > 1.0, "at most 1"))
-    with pytest.raises(
-        ValueError, match=line("coin/two-armed: task 'odds' of row 1 is [2.0, 0.0]; allowed: at most 1")
-    ):
-        read_tasks(odd, {"goal": np.ones(2), "odds": [[1.0, 0.0], [2.0, 0.0]]})
+def test_what_a_family_cannot_serve_is_told_of_each_entry_of_its_tasks():
+    def refuse(tasks):
+        yield Refusal("odds", tasks["odds"][:, 0] > 1.0, "at most 1")
+        yield Refusal("goal", tasks["goal"] < 1.0, "from 1")
+
+    odd = dataclasses.replace(COIN, refuse=refuse)
+    for odds, goal, message in [
+        (2.0, 1.0, "'odds' of row 1 is [2.0, 0.0]; allowed: at most 1"),
+        (1.0, 0.5, "'goal' of row 1 is 0.5; allowed: from 1"),
+    ]:
+        with pytest.raises(ValueError, match=line(f"coin/two-armed: task {message}")):
+            read_tasks(odd, {"goal": [1.0, goal], "odds": [[1.0, 0.0], [odds, 0.0]]})
+
+
+def test_observations_may_show_something_of_the_task():
+    def observe(state, tasks):
+        return np.concatenate([state, tasks["odds"]], axis=1).astype(np.float32)
+
+    told = dataclasses.replace(COIN, observation_space=Box(0.0, 6.0, (3,), np.float32), observe=observe)
+    env, goal = AnalyticVectorEnv(told, 2), np.full(2, 9.0)
+    odds = np.array([[1.0, 0.0], [0.0, 1.0]])
+    obs, _ = env.reset(seed=0, options={"task": {"odds": odds, "goal": goal}})
+    assert obs.tolist() == [[0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
+    assert env.step(np.array([1, 1]))[0].tolist() == [[1.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
+    mask = np.array([False, True])
+    obs, _ = env.reset(options={"task": {"odds": 1.0 - odds, "goal": goal}, "reset_mask": mask})
+    assert obs.tolist() == [[1.0, 1.0, 0.0], [0.0, 1.0, 0.0]]
 
 
 def test_of_a_row_with_many_numbers_the_bad_vector_is_shown_and_cut():

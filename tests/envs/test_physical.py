@@ -1,0 +1,202 @@
+"""Physical constants as tasks: how they are drawn, what is refused, and what all such families have."""
+
+import pickle
+import re
+import warnings
+from itertools import product
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium.utils.env_checker import check_env
+from stable_baselines3.common.env_checker import check_env as check_env_sb3
+
+from metarl_envs import AcrobotParams, CartPoleParams, MountainCarParams, PendulumParams
+from metarl_envs.physical import ALLOWED, SHELL, inside, outside
+from row_by_row import actions_of, check_arrays_are_nobody_elses, check_rows, same
+
+FAMILIES = {
+    f"{cls.name}/{spec}": (cls, spec)
+    for cls in (AcrobotParams, CartPoleParams, MountainCarParams, PendulumParams)
+    for spec in cls.specs
+}
+
+
+@pytest.fixture(params=FAMILIES)
+def kind(request):
+    """A family's class and a spec of it."""
+    return FAMILIES[request.param]
+
+
+def line(message: str) -> str:
+    """A pattern that only this message matches."""
+    return f"^{re.escape(message)}$"
+
+
+def rng(seed: int = 0) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+def exponents(family, split: str, n: int) -> np.ndarray:
+    """u of each constant, "n k", worked out from the drawn values."""
+    tasks, factor = family.sample_tasks(n, rng(1), split), family.physics[family.spec].factor
+    ratios = [tasks[name] / value for name, value in family.constants.items()]
+    return np.log(np.stack(ratios, axis=1)) / np.log(factor)
+
+
+# --- draws ---
+
+
+def test_the_shell_is_filled_evenly_and_holds_no_point_of_the_cube():
+    for k in (1, 2, 5):
+        u = rng(k).random((40_000, k))
+        cube, shell = inside(u), outside(u)
+        assert np.abs(cube).max() < 1.0 and np.abs(cube.mean(axis=0)).max() < 0.015
+        far = np.abs(shell).max(axis=1)
+        assert far.min() > 1.0 and far.max() <= SHELL == 1.5
+        # Uniform over the volume: what lies within 1.25 is (1.25ᵏ − 1) / (1.5ᵏ − 1) of it.
+        assert (far < 1.25).mean() == pytest.approx((1.25**k - 1) / (1.5**k - 1), abs=0.012)
+        # Each of the 2k faces is as often the farthest: all directions are as likely.
+        face = np.abs(shell).argmax(axis=1) * 2 + (shell[np.arange(40_000), np.abs(shell).argmax(1)] > 0)
+        assert np.bincount(face) / 40_000 == pytest.approx(np.full(2 * k, 0.5 / k), abs=0.012)
+
+
+def test_no_number_that_can_be_drawn_leaves_cube_or_shell():
+    ends = [0.0, 2.0**-53, 0.25, 0.5 - 2.0**-53, 0.5, 0.5 + 2.0**-53, 1.0 - 2.0**-53]
+    u = np.array(list(product(ends, repeat=2)))
+    far = np.abs(outside(u)).max(axis=1)
+    assert (np.abs(inside(u)) < 1.0).all() and (far > 1.0).all() and (far <= 1.5).all()
+
+
+@pytest.mark.parametrize("split", ["train", "validation", "test"])
+def test_constants_are_log_uniform_around_gymnasiums(kind, split):
+    u = exponents(kind[0](kind[1]), split, 4000)
+    assert np.abs(u).max() <= 1.0 and np.abs(u).max(axis=0).min() > 0.99
+    assert np.abs(u.mean(axis=0)).max() < 0.05 and u.var(axis=0) == pytest.approx(1 / 3, rel=0.07)
+    assert np.abs(np.corrcoef(u.T) - np.eye(u.shape[1])).max() < 0.08  # each by itself
+
+
+def test_out_of_distribution_a_constant_lies_outside_its_training_range(kind):
+    family = kind[0](kind[1])
+    tasks, factor = family.sample_tasks(4000, rng(2), "ood"), family.physics[family.spec].factor
+    beyond = np.zeros(4000, dtype=bool)
+    for name, value in family.constants.items():
+        beyond |= (tasks[name] < value / factor) | (tasks[name] > value * factor)
+    assert beyond.all()
+    u = exponents(family, "ood", 4000)
+    assert np.abs(u).max() < 1.5 + 1e-9 and (np.abs(u) > 1.0).mean(axis=0).min() > 0.1
+
+
+def test_draws_can_be_repeated_and_begin_alike(kind):
+    family = kind[0](kind[1])
+    for split in ("train", "ood"):
+        tasks, fewer = family.sample_tasks(9, rng(5), split), family.sample_tasks(4, rng(5), split)
+        other = family.sample_tasks(9, rng(6), split)
+        assert list(tasks) == list(family.constants)
+        for name, values in tasks.items():
+            assert values.shape == (9,) and values.dtype == np.float64
+            assert same(values[:4], fewer[name]) and not np.isin(values, other[name]).any()
+    for split, wanted in (("dev", "no split 'dev'"), ("train", "number of tasks is 0")):
+        with pytest.raises(ValueError, match=f"^{family.name}/{family.spec}: {wanted}; allowed: "):
+            family.sample_tasks(0 if split == "train" else 3, rng(), split)
+
+
+def test_an_oracle_sees_where_in_the_training_range_each_constant_lies():
+    family = PendulumParams()
+    features = family.task_features({"g": [10.0, 15.0], "m": [1.5, 1.0], "l": [1.0, 1 / 1.5]})
+    assert features.dtype == np.float32 and features == pytest.approx(np.array([[0, 1, 0], [1, 0, -1]]))
+
+
+# --- environments ---
+
+
+def test_each_row_is_the_single_environment_step_by_step(kind):
+    family = kind[0](kind[1], horizon=40)
+    check_rows(family)
+    check_arrays_are_nobody_elses(family)
+
+
+def test_tasks_at_the_edge_of_what_is_allowed_stay_finite(kind):
+    family = kind[0](kind[1])
+    edges = [family.physics[kind[1]].factor ** u for u in (-ALLOWED, ALLOWED)]
+    corners = np.array(list(product(edges, repeat=len(family.constants)))).T
+    values = family.constants.items()
+    tasks = {name: value * scale for (name, value), scale in zip(values, corners, strict=True)}
+    env = family.make_vec(corners.shape[1])
+    env.reset(seed=0, options={"task": tasks})
+    for action in actions_of(family, rng(3), (200, env.num_envs)):
+        obs, reward, *_ = env.step(action)
+        assert np.isfinite(obs).all() and np.isfinite(reward).all()
+
+
+def test_a_constant_of_its_own_reaches_every_row():
+    """One constant at a time is larger in row i: that row, and no other, moves away from Gymnasium's."""
+    for cls, spec in FAMILIES.values():
+        family = cls(spec)
+        k = len(family.constants)
+        tasks = {name: np.full(k + 1, value) for name, value in family.constants.items()}
+        for i, name in enumerate(tasks):
+            tasks[name][i] *= 1.5
+        env = family.make_vec(k + 1)
+        env.reset(seed=[3] * (k + 1), options={"task": tasks})
+        for action in actions_of(family, rng(4), (4,)):
+            obs = env.step(np.stack([action] * (k + 1)))[0]
+        assert (obs[:k] != obs[k]).any(axis=1).all()
+
+
+# --- bad input ---
+
+
+def test_bad_arguments_are_refused_in_one_line():
+    for args, message in [
+        ({"spec": "v1"}, "mountain-car-params: unknown spec 'v1'; allowed: continuous, discrete"),
+        ({"horizon": 0}, "mountain-car-params: horizon is 0; allowed: integers from 1"),
+        ({"gravity": 3}, "mountain-car-params: unknown argument 'gravity'; allowed: horizon"),
+    ]:
+        with pytest.raises(ValueError, match=line(message)):
+            MountainCarParams(**args)
+
+
+def test_bad_constants_are_refused_by_name():
+    family = PendulumParams()
+    good = {"g": [10.0, 10.0], "m": [1.0, 1.0], "l": [1.0, 1.0]}
+    keys = "['g', 'l', 'm']"
+    for bad, message in [
+        ({"m": [1.0, 0.0]}, "'m' of row 1 is 0.0; allowed: 0.444444 to 2.25 (Gymnasium's is 1)"),
+        ({"g": [-9.8, 9.8]}, "'g' of row 0 is -9.8; allowed: 4.44444 to 22.5 (Gymnasium's is 10)"),
+        ({"l": [1.0, 2.26]}, "'l' of row 1 is 2.26; allowed: 0.444444 to 2.25 (Gymnasium's is 1)"),
+        ({"l": [1.0, np.nan]}, "'l' of row 1 is nan; allowed: finite numbers"),
+        ({"b": [1.0, 1.0]}, f"has ['b', 'g', 'l', 'm']; allowed: a dict with the keys {keys}"),
+    ]:
+        for call in (family.task_features, lambda tasks: family.make_vec(2).reset(options={"task": tasks})):
+            with pytest.raises(ValueError, match=line(f"pendulum-params/gymnasium: task {message}")):
+                call(good | bad)
+
+
+# --- Gymnasium ---
+
+
+def test_environment_checkers_of_gymnasium_and_sb3_accept_it(kind):
+    family = kind[0](kind[1], horizon=20)
+    with warnings.catch_warnings():  # the pendulum's ±2 are Gymnasium's own, and both advise against them
+        if kind[0] is PendulumParams:
+            warnings.filterwarnings("ignore", ".*symmetric and normalized", UserWarning)
+        if kind[0] is CartPoleParams:
+            warnings.filterwarnings("ignore", ".*Box observation space (min|max)imum value is", UserWarning)
+        check_env(family.make(), skip_render_check=True)
+        check_env_sb3(family.make())
+
+
+def test_environments_are_registered_with_gymnasium(kind):
+    name = f"{kind[0].__name__}-{kind[1]}-v0"
+    env = gymnasium.make(f"metarl_envs:metarl/{name}", horizon=2)
+    env.reset(seed=0)
+    assert [env.step(env.action_space.sample())[3] for _ in range(2)] == [False, True]
+    vector = gymnasium.make_vec(f"metarl/{name}", num_envs=3)
+    assert vector.reset(seed=0)[0].shape == (3, *env.observation_space.shape)
+
+
+def test_families_travel_to_worker_processes(kind):
+    family = pickle.loads(pickle.dumps(kind[0](kind[1], horizon=9)))
+    assert (family.spec, family.horizon) == (kind[1], 9)
+    assert same(family.make_vec(2).reset(seed=4)[0], kind[0](kind[1]).make_vec(2).reset(seed=4)[0])
