@@ -7,19 +7,47 @@ from typing import Any
 
 import gymnasium
 
+from metarl_envs.ant import AntDir, AntGoal, AntVel
 from metarl_envs.bandit import Bandit
 from metarl_envs.chain import Chain
+from metarl_envs.cheetah import CheetahDir, CheetahVel
+from metarl_envs.hopper import HopperParams
+from metarl_envs.humanoid import HumanoidDir
 from metarl_envs.point_goal import PointGoal
+from metarl_envs.swimmer import SwimmerVel
 from metarl_envs.tabular_mdp import TabularMDP
+from metarl_envs.walker import WalkerDir, WalkerParams, WalkerVel
 
-__all__ = ["Bandit", "Chain", "PointGoal", "TabularMDP"]
+_ANALYTIC = (Bandit, Chain, PointGoal, TabularMDP)
+_MUJOCO = (
+    *(AntDir, AntGoal, AntVel, CheetahDir, CheetahVel, HopperParams),
+    *(HumanoidDir, SwimmerVel, WalkerDir, WalkerParams, WalkerVel),
+)
+_FAMILIES: dict[str, Any] = {cls.__name__: cls for cls in (*_ANALYTIC, *_MUJOCO)}
 
-_FAMILIES: dict[str, Any] = {cls.__name__: cls for cls in (Bandit, Chain, PointGoal, TabularMDP)}
+__all__ = [
+    "AntDir",
+    "AntGoal",
+    "AntVel",
+    "Bandit",
+    "Chain",
+    "CheetahDir",
+    "CheetahVel",
+    "HopperParams",
+    "HumanoidDir",
+    "PointGoal",
+    "SwimmerVel",
+    "TabularMDP",
+    "WalkerDir",
+    "WalkerParams",
+    "WalkerVel",
+]
 
 
-def single(family: str, **args: Any) -> gymnasium.Env[Any, Any]:
+def single(family: str, render_mode: str | None = None, **args: Any) -> gymnasium.Env[Any, Any]:
     """Gymnasium's way to one environment of a family's class by name, for example ``single("PointGoal")``."""
-    env: gymnasium.Env[Any, Any] = _FAMILIES[family](**args).make()
+    made = _FAMILIES[family](**args)
+    env: gymnasium.Env[Any, Any] = made.make() if render_mode is None else made.make(render_mode)
     return env
 
 
