@@ -17,7 +17,6 @@ ANT = Robot(
     normal_velocities=True,
     horizontal=2,
     place="torso",
-    camera={"distance": 4.0},
 )
 
 

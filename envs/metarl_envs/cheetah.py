@@ -8,7 +8,7 @@ HalfCheetah-v5. The former observe the centre of mass besides.
 from metarl_envs.mujoco_aims import forward_or_back, velocities
 from metarl_envs.mujoco_family import MujocoFamily, Robot, Spec
 
-CHEETAH = Robot("half_cheetah.xml", frame_skip=5, noise=0.1, normal_velocities=True, camera={"distance": 4.0})
+CHEETAH = Robot("half_cheetah.xml", frame_skip=5, noise=0.1, normal_velocities=True)
 
 
 class CheetahVel(MujocoFamily):

@@ -15,7 +15,7 @@ HOPPER = Robot(
     frame_skip=4,
     noise=0.005,
     velocity_bound=10.0,
-    camera={"trackbodyid": 2, "distance": 3.0, "lookat": (0.0, 0.0, 1.15), "elevation": -20.0},
+    distance=3.0,
 )
 
 

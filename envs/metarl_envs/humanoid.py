@@ -17,7 +17,6 @@ HUMANOID = Robot(
     horizontal=2,
     place="mass",
     fields={"cinert": 1, "cvel": 1, "qfrc_actuator": 6},
-    camera={"trackbodyid": 1, "distance": 4.0, "lookat": (0.0, 0.0, 2.0), "elevation": -20.0},
 )
 
 

@@ -152,6 +152,10 @@ def dynamics(sizes: Mapping[str, int], reach: float = 3.0, beyond: float = 3.5) 
         size = 2.0 * u - 1.0
         return split(np.copysign(beyond - (beyond - reach) * np.abs(size), size))
 
+    def refuse(tasks: Tasks) -> tuple[Bools, str]:
+        wild = [(np.abs(exponents) > 10.0).any(axis=1) for exponents in tasks.values()]
+        return np.any(wild, axis=0), "exponents from -10 to 10, in all entries"
+
     def pay(velocity: Floats, place: Floats, tasks: Tasks) -> Floats:
         return velocity[:, 0].copy()
 
@@ -161,6 +165,7 @@ def dynamics(sizes: Mapping[str, int], reach: float = 3.0, beyond: float = 3.5) 
         train=lambda u: split((2.0 * u - 1.0) * reach),
         pay=pay,
         ood=outside,
+        refuse=refuse,
         dynamics=True,
     )
 

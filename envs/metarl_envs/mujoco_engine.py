@@ -20,6 +20,9 @@ from metarl_envs.analytic import Bools, Floats, Tasks
 from metarl_envs.from_uniforms import normal
 from metarl_envs.mujoco_family import Robot
 
+if mujoco.__version__ == "4.0.0":
+    raise ImportError("MuJoCo 4.0.0 computes a wrong Hessian in its Newton solver")
+
 __all__ = ["PARAMETERS", "Engine", "SimulationError", "load"]
 
 PARAMETERS = {
@@ -134,11 +137,13 @@ class Engine:
         numbers = self._warning[:, :, 1]
         if not numbers.any():
             return []
-        found = [(int(row), mujoco.mjtWarning(int(kind))) for row, kind in np.argwhere(numbers)]
-        texts = [mujoco.mju_warningText(kind, int(self._warning[row, kind, 0])) for row, kind in found]
+        found = []
+        for row, kind in np.argwhere(numbers).tolist():
+            warning, info = mujoco.mjtWarning(kind), int(self._warning[row, kind, 0])
+            text = mujoco.mju_warningText(warning, info).rstrip(".")
+            found.append((row, warning.name.removeprefix("mjWARN_"), text))
         self._warning[...] = 0
-        kinds = [kind.name.removeprefix("mjWARN_") for _, kind in found]
-        return [(row, kind, text) for (row, _), kind, text in zip(found, kinds, texts, strict=True)]
+        return found
 
     def data(self, row: int) -> tuple[Any, Any]:
         """A row's MjModel and MjData, with everything computed that a picture needs; copies."""

@@ -2,6 +2,8 @@
 
 import os
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import gymnasium
@@ -14,6 +16,7 @@ from metarl_envs import row_draws
 from metarl_envs.arguments import positive_int
 from metarl_envs.mujoco_engine import Engine, SimulationError
 from metarl_envs.mujoco_family import Robot, Simulated, Spec
+from metarl_envs.mujoco_pictures import Camera
 from metarl_envs.rows import OneStep, Rows, Seed, StepResult, gymnasium_seed, reset_one, step_one
 
 _FALLEN_APART = ("BADQPOS", "BADQVEL", "BADQACC", "BADCTRL")
@@ -61,11 +64,12 @@ class MujocoVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         rows, engine = self._rows, self.engine
         mask, seeds, task = rows.read_reset(seed, options)
         uniforms = row_draws.uniform(seeds, engine.start_draws, row_draws.START)
-        engine.start(mask, uniforms, task if self._model.spec.aim.dynamics else None)
         info = rows.restart(mask, seeds, task)
+        with self._named_failures(0):
+            engine.start(mask, uniforms, rows.task if self._model.spec.aim.dynamics else None)
         self._place[mask] = engine.place()[mask]
         obs = engine.observe(self._hidden)
-        self._check(observation=obs)
+        self._check(0, observation=obs)
         return obs, info
 
     def step(self, actions: NDArray[Any]) -> StepResult:
@@ -82,10 +86,8 @@ class MujocoVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         bound = spec.action_bound
         actions = rows.read_actions(actions)
         control = np.minimum(np.maximum(actions, -bound), bound) / bound * engine.control_range
-        try:
+        with self._named_failures(1):
             engine.step(control, ~rows.done if rows.some_done else None)
-        except SimulationError as error:
-            raise RuntimeError(self._of(int(error.ids[0]), f"MuJoCo fails ({error})")) from error
         place = engine.place()
         velocity = (place - self._place) / engine.time_step
         self._place = place
@@ -93,38 +95,58 @@ class MujocoVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         reward = reward - spec.control_cost * np.square(control).sum(axis=1) + spec.bonus
         ended = ~spec.alive(engine.positions, engine.velocities)
         obs = engine.observe(self._hidden)
-        self._check(observation=obs, reward=reward)
+        self._check(1, observation=obs, reward=reward)
         return obs, *rows.advance(reward, ended), {}
 
-    def _check(self, **found: NDArray[Any]) -> None:
+    @contextmanager
+    def _named_failures(self, begun: int) -> Iterator[None]:
+        """RuntimeError for what the engine refuses to compute; ``begun`` is 1 in a step, in a reset 0."""
+        try:
+            yield
+        except SimulationError as error:
+            why = str(error).splitlines()[0]
+            raise RuntimeError(self._of(int(error.ids[0]), begun, f"MuJoCo fails ({why})")) from error
+
+    def _check(self, begun: int, **found: NDArray[Any]) -> None:
         """RuntimeError or RuntimeWarning for what the engine complains of or gets wrong, by name "n ..."."""
         for row, kind, text in self.engine.complaints():
             if kind in _FALLEN_APART:
-                raise RuntimeError(self._of(row, f"MuJoCo gives up ({text})"))
-            warnings.warn(self._of(row, f"MuJoCo warns ({text})"), RuntimeWarning, stacklevel=3)
+                raise RuntimeError(self._of(row, begun, f"MuJoCo gives up ({text})"))
+            warnings.warn(self._of(row, begun, f"MuJoCo warns ({text})"), RuntimeWarning, stacklevel=3)
         for name, values in found.items():
             finite = np.isfinite(values)
             if not finite.all():
                 row = int(np.argwhere(~finite)[0, 0])
-                raise RuntimeError(self._of(row, f"the {name} is not finite"))
+                raise RuntimeError(self._of(row, begun, f"the {name} is not finite"))
 
-    def _of(self, row: int, what: str) -> str:
+    def _of(self, row: int, begun: int, what: str) -> str:
         """A line that says where something happened."""
         rows = self._rows
         task = ", ".join(f"{key} {value[row].tolist()}" for key, value in rows.task.items())
         task = task if len(task) <= 120 else f"{task[:120]}…"
-        return f"{self._model.title}: {what} at step {rows.time[row] + 1} of row {row}, whose task is {task}"
+        step = rows.time[row] + begun
+        return f"{self._model.title}: {what} at step {step} of row {row}, whose task is {task}"
 
 
 class MujocoEnv(gymnasium.Env[NDArray[Any], Any]):
-    """The single environment: ``MujocoVectorEnv`` with one row (``options={"task": {key: one row}}``)."""
+    """The single environment: ``MujocoVectorEnv`` with one row (``options={"task": {key: one row}}``).
 
-    metadata = {"render_modes": []}
+    Args:
+        model: the family's robot under one spec.
+        render_mode: "rgb_array" for pictures by ``render()``; None for none.
+    """
+
+    metadata = {"render_modes": ["rgb_array"]}
 
     def __init__(self, model: Simulated, render_mode: str | None = None) -> None:
+        if render_mode not in (None, "rgb_array"):
+            raise ValueError(f"{model.title}: render_mode is {render_mode!r}; allowed: rgb_array, None")
         self.observation_space = model.observation_space
         self.action_space = model.action_space
-        self._row = MujocoVectorEnv(model, 1, threads=1)
+        self.render_mode = render_mode
+        self._row, self._model = MujocoVectorEnv(model, 1, threads=1), model
+        self.metadata = self.metadata | {"render_fps": round(1.0 / self._row.engine.time_step)}
+        self._camera: Camera | None = None
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -136,3 +158,20 @@ class MujocoEnv(gymnasium.Env[NDArray[Any], Any]):
     def step(self, action: Any) -> OneStep:
         """One time step; after the end of the episode nothing moves and the reward is 0."""
         return step_one(self._row, action)
+
+    def render(self) -> NDArray[np.uint8]:
+        """The robot as it stands: uint8 "height width 3"."""
+        if self.render_mode is None:
+            raise ValueError(
+                f"{self._model.title}: render() of an environment without render_mode='rgb_array'"
+            )
+        model, data = self._row.engine.data(0)
+        if self._camera is None:
+            self._camera = Camera(model, self._model.robot.distance)
+        return self._camera.picture(model, data)
+
+    def close(self) -> None:
+        """Give the camera's OpenGL context back."""
+        if self._camera is not None:
+            self._camera.close()
+            self._camera = None

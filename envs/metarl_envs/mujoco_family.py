@@ -35,7 +35,7 @@ class Robot:
             one engine step behind the positions, as Gymnasium's are.
         velocity_bound: observed velocities are clipped to it.
         fields: engine fields that are observed after positions and velocities, and the first row of each.
-        camera: attributes of MuJoCo's camera for pictures.
+        distance: metres between the camera of pictures and the torso.
     """
 
     xml: str
@@ -46,7 +46,7 @@ class Robot:
     place: Literal["root", "torso", "mass"] = "root"
     velocity_bound: float = np.inf
     fields: Mapping[str, int] = field(default_factory=dict)
-    camera: Mapping[str, Any] = field(default_factory=dict)
+    distance: float = 4.0
 
 
 Alive = Callable[[Floats, Floats], Bools]
@@ -207,6 +207,6 @@ def physics(family: str) -> ModuleType:
     try:
         from metarl_envs import mujoco_envs
     except ImportError as error:
-        needs = "MuJoCo 3.17 or newer (pip install 'metarl-toolkit[mujoco]')"
-        raise ValueError(f"{family} needs {needs}: {str(error).splitlines()[0]}") from error
+        needs = "MuJoCo from 3.17 on, but not 4.0.0: pip install 'metarl-toolkit[mujoco]'"
+        raise ValueError(f"{family} needs {needs} ({str(error).splitlines()[0]})") from error
     return mujoco_envs

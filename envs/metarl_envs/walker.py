@@ -13,7 +13,6 @@ WALKER = Robot(
     frame_skip=4,
     noise=0.005,
     velocity_bound=10.0,
-    camera={"trackbodyid": 2, "distance": 4.0, "lookat": (0.0, 0.0, 1.15), "elevation": -20.0},
 )
 
 
