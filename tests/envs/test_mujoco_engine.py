@@ -4,6 +4,8 @@ from pathlib import Path
 
 import mujoco
 import numpy as np
+import pytest
+from gymnasium.spaces import Box
 
 from metarl_envs import CheetahVel
 from metarl_envs.mujoco_aims import velocities
@@ -49,13 +51,10 @@ def test_a_full_contact_buffer_is_a_warning_that_names_its_row(tmp_path: Path) -
         f" 0 of row {i}" for i in range(3)
     }
     env.engine.positions[[0, 2], 1] = 50.0  # in the air: no contacts
-    with pytest.warns(RuntimeWarning, match="Contact buffer is full") as told:
+    end = "at step 1 of row 1, whose task is velocity 0.25"
+    with pytest.warns(RuntimeWarning, match=rf"^balls/v1: MuJoCo warns \(.*\) {end}$") as told:
         env.step(np.zeros((3, 1)))
-    assert {str(one.message)[:46] for one in told} == {
-        "balls/v1: MuJoCo warns (Contact buffer is full",
-        "balls/v1: MuJoCo warns (Constraint buffer is f",
-    }
-    assert all(str(one.message).endswith("at step 1 of row 1, whose task is velocity 0.25") for one in told)
+    assert len(told) == 2 and "Too many contacts" in str(told[0].message)
     env.engine.positions[1, 1] = 50.0
     env.step(np.zeros((3, 1)))  # nothing more to tell: a warning would be an error here
     assert [path.name for path in tmp_path.iterdir()] == ["balls.xml"]  # no MUJOCO_LOG.TXT
