@@ -6,6 +6,11 @@ Both add a contact cost of 0.0005 |clipped contact forces|^2 and observe those f
 not compute them, so both are left out. The former observe positions, too.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
+from numpy.typing import NDArray
+
 from metarl_envs.analytic import Bools, Floats
 from metarl_envs.mujoco_aims import disc_goals, forward_or_back, headings, square_goals, velocities
 from metarl_envs.mujoco_family import MujocoFamily, Robot, Spec
@@ -109,6 +114,10 @@ class AntGoal(MujocoFamily):
         ),
     }
 
-    def plane(self, obs: Floats) -> Floats:
+    def plane(self, obs: NDArray[Any]) -> NDArray[Any]:
         """Where an observation "... o" is drawn in a picture: its position "... 2"."""
         return obs[..., :2]
+
+    def marks(self, tasks: Mapping[str, Any]) -> NDArray[Any]:
+        """What a picture of each task marks: its goal, "n 2"."""
+        return self.task_features(tasks)

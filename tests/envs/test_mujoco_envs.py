@@ -15,7 +15,7 @@ from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode
 from stable_baselines3.common.env_checker import check_env as check_env_sb3
 
-from metarl_envs import AntDir, CheetahDir, CheetahVel, HopperParams, WalkerVel
+from metarl_envs import AntDir, AntGoal, CheetahDir, CheetahVel, HopperParams, WalkerVel
 from metarl_envs.mujoco_envs import MujocoVectorEnv
 from metarl_envs.mujoco_family import MujocoFamily
 from row_by_row import same
@@ -317,6 +317,14 @@ def test_registered_environments_and_spaces() -> None:
     vec = gymnasium.make_vec("metarl_envs:metarl/AntGoal-finn2017-v0", num_envs=2, threads=1)
     assert vec.metadata["autoreset_mode"] is AutoresetMode.DISABLED and vec.num_envs == 2
     assert vec.reset(seed=0)[0].shape == (2, 29) and vec.reset(seed=0)[0] in vec.observation_space
+
+
+def test_pictures_of_goals_show_where_the_ant_is() -> None:
+    family = AntGoal()
+    env = family.make_vec(2)
+    obs, info = env.reset(seed=0)
+    assert same(family.plane(obs), env.engine.positions[:, :2].astype(np.float32))
+    assert same(family.marks(info["task"]), info["task"]["goal"].astype(np.float32))
 
 
 def test_families_travel_to_worker_processes() -> None:
