@@ -6,7 +6,7 @@ environment is that vector environment with one row, so the two agree by constru
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from gymnasium.spaces import Box, Discrete
@@ -25,6 +25,43 @@ class Refusal(NamedTuple):
     key: str
     bad: Bools
     allowed: str
+
+
+@runtime_checkable
+class Served(Protocol):
+    """What the rows of a vector environment need to know of a family; each part as in ``Analytic``."""
+
+    @property
+    def title(self) -> str:
+        """What messages call it."""
+
+    @property
+    def horizon(self) -> int:
+        """Time steps after which an episode is truncated."""
+
+    @property
+    def observation_space(self) -> Box:
+        """The space of one environment's observations."""
+
+    @property
+    def action_space(self) -> Box | Discrete:
+        """The space of one environment's actions."""
+
+    @property
+    def task_shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """Shape of one task's entry under each key."""
+
+    @property
+    def task_draws(self) -> int:
+        """Uniform numbers that a training task is made of."""
+
+    @property
+    def task(self) -> Callable[[Floats], Tasks]:
+        """Uniform numbers to training tasks."""
+
+    @property
+    def refuse(self) -> Callable[[Tasks], Iterable[Refusal]] | None:
+        """Which tasks the family cannot serve."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +100,7 @@ class Analytic:
     refuse: Callable[[Tasks], Iterable[Refusal]] | None = None
 
 
-def read_tasks(model: Analytic, tasks: object, n: int | None = None) -> Tasks:
+def read_tasks(model: Served, tasks: object, n: int | None = None) -> Tasks:
     """The tasks as float64 arrays of n rows (None: as many as there are), copied.
 
     Raises:
@@ -93,7 +130,7 @@ def read_tasks(model: Analytic, tasks: object, n: int | None = None) -> Tasks:
 
 
 def draw_tasks(
-    model: Analytic, ood: Callable[[Floats], Tasks], n: int, rng: np.random.Generator, split: str
+    model: Served, ood: Callable[[Floats], Tasks], n: int, rng: np.random.Generator, split: str
 ) -> Tasks:
     """Fresh tasks of a split, by the family's formula or by that of ``ood``, which takes the same arguments.
 
@@ -108,14 +145,14 @@ def draw_tasks(
     return (ood if split == "ood" else model.task)(rng.random((n, model.task_draws)))
 
 
-def flat_features(model: Analytic, tasks: object) -> NDArray[np.float32]:
+def flat_features(model: Served, tasks: object) -> NDArray[np.float32]:
     """Every number of each task in the order of ``task_shapes``, float32 "n f"."""
     read = read_tasks(model, tasks)
     rows = [read[key].reshape(len(read[key]), -1) for key in model.task_shapes]
     return np.concatenate(rows, axis=1).astype(np.float32)
 
 
-def refuse_rows(model: Analytic, what: str, values: NDArray[Any], bad: Bools, allowed: str) -> None:
+def refuse_rows(model: Served, what: str, values: NDArray[Any], bad: Bools, allowed: str) -> None:
     """ValueError that names the first row of ``values`` "n ..." where ``bad`` "n" or "n ..." holds, if any.
 
     Of a row with several axes it shows the vector along the last one, where ``bad`` tells which.

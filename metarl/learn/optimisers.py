@@ -229,6 +229,8 @@ def conjugate_gradient(
 
 def _moved(problem: Problem, point: Point, new: Meta) -> Metrics:
     """How far a step has moved the adapted policies, where there are some, and what it made of the loss."""
+    if problem.kl is not None:
+        return {"kl": float(problem.kl(new, point))}
     if problem.curvature is None or problem.losses is None:
         return {}
     found = problem.losses(new, point)

@@ -77,7 +77,8 @@ class Sampling(NamedTuple):
 class Problem:
     """One meta-iteration's optimisation problem, as functions of the meta-parameters.
 
-    ``losses`` is None where the gradient is that of no function (Reptile). ``curvature(meta)`` returns
+    ``losses`` is None where the gradient is that of no function (Reptile); there ``kl`` alone tells how far a
+    step has moved the adapted policies of a ``Point``. ``curvature(meta)`` returns
     v ↦ JᵀFJ v on raveled meta-parameters, the exact Hessian of the mean KL at ``meta``; it and ``sampling``
     are None where the model's output is no distribution.
     """
@@ -86,6 +87,7 @@ class Problem:
     losses: Callable[[Meta, Point], Losses] | None = None
     curvature: Callable[[Meta], Callable[[Vector], Vector]] | None = None
     sampling: Sampling | None = None
+    kl: Callable[[Meta, Point], Float[Tensor, ""]] | None = None
 
 
 MetaLearner = Callable[[TaskData], Problem]

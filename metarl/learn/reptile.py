@@ -1,6 +1,7 @@
 """Reptile (Nichol, Achiam & Schulman 2018): the initialisation moves toward the adapted parameters."""
 
 import functools
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -29,33 +30,51 @@ def reptile(
     algorithm 1).
 
     U is ``adaptation`` on the support batches. The query is used for ``loss`` and ``report`` alone. There is
-    no function with this gradient, hence neither losses elsewhere nor a curvature; ``trust`` is for the
-    entropy of the adapted policies alone.
+    no function with this gradient, hence neither losses elsewhere nor a curvature; ``trust`` is for what is
+    told of the adapted policies alone: their entropy, and the KL to those after a step.
     """
 
-    def chunk(meta: Meta, data: TaskData) -> tuple[Tensor, Params, dict[str, Tensor]]:
+    def adapted(meta: Meta, data: TaskData) -> list[Params]:
+        inner = begin_tasks(adaptation, meta)
+        path = [inner.params]
+        for batch in data.support:
+            inner, _ = step_tasks(adaptation, meta, inner, batch)
+            path.append(inner.params)
+        return path
+
+    def chunk(meta: Meta, data: TaskData) -> tuple[Tensor, Params, Any, dict[str, Tensor]]:
         with torch.no_grad():
-            inner = begin_tasks(adaptation, meta)
-            path = [inner.params]
-            for batch in data.support:
-                inner, _ = step_tasks(adaptation, meta, inner, batch)
-                path.append(inner.params)
-            loss = vmap(functools.partial(objective, apply))(inner.params, data.query)
+            path = adapted(meta, data)
+            loss = vmap(functools.partial(objective, apply))(path[-1], data.query)
             measured = report(path, data)
+            policies: Any = ()
             if trust is not None:
-                measured |= {"entropy": entropy(trust.policies(inner.params, data.query), data.query)}
+                policies = trust.policies(path[-1], data.query)
+                measured |= {"entropy": entropy(policies, data.query)}
             # The difference before the mean: where nothing moved, it is exactly zero.
-            toward = tree_map(torch.sub, meta.model, inner.params)
-            return loss, toward, measured
+            return loss, tree_map(torch.sub, meta.model, path[-1]), policies, measured
 
     def at(data: TaskData, meta: Meta) -> Point:
         if leaves(meta.rule):
             raise RequestError(
                 "learner 'reptile' moves the initialisation alone; allowed: a rule that learns nothing"
             )
-        loss, differences, measured = concat(map_chunks(chunk, chunking, expand(meta, data.tasks), data))
+        found = concat(map_chunks(chunk, chunking, expand(meta, data.tasks), data))
+        loss, differences, policies, measured = found
         toward, variance = mean_and_variance(Meta(differences, meta.rule))
         metrics = {name: float(x.mean()) for name, x in measured.items()}
-        return Point(loss.mean(), toward, None, metrics | {"grad_variance": variance})
+        return Point(loss.mean(), toward, policies, metrics | {"grad_variance": variance})
 
-    return lambda data: Problem(functools.partial(at, data))
+    def kl(trust: Trust, data: TaskData, meta: Meta, point: Point) -> Tensor:
+        def of_chunk(meta: Meta, data: TaskData, reference: Any) -> Tensor:
+            with torch.no_grad():
+                return trust.divergence(reference, adapted(meta, data)[-1], data.query)
+
+        trees = (expand(meta, data.tasks), data, point.policies)
+        return torch.cat(map_chunks(of_chunk, chunking, *trees)).mean()
+
+    def problem(data: TaskData) -> Problem:
+        told = None if trust is None else functools.partial(kl, trust, data)
+        return Problem(functools.partial(at, data), kl=told)
+
+    return problem

@@ -137,6 +137,24 @@ def test_a_trust_region_step_reports_its_kl_and_keeps_to_it() -> None:
     assert 0 < row["line_search/step_fraction"] <= 1
 
 
+def test_reptile_reports_the_kl_from_the_adapted_policies_to_those_after_its_step() -> None:
+    built = agent(algorithm="reptile", meta_optimizer="sgd", meta_lr=0.5, inner_steps=2, inner_lr=0.3)
+    start = standing(built)
+    after, row, experience = iterated(built, start)
+    data = experience.data
+    mean, std = [], []
+    for meta in (start.meta, after.meta):
+        adapted = unroll(built.adaptation(0.3), expand(meta, 4), data.support).params
+        policy = torch.vmap(built.apply)(adapted, data.query.obs)
+        mean.append(policy.mean)
+        std.append(policy.log_std.exp())
+    ratio = std[0] / std[1]  # KL of one-dimensional normals, summed over the dimensions
+    kl = (-ratio.log() + (ratio**2 + ((mean[0] - mean[1]) / std[1]) ** 2 - 1) / 2).sum(-1)
+    assert row["kl"] == pytest.approx(float(kl.mean()), rel=1e-3)  # every episode is whole here
+    assert row["kl"] > 0
+    assert "improvement" not in row
+
+
 # Validation --------------------------------------------------------------------------------------
 
 
