@@ -19,13 +19,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pooled import HERE, Measured, cells, interval, kept, trained
+from pooled import HERE, Measured, adapted, cells, interval, kept, trained
 
 import metarl
 from metarl.core.params import Meta
 from metarl.run.agent import build_agent
-from metarl.run.protocol import Protocol, measure, tuned
-from metarl.run.step_sizes import step_sizes
+from metarl.run.protocol import Protocol
 
 ALGORITHMS = ("maml", "fomaml", "promp", "meta-sgd", "anil", "e-maml", "reptile", "lstm")
 BASELINES = {
@@ -40,24 +39,16 @@ def measured(algorithm: str, seed: int, runs: Path, threads: int) -> Measured:
     """Returns "task step" of a run, of the first MAML run's baselines, of the LSTM's start with SGD."""
     config = HERE / f"point-goal-{algorithm}.yaml"
     run = metarl.load(trained(config, runs / f"{algorithm}-{seed}", seed, threads))
-    found = {"meta": _adapted(run.agent, run.meta, algorithm)}
+    found = {"meta": adapted(run.agent, run.meta, PROTOCOL, algorithm)}
     if algorithm == "lstm":
         plain = dataclasses.replace(run.config, algorithm="fomaml", rule="sgd", inner_lr=0.1)
-        found["lstm's start, sgd"] = _adapted(build_agent(plain), Meta(run.meta.model, {}), "sgd")
+        found["lstm's start, sgd"] = adapted(build_agent(plain), Meta(run.meta.model, {}), PROTOCOL, "sgd")
     if seed == 1 and algorithm in BASELINES:
         options: dict[str, Any] = {"tasks": PROTOCOL.tasks, "steps": PROTOCOL.steps}
         agents = run.evaluate(baselines=BASELINES[algorithm], episodes=PROTOCOL.episodes, **options).agents
         suffix = "" if algorithm == "maml" else f" for {algorithm}"
         found |= {f"{kind}{suffix}": agents[kind]["per_task"] for kind in BASELINES[algorithm]}
     return found
-
-
-def _adapted(agent: Any, meta: Meta, name: str) -> list[list[float]]:
-    profile = tuned(agent, meta, step_sizes(None, PROTOCOL.steps, agent), PROTOCOL, name)
-    values = measure(agent, meta, profile, PROTOCOL).values
-    assert values is not None, "episodes are measured"
-    per_task: list[list[float]] = values.T.tolist()
-    return per_task
 
 
 def main() -> None:

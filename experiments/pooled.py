@@ -16,8 +16,11 @@ from typing import Any
 import numpy as np
 
 import metarl
+from metarl.core.params import Meta
+from metarl.run.protocol import Protocol, measure, tuned
 from metarl.run.resolve import load_config
 from metarl.run.runs import resume
+from metarl.run.step_sizes import step_sizes
 
 HERE = Path(__file__).parent
 KEPT = HERE / "results"
@@ -60,6 +63,15 @@ def kept(name: str, config: Path, protocol: Any, make: Callable[[], Measured]) -
     KEPT.mkdir(exist_ok=True)
     path.write_text(json.dumps(record) + "\n")
     return {agent: np.array(values) for agent, values in agents.items()}
+
+
+def adapted(agent: Any, meta: Meta, protocol: Protocol, name: str) -> list[list[float]]:
+    """Returns "task step" of an agent with its best step sizes on validation tasks, if it learned none."""
+    profile = tuned(agent, meta, step_sizes(None, protocol.steps, agent), protocol, name)
+    values = measure(agent, meta, profile, protocol).values
+    assert values is not None, "episodes are measured"
+    per_task: list[list[float]] = values.T.tolist()
+    return per_task
 
 
 def columns(per_task: Sequence[Sequence[float]], steps: Sequence[int]) -> list[list[float]]:

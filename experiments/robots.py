@@ -1,0 +1,84 @@
+"""MuJoCo robots on a budget that fits two cores: train, evaluate on held-out tasks, pool the seeds.
+
+    .venv/bin/python experiments/robots.py [--families cheetah-dir ...] [--algorithms maml ...] [--seeds 1 2]
+
+Each agent is trained by experiments/FAMILY-ALGORITHM.yaml (a run that exists is resumed, a finished one is
+used as it is; what is kept in experiments/results needs none) and measured at its best checkpoint, 10
+episodes a step, after 0 … 3 steps, with step sizes chosen on validation tasks, as those of the baselines are.
+Beside the first MAML run stand `random`, `pretrained` and `oracle`. Intervals are 95 % bootstrap intervals
+over tasks and seeds; two directions are two tasks, so there they say how much the seeds differ.
+"""
+
+import argparse
+import dataclasses
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from pooled import HERE, Measured, adapted, cells, kept, trained
+
+import metarl
+from metarl.rollout.registry import make
+from metarl.run.protocol import Protocol
+from metarl.run.resolve import load_config
+
+FAMILIES = ("cheetah-dir", "cheetah-vel", "ant-dir", "walker-params")
+ALGORITHMS = ("maml", "fomaml", "reptile", "lstm")
+BASELINES = ("random", "pretrained", "oracle")
+PROTOCOL = Protocol(split="test", tasks=40, steps=3, episodes=10, seed=1, deterministic=False)
+
+
+def protocol(config: Path) -> Protocol:
+    """Forty tasks, or as many as there are."""
+    c = load_config(config)
+    known = make(str(c.family), c.spec, **(c.family_arg or {})).num_tasks
+    return dataclasses.replace(PROTOCOL, tasks=min(PROTOCOL.tasks, known or PROTOCOL.tasks))
+
+
+def measured(name: str, seed: int, runs: Path, threads: int) -> Measured:
+    """Returns "task step" of a run, and of the first MAML run's baselines."""
+    config = HERE / f"{name}.yaml"
+    run, told = metarl.load(trained(config, runs / f"{name}-{seed}", seed, threads)), protocol(config)
+    found = {"meta": adapted(run.agent, run.meta, told, name)}
+    if name.endswith("-maml") and seed == 1:
+        options = {"tasks": told.tasks, "steps": told.steps, "episodes": told.episodes}
+        agents = run.evaluate(baselines=BASELINES, **options).agents
+        found |= {kind: agents[kind]["per_task"] for kind in BASELINES}
+    return found
+
+
+def main() -> None:
+    """Train what is not trained yet, evaluate, print a Markdown table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--families", nargs="+", default=FAMILIES, choices=FAMILIES)
+    parser.add_argument("--algorithms", nargs="+", default=ALGORITHMS, choices=ALGORITHMS)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1])
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--runs", type=Path, default=Path("runs/robots"))
+    options = parser.parse_args()
+    print("| family | agent | seeds | before | step 1 | step 2 | step 3 |\n|---|---|---|---|---|---|---|")
+    for family in options.families:
+        for algorithm in options.algorithms:
+            name = f"{family}-{algorithm}"
+            config = HERE / f"{name}.yaml"
+            if not config.is_file():
+                continue
+            results = [
+                kept(
+                    f"{name}-{seed}",
+                    config,
+                    dataclasses.asdict(protocol(config)),
+                    partial(measured, name, seed, options.runs, options.threads),
+                )
+                for seed in options.seeds
+            ]
+            for agent in results[0]:
+                values = np.stack([result[agent] for result in results if agent in result])
+                shown = algorithm if agent == "meta" else agent
+                print(f"| {family} | {shown} | {len(values)} | {cells(values, 1)} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
