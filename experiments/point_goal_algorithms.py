@@ -5,25 +5,25 @@
 Each algorithm is trained by experiments/point-goal-ALGORITHM.yaml (a run that exists is resumed, a finished
 one is used as it is; what is kept in experiments/results needs none) and measured at its best checkpoint on
 the 40 published test goals, 20 episodes a step, after 0 … 3 steps. Step sizes that are not learned are chosen
-on validation tasks, for the meta-learned agents as for the baselines. Those of the first MAML run stand
-beside it; Reptile and the LSTM, which see more episodes an iteration, have `pretrained` networks of their
+on validation tasks (``pooled.CHOICE``), for the meta-learned agents as for the baselines. Those of the first
+MAML run stand beside it; Reptile and the LSTM, which see more episodes an iteration, have `pretrained` networks of their
 own. Beside the LSTM stands its own initialisation with plain gradient descent and the best fixed step size.
-Intervals are 95 % bootstrap intervals over tasks and seeds; differences to MAML after three steps are paired
-by task, with the mean over seeds of each task.
+Intervals are 95 % bootstrap intervals over tasks and seeds; differences after one and after three steps are
+paired by task, with the mean over seeds of each task.
 """
 
 import argparse
 import dataclasses
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from pooled import HERE, Measured, adapted, cells, interval, kept, trained
+from pooled import CHOICE, HERE, Measured, adapted, cells, fixed, interval, kept, trained, with_sizes
 
 import metarl
 from metarl.core.params import Meta
 from metarl.run.agent import build_agent
+from metarl.run.baselines import baseline_of
 from metarl.run.protocol import Protocol
 
 ALGORITHMS = ("maml", "fomaml", "promp", "meta-sgd", "anil", "e-maml", "reptile", "lstm")
@@ -41,13 +41,15 @@ def measured(algorithm: str, seed: int, runs: Path, threads: int) -> Measured:
     run = metarl.load(trained(config, runs / f"{algorithm}-{seed}", seed, threads))
     found = {"meta": adapted(run.agent, run.meta, PROTOCOL, algorithm)}
     if algorithm == "lstm":
-        plain = dataclasses.replace(run.config, algorithm="fomaml", rule="sgd", inner_lr=0.1)
-        found["lstm's start, sgd"] = adapted(build_agent(plain), Meta(run.meta.model, {}), PROTOCOL, "sgd")
+        plain = build_agent(dataclasses.replace(run.config, algorithm="fomaml", rule="sgd", inner_lr=0.1))
+        start = Meta(run.meta.model, {})
+        sizes = fixed(plain, start, PROTOCOL)
+        found["lstm's start, sgd"] = with_sizes(plain, start, PROTOCOL, "sgd", sizes)
     if seed == 1 and algorithm in BASELINES:
-        options: dict[str, Any] = {"tasks": PROTOCOL.tasks, "steps": PROTOCOL.steps}
-        agents = run.evaluate(baselines=BASELINES[algorithm], episodes=PROTOCOL.episodes, **options).agents
         suffix = "" if algorithm == "maml" else f" for {algorithm}"
-        found |= {f"{kind}{suffix}": agents[kind]["per_task"] for kind in BASELINES[algorithm]}
+        for kind in BASELINES[algorithm]:
+            baseline = baseline_of(kind, run)
+            found[f"{kind}{suffix}"] = adapted(baseline.agent, baseline.meta, PROTOCOL, kind)
     return found
 
 
@@ -68,7 +70,7 @@ def main() -> None:
             kept(
                 f"point-goal-{algorithm}-{seed}",
                 HERE / f"point-goal-{algorithm}.yaml",
-                dataclasses.asdict(PROTOCOL),
+                dataclasses.asdict(PROTOCOL) | CHOICE,
                 partial(measured, algorithm, seed, options.runs, options.threads),
             )
             for seed in options.seeds
@@ -82,8 +84,12 @@ def main() -> None:
     for one, other in [*pairs, ("lstm", "lstm's start, sgd")]:
         if one in pooled and other in pooled:
             difference = pooled[one].mean(0, keepdims=True) - pooled[other].mean(0, keepdims=True)
-            low, high = interval(difference)[-1]
-            print(f"{one} − {other} after 3 steps: {difference[..., -1].mean():.2f} [{low:.2f}, {high:.2f}]")
+            told = [
+                f"after {k}: {difference[..., k].mean():.2f} [{low:.2f}, {high:.2f}]"
+                for k, (low, high) in enumerate(interval(difference))
+                if k in (1, PROTOCOL.steps)
+            ]
+            print(f"{one} − {other} {', '.join(told)}")
 
 
 if __name__ == "__main__":

@@ -5,10 +5,13 @@ can be made again, and other seeds added, without training everything anew. A ke
 as the run's YAML file and the protocol are those it was made with.
 """
 
+import dataclasses
 import datetime
 import hashlib
 import json
+import math
 import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,11 +19,12 @@ from typing import Any
 import numpy as np
 
 import metarl
+from metarl.core.errors import RequestError
 from metarl.core.params import Meta
-from metarl.run.protocol import Protocol, measure, tuned
+from metarl.run.protocol import Protocol, measure
 from metarl.run.resolve import load_config
 from metarl.run.runs import resume
-from metarl.run.step_sizes import step_sizes
+from metarl.run.step_sizes import Profile, step_sizes
 
 HERE = Path(__file__).parent
 KEPT = HERE / "results"
@@ -65,13 +69,60 @@ def kept(name: str, config: Path, protocol: Any, make: Callable[[], Measured]) -
     return {agent: np.array(values) for agent, values in agents.items()}
 
 
+# How step sizes that are not learned are chosen, and of which: part of every protocol that chooses.
+CHOICE = {
+    "first": [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0],
+    "later": [0.1, 0.2, 0.5, 1.0],
+    "by": "the mean on validation tasks: the first after one step, later ones, as shares of it, after all",
+}
+
+
 def adapted(agent: Any, meta: Meta, protocol: Protocol, name: str) -> list[list[float]]:
     """Returns "task step" of an agent with its best step sizes on validation tasks, if it learned none."""
-    profile = tuned(agent, meta, step_sizes(None, protocol.steps, agent), protocol, name)
+    profile = step_sizes(None, protocol.steps, agent) if agent.learns_steps else chosen(agent, meta, protocol)
+    return with_sizes(agent, meta, protocol, name, profile)
+
+
+def with_sizes(agent: Any, meta: Meta, protocol: Protocol, name: str, profile: Profile) -> list[list[float]]:
+    """Returns "task step" with given step sizes, which are printed."""
+    print(f"{name}: step sizes {profile}", file=sys.stderr, flush=True)
+    return returns(agent, meta, protocol, profile).T.tolist()  # type: ignore[no-any-return]
+
+
+def fixed(agent: Any, meta: Meta, protocol: Protocol) -> list[float]:
+    """The one size for all steps that is best after the last, on validation tasks."""
+    validation = dataclasses.replace(protocol, split="validation")
+    best = max(CHOICE["first"], key=lambda lr: score(agent, meta, validation, rates(lr, 1.0, protocol)))
+    return rates(best, 1.0, protocol)
+
+
+def chosen(agent: Any, meta: Meta, protocol: Protocol) -> list[float]:
+    """The first step size and the one of all later steps, as ``CHOICE`` says."""
+    validation = dataclasses.replace(protocol, split="validation")
+    one = dataclasses.replace(validation, steps=1)
+    first = max(CHOICE["first"], key=lambda lr: score(agent, meta, one, [lr]))
+    later = max(CHOICE["later"], key=lambda s: score(agent, meta, validation, rates(first, s, protocol)))
+    return rates(first, later, protocol)
+
+
+def rates(first: float, share: float, protocol: Protocol) -> list[float]:
+    """Step sizes of all steps."""
+    return [first, *[first * share] * (protocol.steps - 1)]
+
+
+def score(agent: Any, meta: Meta, protocol: Protocol, profile: list[float]) -> float:
+    """The mean return after the last step; that of an agent that cannot be measured is the worst."""
+    try:
+        return float(returns(agent, meta, protocol, profile)[-1].mean())
+    except RequestError:  # it diverged
+        return -math.inf
+
+
+def returns(agent: Any, meta: Meta, protocol: Protocol, profile: Profile) -> Any:
+    """Returns "step task"."""
     values = measure(agent, meta, profile, protocol).values
     assert values is not None, "episodes are measured"
-    per_task: list[list[float]] = values.T.tolist()
-    return per_task
+    return values
 
 
 def columns(per_task: Sequence[Sequence[float]], steps: Sequence[int]) -> list[list[float]]:

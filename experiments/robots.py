@@ -15,10 +15,11 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from pooled import HERE, Measured, adapted, cells, kept, trained
+from pooled import CHOICE, HERE, Measured, adapted, cells, kept, trained
 
 import metarl
 from metarl.rollout.registry import make
+from metarl.run.baselines import baseline_of
 from metarl.run.protocol import Protocol
 from metarl.run.resolve import load_config
 
@@ -41,9 +42,9 @@ def measured(name: str, seed: int, runs: Path, threads: int) -> Measured:
     run, told = metarl.load(trained(config, runs / f"{name}-{seed}", seed, threads)), protocol(config)
     found = {"meta": adapted(run.agent, run.meta, told, name)}
     if name.endswith("-maml") and seed == 1:
-        options = {"tasks": told.tasks, "steps": told.steps, "episodes": told.episodes}
-        agents = run.evaluate(baselines=BASELINES, **options).agents
-        found |= {kind: agents[kind]["per_task"] for kind in BASELINES}
+        for kind in BASELINES:
+            baseline = baseline_of(kind, run)
+            found[kind] = adapted(baseline.agent, baseline.meta, told, kind)
     return found
 
 
@@ -69,7 +70,7 @@ def main() -> None:
                 kept(
                     f"{name}-{seed}",
                     config,
-                    dataclasses.asdict(protocol(config)),
+                    dataclasses.asdict(protocol(config)) | CHOICE,
                     partial(measured, name, seed, options.runs, options.threads),
                 )
                 for seed in options.seeds
