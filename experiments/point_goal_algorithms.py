@@ -6,8 +6,9 @@ Each algorithm is trained by experiments/point-goal-ALGORITHM.yaml (a run that e
 one is used as it is; what is kept in experiments/results needs none) and measured at its best checkpoint on
 the 40 published test goals, 20 episodes a step, after 0 … 3 steps. Step sizes that are not learned are chosen
 on validation tasks (``pooled.CHOICE``), for the meta-learned agents as for the baselines. Those of the first
-MAML run stand beside it; Reptile and the LSTM, which see more episodes an iteration, have `pretrained` networks of their
-own. Beside the LSTM stands its own initialisation with plain gradient descent and the best fixed step size.
+MAML run stand beside it; Reptile and the LSTM, which see more episodes an iteration, have `pretrained`
+networks of their own. Beside the LSTM stands its own initialisation with plain gradient descent and the best
+fixed step size.
 Intervals are 95 % bootstrap intervals over tasks and seeds; differences after one and after three steps are
 paired by task, with the mean over seeds of each task.
 """
