@@ -71,7 +71,7 @@ def kept(name: str, config: Path, protocol: Any, make: Callable[[], Measured]) -
 
 # How step sizes that are not learned are chosen, and of which: part of every protocol that chooses.
 CHOICE = {
-    "first": [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0],
+    "first": [0.0, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0],
     "later": [0.1, 0.2, 0.5, 1.0],
     "by": "the mean on validation tasks: the first after one step, later ones, as shares of it, after all",
 }
