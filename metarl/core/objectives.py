@@ -18,9 +18,9 @@ Objective = Callable[[Apply, Params, Any], Float[Tensor, ""]]
 objectives: Registry[Objective] = Registry("objective")
 
 
-# Inner objectives of episodes. All but ``ppo`` away from the behaviour policy have the same gradient, the
-# policy gradient; they differ in their second derivatives, hence in the meta-gradient of order 2. The table
-# of what each estimates stands in docs/estimators.md.
+# Inner objectives of episodes. At the policy that collected, all have the same gradient, the policy gradient;
+# they differ in their second derivatives, hence in the meta-gradient of order 2, and away from that policy
+# (later epochs on a batch) in the first ones too. The table of what each estimates is in docs/estimators.md.
 
 
 @objectives.register("vpg")
