@@ -46,6 +46,7 @@ def check_environments(family: TaskFamily, *, tolerance: float = 0.0) -> None:
             opened.callback(env.close)
             _check_spaces(env.observation_space, env.action_space, family, "make()")
         expected = play(singles, script, family, "make()")
+        _check_ends(expected, family.horizon, "make()")
         again = play(singles, script, family, "make()")
         _compare(again, expected, tolerance, "make()", "for the same seed, task and actions")
         if family.horizon > 1:
@@ -58,6 +59,7 @@ def check_environments(family: TaskFamily, *, tolerance: float = 0.0) -> None:
             _check_vector(vector, family, n, what)
             found = play(vector, script.of_rows(order), family, what)
             _check_frozen(found, what)
+            _check_ends(found, family.horizon, what)
             wanted = [moment.of_rows(order) for moment in expected]
             _compare(found, wanted, tolerance, what, "as make() gives it")
 
@@ -90,7 +92,7 @@ def _check_spaces(observations: Any, actions: Any, family: TaskFamily, what: str
             raise AssertionError(f"{what}: the {name} is {found}, expected the family's {wanted}")
 
 
-def _check_vector(env: VectorEnv[Any, Any, Any], family: TaskFamily, n: int, what: str) -> None:
+def _check_vector(env: Any, family: TaskFamily, n: int, what: str) -> None:
     if not isinstance(env, VectorEnv) or env.num_envs != n:
         found = f"{type(env).__name__} of {getattr(env, 'num_envs', 'no')} rows"
         raise AssertionError(f"{what} is a {found}, expected a gymnasium.vector.VectorEnv of {n} rows")
@@ -113,6 +115,16 @@ def _check_with_gymnasium(env: gymnasium.Env[Any, Any]) -> None:
             raise AssertionError(f"make(): gymnasium's check_env: {error}") from error
 
 
+def _check_ends(moments: list[Moment], horizon: int, what: str) -> None:
+    ended = np.zeros_like(moments[0].done)
+    for moment in moments:
+        ended = (ended & (moment.age > 0)) | moment.done
+        late = ~ended & (moment.age >= horizon)
+        if late.any():
+            row = int(late.argmax())
+            raise AssertionError(f"{what}: row {row} goes on after step {horizon}, expected its end there")
+
+
 def _check_frozen(moments: list[Moment], what: str) -> None:
     """Rows that have ended stay as they are, and so do, in a reset, those that ``reset_mask`` leaves out."""
     for before, after in pairwise(moments):
@@ -121,8 +133,8 @@ def _check_frozen(moments: list[Moment], what: str) -> None:
         stay = {
             "observation": (after.obs, before.obs),
             "reward": (after.reward, np.zeros_like(after.reward)),
-            "terminated": (after.terminated, before.terminated),
-            "truncated": (after.truncated, before.truncated),
+            "flag terminated": (after.terminated, before.terminated),
+            "flag truncated": (after.truncated, before.truncated),
         }
         why = "reset_mask leaves it out" if in_reset else "it has ended"
         for name, (found, wanted) in stay.items():
@@ -140,7 +152,8 @@ def _compare(found: list[Moment], wanted: list[Moment], tolerance: float, what: 
     """Equal moments; observations and rewards within the tolerance."""
     for one, two in zip(found, wanted, strict=True):
         for name, x, y, room in _parts(one, two, tolerance):
-            apart = np.abs(x - y) > room * np.maximum(1.0, np.abs(y))
+            a, b = x.astype(np.float64), y.astype(np.float64)
+            apart = np.abs(a - b) > room * np.maximum(1.0, np.abs(b))
             differ = apart.reshape(len(apart), -1).any(1)
             if differ.any():
                 row = int(differ.argmax())
@@ -151,19 +164,16 @@ def _compare(found: list[Moment], wanted: list[Moment], tolerance: float, what: 
 
 
 def _parts(one: Moment, two: Moment, tolerance: float) -> Iterator[tuple[str, Array, Array, float]]:
-    """Name, both values in float64 and tolerance of all that two moments show."""
-    pairs = [
-        *((f"task {key!r}", one.task[key], two.task[key], tolerance) for key in one.task),
-        ("observation", one.obs, two.obs, tolerance),
-        ("reward", one.reward, two.reward, tolerance),
-        ("flag terminated", one.terminated, two.terminated, 0.0),
-        ("flag truncated", one.truncated, two.truncated, 0.0),
-    ]
-    for name, x, y, room in pairs:
-        yield name, np.asarray(x, np.float64), np.asarray(y, np.float64), room
+    """Name, both values and tolerance of all that two moments show."""
+    for key in one.task:
+        yield f"task {key!r}", one.task[key], two.task[key], tolerance
+    yield "observation", one.obs, two.obs, tolerance
+    yield "reward", one.reward, two.reward, tolerance
+    yield "flag terminated", one.terminated, two.terminated, 0.0
+    yield "flag truncated", one.truncated, two.truncated, 0.0
 
 
-def _first(where: Array, found: Array, wanted: Array) -> tuple[str, float, float]:
-    """The place of the first entry at which ``where`` holds, and both values there."""
+def _first(where: Any, found: Any, wanted: Any) -> tuple[str, Any, Any]:
+    """The place of the first entry at which ``where`` holds, and both values there; arrays or numbers."""
     place = np.argwhere(where)[0].tolist()
-    return str(place) if place else "", found[tuple(place)].item(), wanted[tuple(place)].item()
+    return str(place) if place else "", *(np.asarray(x)[tuple(place)].item() for x in (found, wanted))

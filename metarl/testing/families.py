@@ -35,7 +35,7 @@ def check_family(family: Any, *, tolerance: float = 0.0) -> None:
     ``metarl.testing.shots.check_examples``. Both hold single rows against many.
 
     A consistent family that is not the intended one passes: compare its rewards or labels with numbers
-    worked by hand. It takes six short runs of three rows to the horizon, so give it a short one.
+    worked by hand. Episodes are played to the horizon several times, so give the family a short one.
 
     Args:
         family: a ``TaskFamily`` or a ``SupervisedFamily``.

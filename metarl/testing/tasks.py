@@ -12,7 +12,8 @@ def drawn(family: Family, n: int, split: str = "train", seed: int = 0) -> dict[s
     """``n`` tasks of a split, after a look at their form."""
     tasks = family.sample_tasks(n, np.random.default_rng(seed), split)
     if not isinstance(tasks, Mapping) or not tasks:
-        raise AssertionError(f"split {split!r} gives {tasks!r:.60}, expected a dict of arrays")
+        found = "nothing" if isinstance(tasks, Mapping) else f"a {type(tasks).__name__}"
+        raise AssertionError(f"split {split!r} gives {found}, expected a dict of arrays")
     for key, x in tasks.items():
         what = f"split {split!r}: {key!r} of {n} tasks"
         if not isinstance(x, np.ndarray) or x.shape[:1] != (n,):
