@@ -24,8 +24,8 @@ def drawn(family: Family, n: int, split: str = "train", seed: int = 0) -> dict[s
     return dict(tasks)
 
 
-def rows(tasks: Tasks, which: Any) -> dict[str, Array]:
-    """Some of the tasks."""
+def rows(tasks: Tasks, which: Any) -> dict[str, Any]:
+    """Some of the tasks, or one without its row axis."""
     return {key: x[which] for key, x in tasks.items()}
 
 
