@@ -11,8 +11,9 @@ import numpy as np
 from gymnasium.spaces import Box, Discrete
 from numpy.typing import NDArray
 
-from metarl_envs.analytic import Analytic, Bools, Floats, Tasks, read_tasks
+from metarl_envs.analytic import Analytic, Bools, Floats, Tasks, draw_tasks, read_tasks
 from metarl_envs.analytic_envs import AnalyticEnv, AnalyticVectorEnv
+from metarl_envs.arguments import known_split
 from metarl_envs.few_shot import SIZE, FewShot, ImageClasses
 
 Step = tuple[Floats, Floats, Bools]
@@ -35,7 +36,7 @@ class _Tiny:
         raise NotImplementedError
 
     def sample_tasks(self, n: int, rng: np.random.Generator, split: str = "train") -> Tasks:
-        return self._model.task(rng.random((n, self._model.task_draws)))
+        return draw_tasks(self._model, self._model.task, n, rng, split)
 
     def task_features(self, tasks: Mapping[str, Any]) -> NDArray[np.float32]:
         (values,) = read_tasks(self._model, tasks).values()
@@ -135,7 +136,7 @@ class Blobs:
         self.action_space = Discrete(ways if isinstance(ways, int) else len(BLOB_SPLITS["train"]))
 
     def sample_tasks(self, n: int, rng: np.random.Generator, split: str = "train") -> dict[str, Any]:
-        classes = BLOB_SPLITS[split]
+        classes = BLOB_SPLITS[known_split(self.name, split, BLOB_SPLITS)]
         if isinstance(self.ways, str):
             return {"classes": np.tile(classes, (n, 1))}
         return {"classes": np.array([rng.choice(classes, self.ways, replace=False) for _ in range(n)])}

@@ -6,7 +6,7 @@
 import numpy as np
 from gymnasium.spaces import Box
 
-from metarl_envs.analytic import Analytic
+from metarl_envs.analytic import Analytic, draw_tasks
 from metarl_envs.analytic_envs import AnalyticEnv, AnalyticVectorEnv
 
 
@@ -43,7 +43,7 @@ class Dial:
 
     def sample_tasks(self, n, rng, split="train"):
         """Tasks from a NumPy generator."""
-        return MODEL.task(rng.random((n, MODEL.task_draws)))
+        return draw_tasks(MODEL, MODEL.task, n, rng, split)  # the second formula is that of split "ood"
 
     def task_features(self, tasks):
         """What an oracle sees."""

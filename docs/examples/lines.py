@@ -19,6 +19,8 @@ class Lines:
 
     def sample_tasks(self, n, rng, split="train"):
         """Tasks from a NumPy generator."""
+        if split not in ("train", "validation", "test"):
+            raise ValueError(f"lines: no split {split!r}; allowed: train, validation, test")
         return {"slope": rng.uniform(-2, 2, n)}
 
     def sample_shots(self, tasks, rng):

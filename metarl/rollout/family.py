@@ -13,6 +13,9 @@ SPLITS = ("train", "validation", "test", "ood")
 Array: TypeAlias = NDArray[Any]
 Tasks: TypeAlias = Mapping[str, Array]
 
+_SHARED = ("name", "spec", "num_tasks", "observation_space", "action_space", "sample_tasks", "task_features")
+_EPISODIC, _SUPERVISED = ("horizon", "make", "make_vec"), ("metric", "sample_shots")
+
 
 @runtime_checkable
 class TaskFamily(Protocol):
@@ -25,7 +28,7 @@ class TaskFamily(Protocol):
     one row a sub-environment; a ``reset`` without one draws a training task. Both name the tasks in
     info["task"]. The same seed gives a sub-environment and a single environment the same start. Vector
     environments also read ``options={"reset_mask": bool "num_envs"}``, freeze finished rows (the observation
-    stays, the reward is 0) and truncate at the horizon.
+    stays, the reward is 0) and truncate at the horizon. ``metarl.testing.check_family`` tests all of this.
 
     Optional, for pictures: ``plane(obs "... o") -> "... 2"`` and ``marks(tasks) -> "n 2"``.
 
@@ -101,3 +104,9 @@ Family: TypeAlias = TaskFamily | SupervisedFamily
 def is_supervised(family: Any) -> bool:
     """Whether a family, or a class of families, gives labelled examples in place of episodes."""
     return hasattr(family, "sample_shots")
+
+
+def lacking(family: Any) -> list[str]:
+    """The members of its kind that a family does not have."""
+    own = _SUPERVISED if is_supervised(family) else _EPISODIC
+    return [member for member in (*_SHARED, *own) if not hasattr(family, member)]

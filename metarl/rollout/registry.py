@@ -10,12 +10,9 @@ from typing import Any, cast
 
 from metarl.core.errors import RequestError
 from metarl.core.registry import Registry
-from metarl.rollout.family import Family, is_supervised
+from metarl.rollout.family import Family, lacking
 
 GROUP = "metarl.families"
-
-_SHARED = ("name", "spec", "num_tasks", "observation_space", "action_space", "sample_tasks", "task_features")
-_EPISODIC, _SUPERVISED = ("horizon", "make", "make_vec"), ("metric", "sample_shots")
 
 
 class FamilyRegistry(Registry[type]):
@@ -76,9 +73,7 @@ def make(name: str, spec: str | None = None, **args: Any) -> Family:
     except (TypeError, ValueError) as error:
         text = _line(error)
         raise RequestError(text if name in text else f"family {name!r}: {text}") from error
-    own = _SUPERVISED if is_supervised(family) else _EPISODIC
-    missing = [member for member in (*_SHARED, *own) if not hasattr(family, member)]
-    if missing:
+    if missing := lacking(family):
         raise RequestError(f"family {name!r} lacks {', '.join(missing)} (metarl.rollout.family)")
     return cast(Family, family)
 

@@ -1,5 +1,5 @@
-"""For parts of one's own: contract tests, one line each (``check_rule(rule)``), and the truth of small MDPs
-without sampling, to hold an estimator against (``exact_meta_gradient``).
+"""For parts of one's own: contract tests, one line each (``check_rule(rule)``, ``check_family(family)``), and
+the truth of small MDPs without sampling, to hold an estimator against (``exact_meta_gradient``).
 """
 
 from metarl.testing.enumeration import (
@@ -13,12 +13,14 @@ from metarl.testing.enumeration import (
     one_by_one,
     trajectories,
 )
+from metarl.testing.families import check_family
 from metarl.testing.rules import check_rule
 
 __all__ = [
     "FiniteMDP",
     "MetaGradient",
     "Trajectories",
+    "check_family",
     "check_rule",
     "enumerated",
     "exact_meta_gradient",

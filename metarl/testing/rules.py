@@ -1,7 +1,6 @@
 """The contract of an inner rule, tried in one line: ``check_rule(rule)``."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
@@ -12,6 +11,7 @@ from torch.utils import _pytree as pytree
 from metarl.core.params import Inner, Params, all_finite, expand, leaves, tree_map
 from metarl.core.rules import Rule
 from metarl.testing.meta_gradient import check_meta_gradient
+from metarl.testing.one_line import one_line
 from metarl.testing.trees import cast, derivatives, different, form, normal
 
 TASKS, STEPS = 3, 3
@@ -55,25 +55,15 @@ def check_rule(rule: Rule, params: Params | None = None) -> None:
         AssertionError: of one line, which names the rule and what it does wrong.
     """
     params = params or {name: normal(i, *shape) for i, (name, shape) in enumerate(SHAPES.items())}
-    params = cast(params, torch.float64)
-    with _one_line(rule, "init"):
+    params, subject = cast(params, torch.float64), f"rule {rule.name!r}"
+    with one_line(subject, "init"):
         learned = _check_init(rule, params)
     case = _case(params, learned)
     for words, check in CHECKS.items():
-        with _one_line(rule, words):
+        with one_line(subject, words):
             check(rule, case)
-    with _one_line(rule, "in adapt"):
+    with one_line(subject, "in adapt"):
         check_meta_gradient(rule, params, case.learned)
-
-
-@contextmanager
-def _one_line(rule: Rule, where: str) -> Iterator[None]:
-    try:
-        yield
-    except Exception as error:
-        line = next(iter(str(error).strip().splitlines()), "")
-        what = "" if isinstance(error, AssertionError) else f"{where} raises {type(error).__name__}: "
-        raise AssertionError(f"rule {rule.name!r}: {what}{line}") from error
 
 
 def _case(params: Params, learned: Params) -> Case:

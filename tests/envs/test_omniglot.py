@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from metarl.testing import check_family
 from metarl_envs import omniglot
 from metarl_envs.omniglot import Omniglot, omniglot_images
 
@@ -135,6 +136,11 @@ def test_it_is_a_few_shot_family_that_travels(folder):
     assert drawn["query_x"].shape == (3, 45, 1, 28, 28) and drawn["support_y"].shape == (3, 15)
     again = pickle.loads(pickle.dumps(family)).sample_shots(tasks, rng(1))
     assert all(np.array_equal(drawn[key], again[key]) for key in drawn)
+
+
+def test_it_keeps_the_contract_of_families(folder):
+    for ways in (4, "all"):
+        check_family(Omniglot(path=folder, ways=ways, queries=2))
 
 
 # --- what is not Omniglot ---
