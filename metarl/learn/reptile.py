@@ -34,17 +34,9 @@ def reptile(
     told of the adapted policies alone: their entropy, and the KL to those after a step.
     """
 
-    def adapted(meta: Meta, data: TaskData) -> list[Params]:
-        inner = begin_tasks(adaptation, meta)
-        path = [inner.params]
-        for batch in data.support:
-            inner, _ = step_tasks(adaptation, meta, inner, batch)
-            path.append(inner.params)
-        return path
-
     def chunk(meta: Meta, data: TaskData) -> tuple[Tensor, Params, Any, dict[str, Tensor]]:
         with torch.no_grad():
-            path = adapted(meta, data)
+            path = _adapted(adaptation, meta, data)
             loss = vmap(functools.partial(objective, apply))(path[-1], data.query)
             measured = report(path, data)
             policies: Any = ()
@@ -68,7 +60,7 @@ def reptile(
     def kl(trust: Trust, data: TaskData, meta: Meta, point: Point) -> Tensor:
         def of_chunk(meta: Meta, data: TaskData, reference: Any) -> Tensor:
             with torch.no_grad():
-                return trust.divergence(reference, adapted(meta, data)[-1], data.query)
+                return trust.divergence(reference, _adapted(adaptation, meta, data)[-1], data.query)
 
         trees = (expand(meta, data.tasks), data, point.policies)
         return torch.cat(map_chunks(of_chunk, chunking, *trees)).mean()
@@ -78,3 +70,13 @@ def reptile(
         return Problem(functools.partial(at, data), kl=told)
 
     return problem
+
+
+def _adapted(adaptation: Adaptation, meta: Meta, data: TaskData) -> list[Params]:
+    """The parameters before each inner step and after the last."""
+    inner = begin_tasks(adaptation, meta)
+    path = [inner.params]
+    for batch in data.support:
+        inner, _ = step_tasks(adaptation, meta, inner, batch)
+        path.append(inner.params)
+    return path
