@@ -47,6 +47,8 @@ def settle(family: Any, checked: dict[str, Any]) -> None:
         small = small and objective in OF_STEPS
         checked["curvature_stride"] = stride
         checked["support_stride"] = checked["support_stride"] or (stride if small else 1)
+    if checked["algorithm"] == "fomaml" and checked["order"] != 1:
+        raise RequestError(f"algorithm 'fomaml' is maml of order 1, got order {checked['order']}; use maml")
     given = f"family {family.name!r} gives {gives}"
     if checked["learner"] == "reptile" and checked["meta_optimizer"] in ("trpo", "ppo"):
         named = f"meta_optimizer {checked['meta_optimizer']!r}"

@@ -54,7 +54,7 @@ class Trainer:
         config = resolved(config)
         path = default_path(config) if out is None else Path(out)
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            raise RequestError(f"run directory {path} exists already; give another one, or resume it")
+            raise RequestError(f"run directory {path} exists already; give another by --out, or resume it")
         prepare_process()
         run = cls(build_agent(config), path)._begun()
         try:
@@ -159,7 +159,7 @@ class Trainer:
                     tell(f"metarl: saved iteration {self.iteration}; go on with: metarl resume {self.path}")
                     raise Stopped(stop.requested)
                 if failed:
-                    told = f"{c.max_skipped} steps in a row were not finite"
+                    told = f"{c.max_skipped} steps in a row were not finite (smaller ones may be: inner_lr, meta_lr)"
                     raise RunFailed(f"{told}; the last good state is in {self.path}")
             if not store.available(self.checkpoints):  # no iteration was asked for
                 self._save({})

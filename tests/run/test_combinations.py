@@ -28,6 +28,11 @@ def test_what_is_open_about_episodes_follows_the_objective() -> None:
     assert strides == [4, 4, 1]  # a part of dice's time steps estimates another curvature
 
 
+def test_first_order_maml_has_order_one() -> None:
+    with pytest.raises(RequestError, match="'fomaml' is maml of order 1, got order 2; use maml"):
+        resolve("fomaml", "point-goal", command_line={"order": 2})
+
+
 def test_epochs_of_the_meta_optimiser_leave_where_first_derivatives_agree() -> None:
     asked = {"objective": "lvc", "meta_optimizer": "ppo", "order": 1}
     assert settled(**asked).objective == "lvc"
