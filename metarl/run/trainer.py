@@ -159,8 +159,8 @@ class Trainer:
                     tell(f"metarl: saved iteration {self.iteration}; go on with: metarl resume {self.path}")
                     raise Stopped(stop.requested)
                 if failed:
-                    told = f"{c.max_skipped} steps in a row were not finite; the last good state is in {self.path}"
-                    raise RunFailed(f"{told}; smaller steps may help (inner_lr, meta_lr)")
+                    told = f"{c.max_skipped} steps in a row were not finite"
+                    raise RunFailed(f"{told}; the last good state is in {self.path}; smaller steps may help")
             if not store.available(self.checkpoints):  # no iteration was asked for
                 self._save({})
             for callback in callbacks:
