@@ -27,6 +27,7 @@ from gymnasium.spaces import Discrete
 from metarl.core.models import MLP, GaussianMLP, initial_params, policy_of_tasks
 from metarl.core.params import expand
 from metarl.core.process import prepare_process
+from metarl.rollout.acting import for_rollouts
 from metarl.rollout.collector import Address, collect, to_action_space
 from metarl.rollout.registry import make
 
@@ -75,7 +76,7 @@ def measured(name: str, repeats: int, clock: Callable[[], float]) -> Speed:
     space, inputs = family.action_space, family.observation_space.shape[0]
     discrete = isinstance(space, Discrete)
     module = MLP(inputs, (64, 64), int(space.n)) if discrete else GaussianMLP(inputs, space.shape[0])
-    act, params = policy_of_tasks(module), expand(initial_params(module), TASKS)
+    act, params = policy_of_tasks(for_rollouts(module)), expand(initial_params(module), TASKS)
     tasks = family.sample_tasks(TASKS, np.random.default_rng(0))
     env = family.make_vec(ROWS)
     rows = []
