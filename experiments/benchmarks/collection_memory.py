@@ -60,10 +60,8 @@ def main() -> None:
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
     size = collected(1, options.horizon)
     peak = status("VmHWM") - idle
-    print(
-        f"{options.family}, 400 episodes of {options.horizon} steps: the batch has {size / 1e6:.1f} MB, the peak"
-    )
-    print(f"above idle is {peak / 1e6:.1f} MB, {peak / size:.2f} times as much (target: at most 2)")
+    print(f"{options.family}, 400 episodes of {options.horizon} steps: {size / 1e6:.1f} MB in the batch")
+    print(f"peak above idle {peak / 1e6:.1f} MB, {peak / size:.2f} times as much (target: at most 2)")
 
 
 if __name__ == "__main__":
