@@ -72,20 +72,21 @@ def collect(
     record = Record(env.single_observation_space, env.single_action_space, (m, episodes), horizon)
     policies: list[Distribution] = []
     rows = {name: np.repeat(value, episodes, axis=0) for name, value in tasks.items()}
-    record.start(env.reset(seed=start_seeds, options={"task": rows})[0])
-    observed = record.by_task(record.obs)
+    obs = record.start(env.reset(seed=start_seeds, options={"task": rows})[0])
     with torch.no_grad():
         for t in range(horizon):
-            policy = act(params, observed[t])
+            policy = act(params, torch.from_numpy(obs).view(m, episodes, *obs.shape[1:]))
             action = policy.mode() if noise is None else policy.sample(noise[t])
-            policies.append(policy)
             flat = action.reshape(m * episodes, *action.shape[2:]).numpy()
-            obs, reward, terminated, truncated, _ = env.step(to_action_space(env.action_space, flat))
-            record.put(t, flat, reward, terminated, truncated, obs)
-            if not record.going.any():
+            found, reward, terminated, truncated, _ = env.step(to_action_space(env.action_space, flat))
+            obs = record.put(t, flat, reward, terminated, truncated, found)
+            policies.append(policy)
+            over = not record.going.any()
+            if over or len(policies) == BLOCK or t == horizon - 1:
+                record.judge(t + 1, policies)
+                policies = []
+            if over:
                 break
-        n = len(policies)
-        record.log_prob[:n] = _over_time(policies).log_prob(record.by_task(record.action[:n])).flatten(1)
     return record.episodes()
 
 
@@ -109,14 +110,16 @@ def collect_in(
     record = Record(env.observation_space, env.action_space, (1, episodes), horizon)
     with torch.no_grad():
         for e in range(episodes):
-            record.start(env.reset(seed=int(start_seeds[e]))[0], e)
+            row = slice(e, e + 1)
+            obs = record.start(np.asarray(env.reset(seed=int(start_seeds[e]))[0])[None], row)
             for t in range(horizon):
-                policy = act(params, torch.from_numpy(record.obs[t, None, e : e + 1]))
-                action = policy.mode() if noise is None else policy.sample(noise[t, :, e : e + 1])
-                record.log_prob[t, e] = policy.log_prob(action)
+                policy = act(params, torch.from_numpy(obs)[None])
+                action = policy.mode() if noise is None else policy.sample(noise[t, :, row])
+                record.log_prob[e, t] = policy.log_prob(action)
                 taken = action[0, 0].numpy()
-                obs, reward, terminated, truncated, _ = env.step(to_action_space(env.action_space, taken))
-                record.put(t, taken, reward, terminated, truncated, obs, e)
+                found, reward, terminated, truncated, _ = env.step(to_action_space(env.action_space, taken))
+                ends = np.array([terminated]), np.array([truncated])
+                obs = record.put(t, taken[None], reward, *ends, np.asarray(found)[None], row)
                 if not record.going[e]:
                     break
     return record.episodes()
@@ -126,14 +129,12 @@ def action_noise(
     space: gymnasium.Space[Any], m: int, episodes: int, horizon: int, address: Address
 ) -> Tensor:
     """What turns a policy into actions, "time task episode …": normal, for discrete actions uniform."""
-
-    def of_task(t: int) -> np.ndarray:
+    noise = np.empty((m, episodes, horizon, *(space.shape or ())), np.float32)
+    for t in range(m):
         rng = seeding.generator(address.seed, "actions", *address.of(t))
-        if isinstance(space, gymnasium.spaces.Discrete):
-            return rng.random((episodes, horizon), np.float32)
-        return rng.standard_normal((episodes, horizon, *(space.shape or ())), np.float32)
-
-    return torch.from_numpy(np.stack([of_task(t) for t in range(m)])).movedim(2, 0).contiguous()
+        draw = rng.random if isinstance(space, gymnasium.spaces.Discrete) else rng.standard_normal
+        draw(dtype=np.float32, out=noise[t])
+    return torch.from_numpy(noise).movedim(2, 0)
 
 
 def to_action_space(space: gymnasium.Space[Any], action: np.ndarray) -> np.ndarray:
@@ -149,16 +150,16 @@ def readable(obs: Any) -> np.ndarray:
     return found.astype(np.float32, copy=False) if found.dtype.kind == "f" else found
 
 
-def _over_time(policies: list[Distribution]) -> Distribution:
-    """One distribution whose leaves are "time task episode …" from one for each time step."""
-    columns = zip(*(leaves(policy) for policy in policies), strict=True)
-    return replace_leaves(policies[0], [torch.stack(column) for column in columns])
+# Time steps whose log-probabilities are worked out together: enough to be quick, few enough to take no room.
+BLOCK = 16
 
 
 class Record:
-    """Arrays "time row …" of a collection under way (a row is an episode of a task), and which rows go on.
+    """Arrays "row time …" of a collection under way (a row is an episode of a task), and which rows go on.
 
-    What a step gave is put down as it comes; what happened after a row's end is struck out at the end.
+    What a step gave is put down as it comes; what happened after a row's end is struck out at the end. The
+    finished episodes are these arrays and no copies of them, so that a collection takes little more room than
+    what it returns.
     """
 
     def __init__(
@@ -171,17 +172,20 @@ class Record:
         obs_shape, action_shape = observation_space.shape, action_space.shape
         assert obs_shape is not None and action_shape is not None, "a Box or Discrete space has a shape"
         discrete = isinstance(action_space, gymnasium.spaces.Discrete)
-        steps, self._lead = (horizon, lead[0] * lead[1]), lead
+        steps, self._lead = (lead[0] * lead[1], horizon), lead
         obs_dtype = readable(np.empty(0, observation_space.dtype)).dtype
-        self.obs = np.zeros((horizon + 1, steps[1], *obs_shape), obs_dtype)
+        self.obs = np.zeros((*steps, *obs_shape), obs_dtype)
+        self.final_obs = np.zeros((steps[0], *obs_shape), obs_dtype)
         self.action = np.zeros((*steps, *action_shape), np.int64 if discrete else np.float32)
         self.reward, self.log_prob = np.zeros((2, *steps), np.float32)
         self.terminated, self.truncated = np.zeros((2, *steps), bool)
-        self.going = np.ones(steps[1], bool)
+        self.going = np.ones(steps[0], bool)
 
-    def start(self, obs: Any, rows: Any = slice(None)) -> None:
-        """Enters the first observations of ``rows``."""
-        self.obs[0, rows] = obs
+    def start(self, obs: Any, rows: slice = slice(None)) -> np.ndarray:
+        """Enters the first observations of ``rows``, and returns them as they are put down."""
+        found = np.require(readable(obs), self.obs.dtype, ["C", "W"])
+        self.obs[rows, 0] = self.final_obs[rows] = found
+        return found
 
     def put(
         self,
@@ -191,36 +195,51 @@ class Record:
         terminated: Any,
         truncated: Any,
         next_obs: Any,
-        rows: Any = slice(None),
-    ) -> None:
-        """Enters step ``t`` of ``rows``."""
-        self.action[t, rows], self.reward[t, rows], self.obs[t + 1, rows] = action, reward, next_obs
-        self.terminated[t, rows], self.truncated[t, rows] = terminated, truncated
+        rows: slice = slice(None),
+    ) -> np.ndarray:
+        """Enters step ``t`` of ``rows``, and returns the observations that follow as they are put down."""
+        found = np.require(readable(next_obs), self.obs.dtype, ["C", "W"])
+        self.action[rows, t], self.reward[rows, t] = action, reward
+        self.terminated[rows, t], self.truncated[rows, t] = terminated, truncated
+        going = self.going[rows].reshape(-1, *(1,) * (found.ndim - 1))
+        np.copyto(self.final_obs[rows], found, where=going)
+        if t + 1 < self.obs.shape[1]:
+            self.obs[rows, t + 1] = found
         self.going[rows] &= np.logical_not(terminated | truncated)
+        return found
+
+    def judge(self, end: int, policies: list[Distribution]) -> None:
+        """Log-probabilities of the last actions before step ``end``, by the policy of each time step."""
+        steps = slice(end - len(policies), end)
+        columns = zip(*(leaves(policy) for policy in policies), strict=True)
+        over_time = replace_leaves(policies[0], [torch.stack(column, 2) for column in columns])
+        found: Tensor = over_time.log_prob(self._by_task(self.action[:, steps]))
+        self.log_prob[:, steps] = found.flatten(0, 1)
 
     def episodes(self) -> Episodes:
         """The finished record, with advantages still to be estimated."""
-        self.truncated[-1] = True
-        over = np.logical_or.accumulate(self.terminated | self.truncated)
-        happened = np.concatenate([np.ones_like(over[:1]), ~over[:-1]])
-        mask = self._batch(happened.astype(np.float32))
-        final_obs = self.obs[happened.sum(0), np.arange(happened.shape[1])]
+        self.truncated[:, -1] = True
+        over = np.logical_or.accumulate(self.terminated | self.truncated, axis=1)
+        happened = np.concatenate([np.ones_like(over[:, :1]), ~over[:, :-1]], axis=1)
+        self.truncated &= happened & ~self.terminated
+        self.terminated &= happened
+        self.reward[~happened] = 0.0
+        self.log_prob[~happened] = 0.0
+        mask = self._by_task(happened.astype(np.float32))
         return Episodes(
-            obs=self._batch(self.obs[:-1]),
-            action=self._batch(self.action),
-            reward=self._batch(np.where(happened, self.reward, 0.0)),
-            terminated=self._batch(self.terminated & happened),
-            truncated=self._batch(self.truncated & happened & ~self.terminated),
+            obs=self._by_task(self.obs),
+            action=self._by_task(self.action),
+            reward=self._by_task(self.reward),
+            terminated=self._by_task(self.terminated),
+            truncated=self._by_task(self.truncated),
             mask=mask,
-            log_prob=self._batch(self.log_prob) * mask,
-            final_obs=torch.from_numpy(final_obs).view(*self._lead, *final_obs.shape[1:]),
+            log_prob=self._by_task(self.log_prob),
+            final_obs=self._by_task(self.final_obs),
             advantage=torch.zeros_like(mask),
             target=torch.zeros_like(mask),
         )
 
-    def by_task(self, x: np.ndarray) -> Tensor:
-        """The same memory, "time row …", as a tensor "time task episode …"."""
-        return torch.from_numpy(x).view(len(x), *self._lead, *x.shape[2:])
-
-    def _batch(self, x: np.ndarray) -> Tensor:
-        return self.by_task(x).movedim(0, 2).contiguous()
+    def _by_task(self, x: np.ndarray) -> Tensor:
+        """The same memory, "row …", as a tensor "task episode …"."""
+        rows: Tensor = torch.from_numpy(x)
+        return rows.view(*self._lead, *x.shape[1:])
