@@ -36,11 +36,13 @@ BASELINES = {
 PROTOCOL = Protocol(split="test", tasks=40, steps=3, episodes=20, seed=1, deterministic=False)
 
 
-def measured(algorithm: str, seed: int, runs: Path, threads: int) -> Measured:
+def measured(algorithm: str, seed: int, checkpoint: str, runs: Path, threads: int) -> Measured:
     """Returns "task step" of a run, of the first MAML run's baselines, of the LSTM's start with SGD."""
     config = HERE / f"point-goal-{algorithm}.yaml"
-    run = metarl.load(trained(config, runs / f"{algorithm}-{seed}", seed, threads))
+    run = metarl.load(trained(config, runs / f"{algorithm}-{seed}", seed, threads), checkpoint)
     found = {"meta": adapted(run.agent, run.meta, PROTOCOL, algorithm)}
+    if checkpoint == "last":
+        return found
     if algorithm == "lstm":
         plain = build_agent(dataclasses.replace(run.config, algorithm="fomaml", rule="sgd", inner_lr=0.1))
         start = Meta(run.meta.model, {})
@@ -61,6 +63,7 @@ def main() -> None:
     )
     parser.add_argument("--algorithms", nargs="+", default=ALGORITHMS, choices=ALGORITHMS)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--checkpoint", default="best", choices=("best", "last"), help="which is measured")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--runs", type=Path, default=Path("runs/point-goal"))
     options = parser.parse_args()
@@ -69,10 +72,10 @@ def main() -> None:
     for algorithm in options.algorithms:
         results = [
             kept(
-                f"point-goal-{algorithm}-{seed}",
+                f"point-goal-{algorithm}-{seed}{'-last' * (options.checkpoint == 'last')}",
                 HERE / f"point-goal-{algorithm}.yaml",
                 dataclasses.asdict(PROTOCOL) | CHOICE,
-                partial(measured, algorithm, seed, options.runs, options.threads),
+                partial(measured, algorithm, seed, options.checkpoint, options.runs, options.threads),
             )
             for seed in options.seeds
         ]

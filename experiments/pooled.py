@@ -86,7 +86,8 @@ def adapted(agent: Any, meta: Meta, protocol: Protocol, name: str) -> list[list[
 def with_sizes(agent: Any, meta: Meta, protocol: Protocol, name: str, profile: Profile) -> list[list[float]]:
     """Returns "task step" with given step sizes, which are printed."""
     print(f"{name}: step sizes {profile}", file=sys.stderr, flush=True)
-    return returns(agent, meta, protocol, profile).T.tolist()  # type: ignore[no-any-return]
+    per_task: list[list[float]] = returns(agent, meta, protocol, profile).T.tolist()
+    return per_task
 
 
 def fixed(agent: Any, meta: Meta, protocol: Protocol) -> list[float]:

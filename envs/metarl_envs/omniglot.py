@@ -80,7 +80,11 @@ class Omniglot(FewShot):
         return omniglot_images(self.path)
 
 
-_DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError)
+# RuntimeError: an encrypted member; NotImplementedError: an unknown compression.
+_DAMAGED = (
+    *(OSError, EOFError, RuntimeError, NotImplementedError),
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError),
+)
 
 
 @functools.lru_cache(maxsize=2)
@@ -145,8 +149,7 @@ def _files(source: Path) -> Iterator[tuple[str, bytes]]:
             for member in archive.infolist():
                 if not member.filename.startswith("__MACOSX/") and member.file_size <= _LARGEST:
                     yield member.filename, archive.read(member)
-    # RuntimeError: an encrypted member; NotImplementedError: an unknown compression
-    except (OSError, EOFError, RuntimeError, NotImplementedError, *_DAMAGED) as error:
+    except _DAMAGED as error:
         raise ValueError(f"omniglot: {source} is damaged or no archive of Omniglot: {error}") from None
 
 

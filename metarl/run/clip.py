@@ -4,6 +4,7 @@ import io
 import json
 import secrets
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,7 @@ def render_run(
     except (
         RuntimeError,
         ValueError,
-    ) as error:  # nothing to draw with, physics that falls apart, a wild action
+    ) as error:  # physics that falls apart, a wild action
         raise RequestError(str(error)) from error
     names = ["before", f"after {steps} step{'s' * (steps != 1)} of {episodes} episodes"]
     write_atomic(run_dir / STRIP, _png(strip(shown, names)))
@@ -133,11 +134,9 @@ def _writer(out: Path) -> Callable[[Path, Sequence[Picture], int], None]:
         return _write_gif
     if out.suffix != ".mp4":
         raise RequestError(f"out must end in .mp4 or .gif, got {str(out)!r}")
-    try:
-        import imageio_ffmpeg  # noqa: F401
-    except ImportError:
+    if find_spec("imageio_ffmpeg") is None:
         needs = "pip install 'metarl-toolkit[video]', or give a name that ends in .gif"
-        raise RequestError(f"{out.name} needs imageio-ffmpeg: {needs}") from None
+        raise RequestError(f"{out.name} needs imageio-ffmpeg: {needs}")
     return _write_mp4
 
 

@@ -1,6 +1,6 @@
 """Episodes as pictures: what the environment draws of itself, or else a plot of what happened."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from inspect import signature
 from typing import Any, NamedTuple
@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from metarl.rollout.family import TaskFamily
+from metarl.run.files import warn
 from metarl.run.policy import Policy
 
 SIDE = 480  # pixels of a plot
@@ -57,8 +58,8 @@ def made(family: TaskFamily) -> gymnasium.Env[Any, Any]:
     """One environment, one that draws itself if there is such a thing."""
     if "render_mode" not in signature(family.make).parameters:
         return family.make()
-    env: gymnasium.Env[Any, Any] = family.make(render_mode="rgb_array")  # type: ignore[call-arg]
-    return env
+    make: Callable[..., gymnasium.Env[Any, Any]] = family.make
+    return make(render_mode="rgb_array")
 
 
 def play(
@@ -87,7 +88,11 @@ def play(
 def _drawn(env: gymnasium.Env[Any, Any]) -> list[Picture]:
     if env.render_mode is None:
         return []
-    picture: Any = env.render()
+    try:
+        picture: Any = env.render()
+    except RuntimeError as error:  # such as no OpenGL
+        warn(f"{error}; a plot takes the place of pictures")
+        return []
     return [np.asarray(picture, np.uint8)]
 
 

@@ -88,6 +88,18 @@ class Drawn(Corridor):
         return Counter(3)
 
 
+class Blind(Counter):
+    """Cannot draw, as a robot without OpenGL."""
+
+    def render(self) -> Any:
+        raise RuntimeError("no OpenGL")
+
+
+class Unseen(Drawn):
+    def make(self, render_mode: str | None = None) -> Any:
+        return Blind(3)
+
+
 class Idle(Policy):
     def __init__(self) -> None:
         """Needs no network."""
@@ -101,6 +113,13 @@ def test_an_environment_that_draws_itself_is_shown_as_it_draws() -> None:
     assert speed == 7
     assert shown.returns == [0.0, 1.0, 3.0, 6.0]
     assert [int(picture[0, 0, 0]) for picture in shown.pictures] == [0, 10, 20, 30]
+
+
+def test_where_nothing_can_be_drawn_a_plot_takes_the_place(capsys: pytest.CaptureFixture[str]) -> None:
+    (shown,), _ = show(Unseen(), [Idle()], {"goal": [0.0]}, 1, False)
+    assert [picture.shape for picture in shown.pictures] == [(SIDE, SIDE, 3)] * 4
+    assert (shown.pictures[0] != shown.pictures[-1]).any()
+    assert capsys.readouterr().err == "metarl: warning: no OpenGL; a plot takes the place of pictures\n"
 
 
 def test_an_episode_stops_at_the_horizon() -> None:

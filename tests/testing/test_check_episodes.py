@@ -41,17 +41,17 @@ class Many(VectorWrapper):
 
 def one(cls: type[One]) -> Any:
     """The corners with other single environments: starts are drawn and nothing ends before the horizon."""
-    family = PointGoal("promp", horizon=HORIZON)
+    family: Any = PointGoal("promp", horizon=HORIZON)
     make = family.make
-    family.make = lambda: cls(make())  # type: ignore[method-assign]
+    family.make = lambda: cls(make())
     return family
 
 
 def many(cls: type, spec: str = "promp") -> Any:
     """The corners with other vector environments."""
-    family = PointGoal(spec, horizon=HORIZON)
+    family: Any = PointGoal(spec, horizon=HORIZON)
     make_vec = family.make_vec
-    family.make_vec = lambda num_envs: cls(make_vec(num_envs))  # type: ignore[method-assign]
+    family.make_vec = lambda num_envs: cls(make_vec(num_envs))
     return family
 
 
@@ -114,7 +114,7 @@ class NeedsTask(One):
 
 
 class OtherActions(One):
-    action_space = gymnasium.spaces.Box(-1.0, 1.0, (2,), np.float32)  # type: ignore[assignment]
+    action_space: Any = gymnasium.spaces.Box(-1.0, 1.0, (2,), np.float32)
 
 
 class InPlace(One):
@@ -208,7 +208,7 @@ class Nothing:
 
 
 class Fewer(Many):
-    num_envs = 7  # type: ignore[assignment]
+    num_envs: Any = 7
 
 
 class NextStep(Many):
@@ -401,9 +401,9 @@ def test_a_tolerance_lets_rounding_pass_and_nothing_more() -> None:
 
 def test_rows_that_end_early_are_watched_too() -> None:
     """Hoppers fall at different times, well before the horizon."""
-    family = HopperParams(horizon=60)
+    family: Any = HopperParams(horizon=60)
     make_vec = family.make_vec
-    family.make_vec = lambda num_envs: Restarting(make_vec(num_envs))  # type: ignore[method-assign]
+    family.make_vec = lambda num_envs: Restarting(make_vec(num_envs))
     with pytest.raises(AssertionError, match="is not left alone, though it has ended") as caught:
         check_family(family)
     assert int(str(caught.value).split("at step ")[1].split()[0]) < 40
