@@ -1,11 +1,12 @@
-"""MuJoCo robots on a budget that fits two cores: train, evaluate on held-out tasks, pool the seeds.
+"""MuJoCo robots on a budget that fits two cores: train, evaluate on held-out tasks, pool the seeds, draw.
 
     .venv/bin/python experiments/robots.py [--families cheetah-dir ...] [--algorithms maml ...] [--seeds 1 2]
 
 Each agent is trained by experiments/FAMILY-ALGORITHM.yaml (a run that exists is resumed, a finished one is
 used as it is; what is kept in experiments/results needs none) and measured at its best checkpoint, 10
 episodes a step, after 0 … 3 steps, with step sizes chosen on validation tasks, as those of the baselines are.
-Beside the first MAML run stand `random`, `pretrained` and `oracle`. Intervals are 95 % bootstrap intervals
+Beside the first MAML run stand `random`, `pretrained` and `oracle`. Each family's figure goes to
+experiments/figures, drawn of the algorithms and seeds asked for. Intervals are 95 % bootstrap intervals
 over tasks and seeds; two directions are two tasks, so there they say how much the seeds differ.
 """
 
@@ -16,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 from pooled import CHOICE, HERE, Measured, adapted, cells, kept, trained
+from robot_figures import Training, figure, training
 
 import metarl
 from metarl.rollout.registry import make
@@ -25,6 +27,8 @@ from metarl.run.resolve import load_config
 
 FAMILIES = ("cheetah-dir", "cheetah-vel", "ant-dir", "walker-params")
 ALGORITHMS = ("maml", "fomaml", "reptile", "lstm")
+# Seeds where none are asked for; elsewhere the first alone.
+SEEDS = {"cheetah-dir-maml": (1, 2, 3), "cheetah-vel-maml": (1, 2, 3)}
 BASELINES = ("random", "pretrained", "oracle")
 PROTOCOL = Protocol(split="test", tasks=40, steps=3, episodes=10, seed=1, deterministic=False)
 
@@ -55,30 +59,32 @@ def main() -> None:
     )
     parser.add_argument("--families", nargs="+", default=FAMILIES, choices=FAMILIES)
     parser.add_argument("--algorithms", nargs="+", default=ALGORITHMS, choices=ALGORITHMS)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1])
+    parser.add_argument("--seeds", type=int, nargs="+", help="default: 1 2 3 of cheetahs by MAML, else 1")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--runs", type=Path, default=Path("runs/robots"))
     options = parser.parse_args()
     print("| family | agent | seeds | before | step 1 | step 2 | step 3 |\n|---|---|---|---|---|---|---|")
     for family in options.families:
+        curves: dict[str, list[Training]] = {}
+        agents: dict[str, np.ndarray] = {}
         for algorithm in options.algorithms:
             name = f"{family}-{algorithm}"
             config = HERE / f"{name}.yaml"
             if not config.is_file():
                 continue
-            results = [
-                kept(
-                    f"{name}-{seed}",
-                    config,
-                    dataclasses.asdict(protocol(config)) | CHOICE,
-                    partial(measured, name, seed, options.runs, options.threads),
-                )
-                for seed in options.seeds
-            ]
+            told = dataclasses.asdict(protocol(config)) | CHOICE
+            results = []
+            for seed in options.seeds or SEEDS.get(name, (1,)):
+                make = partial(measured, name, seed, options.runs, options.threads)
+                results.append(kept(f"{name}-{seed}", config, told, make))
+                run = training(f"{name}-{seed}", options.runs / f"{name}-{seed}")
+                curves.setdefault(algorithm, []).append(run)
             for agent in results[0]:
-                values = np.stack([result[agent] for result in results if agent in result])
                 shown = algorithm if agent == "meta" else agent
-                print(f"| {family} | {shown} | {len(values)} | {cells(values, 1)} |", flush=True)
+                agents[shown] = np.stack([result[agent] for result in results if agent in result])
+                row = cells(agents[shown], 1)
+                print(f"| {family} | {shown} | {len(agents[shown])} | {row} |", flush=True)
+        figure(family, curves, agents)
 
 
 if __name__ == "__main__":
