@@ -7,7 +7,7 @@ used as it is; what is kept in experiments/results needs none) and measured at i
 episodes a step, after 0 … 3 steps, with step sizes chosen on validation tasks, as those of the baselines are.
 Beside the first MAML run stand `random`, `pretrained` and `oracle`. Each family's figure goes to
 experiments/figures, drawn of the algorithms and seeds asked for. Intervals are 95 % bootstrap intervals
-over tasks and seeds; two directions are two tasks, so there they say how much the seeds differ.
+over tasks and seeds. Two directions are two tasks: each is measured twenty times.
 """
 
 import argparse
@@ -20,10 +20,8 @@ from pooled import CHOICE, HERE, Measured, adapted, cells, kept, trained
 from robot_figures import Training, figure, training
 
 import metarl
-from metarl.rollout.registry import make
 from metarl.run.baselines import baseline_of
 from metarl.run.protocol import Protocol
-from metarl.run.resolve import load_config
 
 FAMILIES = ("cheetah-dir", "cheetah-vel", "ant-dir", "walker-params")
 ALGORITHMS = ("maml", "fomaml", "reptile", "lstm")
@@ -33,22 +31,15 @@ BASELINES = ("random", "pretrained", "oracle")
 PROTOCOL = Protocol(split="test", tasks=40, steps=3, episodes=10, seed=1, deterministic=False)
 
 
-def protocol(config: Path) -> Protocol:
-    """Forty tasks, or as many as there are."""
-    c = load_config(config)
-    known = make(str(c.family), c.spec, **(c.family_arg or {})).num_tasks
-    return dataclasses.replace(PROTOCOL, tasks=min(PROTOCOL.tasks, known or PROTOCOL.tasks))
-
-
 def measured(name: str, seed: int, runs: Path, threads: int) -> Measured:
     """Returns "task step" of a run, and of the first MAML run's baselines."""
     config = HERE / f"{name}.yaml"
-    run, told = metarl.load(trained(config, runs / f"{name}-{seed}", seed, threads)), protocol(config)
-    found = {"meta": adapted(run.agent, run.meta, told, name)}
+    run = metarl.load(trained(config, runs / f"{name}-{seed}", seed, threads))
+    found = {"meta": adapted(run.agent, run.meta, PROTOCOL, name)}
     if name.endswith("-maml") and seed == 1:
         for kind in BASELINES:
             baseline = baseline_of(kind, run)
-            found[kind] = adapted(baseline.agent, baseline.meta, told, kind)
+            found[kind] = adapted(baseline.agent, baseline.meta, PROTOCOL, kind)
     return found
 
 
@@ -72,7 +63,7 @@ def main() -> None:
             config = HERE / f"{name}.yaml"
             if not config.is_file():
                 continue
-            told = dataclasses.asdict(protocol(config)) | CHOICE
+            told = dataclasses.asdict(PROTOCOL) | CHOICE
             results = []
             for seed in options.seeds or SEEDS.get(name, (1,)):
                 make = partial(measured, name, seed, options.runs, options.threads)
