@@ -6,7 +6,7 @@ environment is that vector environment with one row, so the two agree by constru
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
+from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 import numpy as np
 from gymnasium.spaces import Box, Discrete
@@ -17,6 +17,7 @@ from metarl_envs.arguments import known_split, positive_int
 Floats: TypeAlias = NDArray[np.float64]
 Bools: TypeAlias = NDArray[np.bool_]
 Tasks: TypeAlias = dict[str, NDArray[Any]]
+AnyError = TypeVar("AnyError", bound=Exception)
 
 
 class Refusal(NamedTuple):
@@ -152,7 +153,15 @@ def flat_features(model: Served, tasks: object) -> NDArray[np.float32]:
     return np.concatenate(rows, axis=1).astype(np.float32)
 
 
-def refuse_rows(model: Served, what: str, values: NDArray[Any], bad: Bools, allowed: str) -> None:
+def of_row(error: AnyError, row: int, step: int) -> AnyError:
+    """The error with ``row`` and ``step`` (from 1, at the reset 0) as attributes, for who knows the row."""
+    vars(error).update(row=row, step=step)
+    return error
+
+
+def refuse_rows(
+    model: Served, what: str, values: NDArray[Any], bad: Bools, allowed: str, step: int = 0
+) -> None:
     """ValueError that names the first row of ``values`` "n ..." where ``bad`` "n" or "n ..." holds, if any.
 
     Of a row with several axes it shows the vector along the last one, where ``bad`` tells which.
@@ -162,4 +171,5 @@ def refuse_rows(model: Served, what: str, values: NDArray[Any], bad: Bools, allo
         entry = f", entry {place}" if place else ""
         given = str(values[(row, *place)].tolist())
         given = given if len(given) <= 120 else f"{given[:120]}…"
-        raise ValueError(f"{model.title}: {what} of row {row}{entry} is {given}; allowed: {allowed}")
+        line = f"{model.title}: {what} of row {row}{entry} is {given}; allowed: {allowed}"
+        raise of_row(ValueError(line), row, step)

@@ -13,6 +13,7 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from metarl_envs import row_draws
+from metarl_envs.analytic import of_row
 from metarl_envs.arguments import positive_int
 from metarl_envs.mujoco_engine import Engine, SimulationError
 from metarl_envs.mujoco_family import Robot, Simulated, Spec
@@ -105,19 +106,23 @@ class MujocoVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
             yield
         except SimulationError as error:
             why = str(error).splitlines()[0]
-            raise RuntimeError(self._of(int(error.ids[0]), begun, f"MuJoCo fails ({why})")) from error
+            raise self._failure(int(error.ids[0]), begun, f"MuJoCo fails ({why})") from error
 
     def _check(self, begun: int, **found: NDArray[Any]) -> None:
         """RuntimeError or RuntimeWarning for what the engine complains of or gets wrong, by name "n ..."."""
         for row, kind, text in self.engine.complaints():
             if kind in _FALLEN_APART:
-                raise RuntimeError(self._of(row, begun, f"MuJoCo gives up ({text})"))
+                raise self._failure(row, begun, f"MuJoCo gives up ({text})")
             warnings.warn(self._of(row, begun, f"MuJoCo warns ({text})"), RuntimeWarning, stacklevel=3)
         for name, values in found.items():
             finite = np.isfinite(values)
             if not finite.all():
                 row = int(np.argwhere(~finite)[0, 0])
-                raise RuntimeError(self._of(row, begun, f"the {name} is not finite"))
+                raise self._failure(row, begun, f"the {name} is not finite")
+
+    def _failure(self, row: int, begun: int, what: str) -> RuntimeError:
+        step = int(self._rows.time[row]) + begun
+        return of_row(RuntimeError(self._of(row, begun, what)), row, step)
 
     def _of(self, row: int, begun: int, what: str) -> str:
         """A line that says where something happened."""

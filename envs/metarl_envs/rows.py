@@ -104,8 +104,8 @@ class Rows:
             valid, allowed = np.isfinite(given), "finite numbers"
         if not valid.all():
             bad = ~valid.reshape(self.num_envs, -1).all(axis=1) & ~self.done
-            step = self.time[np.argmax(bad)] + 1
-            refuse_rows(model, f"action at step {step}", given, bad, allowed)
+            step = int(self.time[np.argmax(bad)]) + 1
+            refuse_rows(model, f"action at step {step}", given, bad, allowed, step)
             given = np.where(valid, given, first)  # of frozen rows, whose actions count for nothing
         return given.astype(self._action_dtype, copy=False)
 

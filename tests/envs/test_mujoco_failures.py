@@ -33,8 +33,10 @@ def test_bad_actions_are_refused_in_one_line_and_change_nothing() -> None:
         (np.zeros(6), "actions are float64 (6,); allowed: numbers (2, 6)"),
         (np.zeros((2, 6), bool), "actions are bool (2, 6); allowed: numbers (2, 6)"),
     ]:
-        with pytest.raises(ValueError, match=line(f"cheetah-vel/finn2017: {message}")):
+        with pytest.raises(ValueError, match=line(f"cheetah-vel/finn2017: {message}")) as raised:
             env.step(given)
+        where = {"row": 1, "step": 1} if "of row 1" in message else {}
+        assert vars(raised.value) == where
     after, expected = env.step(np.ones((2, 6)))[:4], twin.step(np.ones((2, 6)))[:4]
     assert all(same(one, two) for one, two in zip(after, expected, strict=True))
 
@@ -63,8 +65,9 @@ def test_physics_that_falls_apart_names_family_row_step_and_task(tmp_path: Path)
     env.engine.velocities[2, 3] = 1e12
     why = "Nan, Inf or huge value in QVEL at DOF 3. The simulation is unstable"
     message = f"cheetah-vel/finn2017: MuJoCo gives up ({why}) at step 2 of row 2, whose task is velocity 0.25"
-    with pytest.raises(RuntimeError, match=line(message)):
+    with pytest.raises(RuntimeError, match=line(message)) as raised:
         env.step(np.zeros((4, 6)))
+    assert vars(raised.value) == {"row": 2, "step": 2}
     assert Path.cwd() == tmp_path and not list(tmp_path.iterdir())  # no MUJOCO_LOG.TXT
     obs, _ = env.reset(seed=0)  # and all is well again
     assert same(obs, CheetahVel().make_vec(4).reset(seed=0)[0])
