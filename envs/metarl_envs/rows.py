@@ -10,7 +10,7 @@ from typing import Any, SupportsIndex, TypeAlias
 
 import numpy as np
 from gymnasium.error import ResetNeeded
-from gymnasium.spaces import Discrete
+from gymnasium.spaces import Discrete, MultiDiscrete
 from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 
@@ -39,7 +39,7 @@ class Rows:
     def __init__(self, model: Served, num_envs: int) -> None:
         self.num_envs = positive_int(model.title, "num_envs", num_envs)
         self._model = model
-        discrete = isinstance(model.action_space, Discrete)
+        discrete = isinstance(model.action_space, Discrete | MultiDiscrete)
         self._action_shape = (num_envs, *(model.action_space.shape or ()))
         self._action_kinds = "iu" if discrete else "fiu"
         self._action_dtype = np.dtype(np.int64 if discrete else np.float64)
@@ -96,18 +96,25 @@ class Rows:
         if given.shape != self._action_shape or given.dtype.kind not in self._action_kinds:
             wanted = f"{'numbers' if 'f' in self._action_kinds else 'integers'} {self._action_shape}"
             raise ValueError(f"{model.title}: actions are {given.dtype} {given.shape}; allowed: {wanted}")
-        first = 0
-        if isinstance(model.action_space, Discrete):
-            first, end = int(model.action_space.start), int(model.action_space.start + model.action_space.n)
-            valid, allowed = (given >= first) & (given < end), f"integers {first} to {end - 1}"
-        else:
-            valid, allowed = np.isfinite(given), "finite numbers"
+        valid, first, allowed = self._valid(given)
         if not valid.all():
             bad = ~valid.reshape(self.num_envs, -1).all(axis=1) & ~self.done
             step = int(self.time[np.argmax(bad)]) + 1
             refuse_rows(model, f"action at step {step}", given, bad, allowed, step)
             given = np.where(valid, given, first)  # of frozen rows, whose actions count for nothing
         return given.astype(self._action_dtype, copy=False)
+
+    def _valid(self, given: NDArray[Any]) -> tuple[Bools, Any, str]:
+        """Which numbers the action space has, the first of those it has, and them all in words."""
+        space = self._model.action_space
+        if isinstance(space, Discrete | MultiDiscrete):
+            first, last = (
+                space.start,
+                space.start + (space.n if isinstance(space, Discrete) else space.nvec) - 1,
+            )
+            within = (given >= first) & (given <= last)
+            return within, first, f"integers {np.asarray(first).tolist()} to {np.asarray(last).tolist()}"
+        return np.isfinite(given), 0, "finite numbers"
 
     def advance(self, reward: Floats, terminated: Bools) -> tuple[Floats, Bools, Bools]:
         """Let a step pass; frozen rows keep how they ended and get no reward.
