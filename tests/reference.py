@@ -2,7 +2,8 @@
 
 Every fast part is held against it. A batch is anything with the attributes of one task's ``Episodes``; a task
 is ``(support batches, query batch)``; ``tasks`` is a list of those. Distributions are tuples,
-``(mean, log_std)`` or ``(logits,)``. Nothing here imports metarl.
+``(mean, log_std)`` or ``(logits,)``; two choices at once are one choice among all pairs. Nothing here imports
+metarl.
 """
 
 import math
@@ -15,6 +16,9 @@ from torch import Tensor
 Params = dict[str, Tensor]
 Task = tuple[Sequence[Any], Any]
 
+# Networks of so many outputs in all make two choices, the first of so many and the second of so many.
+CHOICES = (2, 3)
+
 
 def policy(params: Params, obs: Tensor) -> tuple[Tensor, ...]:
     """A tanh MLP, its layers in order of insertion; Gaussian where there is a ``log_std``."""
@@ -23,11 +27,16 @@ def policy(params: Params, obs: Tensor) -> tuple[Tensor, ...]:
         x = x @ params[name].T + params[name.replace("weight", "bias")]
         x = x if name == weights[-1] else torch.tanh(x)
     log_std = [value for name, value in params.items() if name.endswith("log_std")]
+    if not log_std and x.shape[-1] == sum(CHOICES):
+        first, second = x[..., : CHOICES[0], None], x[..., None, CHOICES[0] :]
+        return ((first + second).flatten(-2),)
     return (x, log_std[0].expand_as(x)) if log_std else (x,)
 
 
 def log_prob(dist: tuple[Tensor, ...], action: Tensor) -> Tensor:
     if len(dist) == 1:
+        if action.ndim == dist[0].ndim:
+            action = action[..., 0] * CHOICES[1] + action[..., 1]
         return torch.log_softmax(dist[0], -1).gather(-1, action.long()[..., None])[..., 0]
     mean, log_std = dist
     z = (action - mean) / torch.exp(log_std)

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-from gymnasium.spaces import Discrete
+from gymnasium.spaces import Discrete, MultiDiscrete
 
 
 def same(one: Any, two: Any) -> bool:
@@ -18,6 +18,8 @@ def actions_of(family: Any, random: np.random.Generator, lead: tuple[int, ...]) 
     space = family.action_space
     if isinstance(space, Discrete):
         return random.integers(space.n, size=lead)
+    if isinstance(space, MultiDiscrete):
+        return space.start + random.integers(space.nvec, size=(*lead, *space.shape))
     return (random.normal(size=(*lead, *space.shape)) * space.high).astype(np.float32)
 
 

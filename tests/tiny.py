@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 import reference
 from metarl.core.batch import Episodes, Shots
-from metarl.core.models import MLP, Apply, GaussianMLP, functional, initial_params, policy
+from metarl.core.models import MLP, Apply, Choices, GaussianMLP, functional, initial_params, policy
 from metarl.core.params import Meta, Params, tree_map
 from metarl.core.rules import Rule
 from metarl.learn.problem import TaskData
@@ -30,7 +30,23 @@ def randn(seed: int, *shape: int) -> Tensor:
 
 
 def network(kind: str = "gaussian") -> nn.Module:
-    return GaussianMLP(2, 2, hidden=(4,)).double() if kind == "gaussian" else MLP(2, (4,), 3).double()
+    made: dict[str, nn.Module] = {
+        "gaussian": GaussianMLP(2, 2, hidden=(4,)),
+        "categorical": MLP(2, (4,), 3),
+        "choices": Choices(MLP(2, (4,), 5), reference.CHOICES),
+    }
+    return made[kind].double()
+
+
+def actions(seed: int, kind: str) -> Tensor:
+    """Actions "3 2 4 …": each choice and each pair of choices is among them."""
+    number = torch.arange(24).reshape(3, 2, 4)
+    made = {
+        "gaussian": randn(seed, 3, 2, 4, 2),
+        "categorical": number % 3,
+        "choices": torch.stack([number % 2, number % 3], -1),
+    }
+    return made[kind]
 
 
 def model(kind: str = "gaussian", seed: int = 0) -> tuple[Apply, Params]:
@@ -52,7 +68,7 @@ def episodes(seed: int, params: Params, kind: str = "gaussian") -> Episodes:
     last = mask * (1 - torch.cat([mask[..., 1:], torch.zeros(3, 2, 1, dtype=torch.float64)], -1))
     terminated = (last > 0) & torch.tensor(TERMINATED)[..., None]
     obs = randn(seed, 3, 2, 4, 2)
-    action = randn(seed + 1, 3, 2, 4, 2) if kind == "gaussian" else torch.arange(24).reshape(3, 2, 4) % 3
+    action = actions(seed + 1, kind)
     log_prob = reference.log_prob(reference.policy(params, obs), action) + 0.1 * randn(seed + 2, 3, 2, 4)
     return Episodes(
         obs=obs,

@@ -1,5 +1,6 @@
-"""Families for tests: episodes that end early (``tiny_families:Corridor``, ``tiny_families:Field``), and
-few-shot classes that are points in the plane (``tiny_families:Blobs``) or images (``tiny_families:Patches``).
+"""Families for tests: episodes that end early (``tiny_families:Corridor``, ``tiny_families:Field``,
+``tiny_families:Crane``), observations that are images (``tiny_families:Spot``), and few-shot classes that are
+points in the plane (``tiny_families:Blobs``) or images (``tiny_families:Patches``).
 """
 
 import functools
@@ -8,7 +9,7 @@ from typing import Any
 
 import gymnasium
 import numpy as np
-from gymnasium.spaces import Box, Discrete
+from gymnasium.spaces import Box, Discrete, MultiDiscrete
 from numpy.typing import NDArray
 
 from metarl_envs.analytic import Analytic, Bools, Floats, Tasks, draw_tasks, read_tasks
@@ -97,6 +98,82 @@ class Field(_Tiny):
             start=(lambda u: u - 0.5) if self.spec == "random" else np.zeros_like,
             step=step,
             observe=lambda state, tasks: state.astype(np.float32),
+        )
+
+
+STRIDE, CENTRE = np.array([0.75, 0.25]), np.array([0.75, 0.375])
+
+
+class Crane(_Tiny):
+    """MultiDiscrete: one of three moves across and one of four up or down (both numbered from ``first``)
+    towards a goal, the end of all at |x| ≥ 1.
+    """
+
+    name = "crane"
+
+    def _formulas(self, first: int = 0) -> Analytic:
+        def step(state: Floats, action: NDArray[np.int64], tasks: Tasks, noise: Floats) -> Step:
+            new = state + (action - first) * STRIDE - CENTRE
+            return new, -np.abs(new - tasks["goal"]).sum(1), np.abs(new[:, 0]) >= 1.0
+
+        return Analytic(
+            title="crane",
+            horizon=self.horizon,
+            observation_space=Box(-20.0, 20.0, (2,), np.float32),
+            action_space=MultiDiscrete([3, 4], start=[first, first]),
+            task_shapes={"goal": (2,)},
+            task_draws=2,
+            task=lambda u: {"goal": u - 0.5},
+            start_draws=2,
+            start=(lambda u: u - 0.5) if self.spec == "random" else np.zeros_like,
+            step=step,
+            observe=lambda state, tasks: state.astype(np.float32),
+        )
+
+
+class Spot(_Tiny):
+    """Images uint8 (1, ``size``, ``size``) with a bright spot that moves on 5×5 places, and is paid in one
+    direction.
+
+    ``actions``: ``moves`` (Discrete: left, right, up, down), ``both`` (MultiDiscrete: across, and up or down)
+    or ``amounts`` (a Box, rounded to whole places).
+    """
+
+    name = "spot"
+
+    def _formulas(self, size: int = 7, actions: str = "moves") -> Analytic:
+        spaces = {
+            "moves": Discrete(4),
+            "both": MultiDiscrete([3, 3]),
+            "amounts": Box(-1.0, 1.0, (2,), np.float32),
+        }
+        moves = np.array([[-1.0, 0.0], [1.0, 0.0], [0.0, -1.0], [0.0, 1.0]])
+        wide = size // 5
+
+        def step(state: Floats, action: NDArray[Any], tasks: Tasks, noise: Floats) -> Step:
+            by = moves[action] if actions == "moves" else action - 1.0 if actions == "both" else action
+            pay = np.stack([np.cos(tasks["angle"]), np.sin(tasks["angle"])], 1)
+            new = np.clip(state + np.rint(np.clip(by, -1.0, 1.0)), 0.0, 4.0)
+            return new, (pay * (new - 2.0)).sum(1), np.zeros(len(new), np.bool_)
+
+        def observe(state: Floats, tasks: Tasks) -> NDArray[np.uint8]:
+            image = np.zeros((len(state), 1, size, size), np.uint8)
+            for row, (x, y) in enumerate((state * wide).astype(int)):
+                image[row, 0, y : y + wide, x : x + wide] = 255
+            return image
+
+        return Analytic(
+            title="spot",
+            horizon=self.horizon,
+            observation_space=Box(0, 255, (1, size, size), np.uint8),
+            action_space=spaces[actions],
+            task_shapes={"angle": ()},
+            task_draws=1,
+            task=lambda u: {"angle": 2 * np.pi * u[:, 0]},
+            start_draws=2,
+            start=(lambda u: np.floor(5 * u)) if self.spec == "random" else (lambda u: 0 * u + 2.0),
+            step=step,
+            observe=observe,
         )
 
 

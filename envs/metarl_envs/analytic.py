@@ -85,7 +85,8 @@ class Analytic:
         task: float64 "n task_draws" to training tasks.
         start: float64 "n start_draws" to the state "n ...".
         step: (state, action "n ...", tasks, noise "n step_draws") to (state, reward, terminated): float64 "n"
-            and bool "n". Actions are float64 and finite, or int64 within the Discrete space.
+            and bool "n". Actions are float64 and finite, or int64 within the Discrete or
+            MultiDiscrete space.
         observe: (state, tasks) to observations "n ...", in the observation space's dtype.
         refuse: finite tasks of the right shapes to what the family cannot serve of them.
     """
@@ -93,7 +94,7 @@ class Analytic:
     title: str
     horizon: int
     observation_space: Box
-    action_space: Box | Discrete
+    action_space: Box | Discrete | MultiDiscrete
     task_shapes: Mapping[str, tuple[int, ...]]
     task: Callable[[Floats], Tasks]
     start: Callable[[Floats], NDArray[Any]]

@@ -100,19 +100,25 @@ class Rows:
         if given.shape != self._action_shape or given.dtype.kind not in self._action_kinds:
             wanted = f"{'numbers' if 'f' in self._action_kinds else 'integers'} {self._action_shape}"
             raise ValueError(f"{model.title}: actions are {given.dtype} {given.shape}; allowed: {wanted}")
-        space, first = model.action_space, np.asarray(0)
-        if isinstance(space, Discrete | MultiDiscrete):
-            first = np.asarray(space.start)
-            last = first + (space.n if isinstance(space, Discrete) else space.nvec) - 1
-            valid, allowed = (given >= first) & (given <= last), f"integers {first} to {last}"
-        else:
-            valid, allowed = np.isfinite(given), "finite numbers"
+        valid, first, allowed = self._valid(given)
         if not valid.all():
             bad = ~valid.reshape(self.num_envs, -1).all(axis=1) & ~self.done
             step = self.time[np.argmax(bad)] + 1
             refuse_rows(model, f"action at step {step}", given, bad, allowed)
             given = np.where(valid, given, first)  # of frozen rows, whose actions count for nothing
         return given.astype(self._action_dtype, copy=False)
+
+    def _valid(self, given: NDArray[Any]) -> tuple[Bools, Any, str]:
+        """Which numbers the action space has, the first of those it has, and them all in words."""
+        space = self._model.action_space
+        if isinstance(space, Discrete | MultiDiscrete):
+            first, last = (
+                space.start,
+                space.start + (space.n if isinstance(space, Discrete) else space.nvec) - 1,
+            )
+            within = (given >= first) & (given <= last)
+            return within, first, f"integers {np.asarray(first).tolist()} to {np.asarray(last).tolist()}"
+        return np.isfinite(given), 0, "finite numbers"
 
     def advance(
         self, reward: Floats, terminated: Bools, cut: Bools | None = None

@@ -75,4 +75,41 @@ class Categorical(NamedTuple):
         return Categorical(p * (tangent.logits - (p * tangent.logits).sum(-1, keepdim=True)))
 
 
-Distribution = DiagGaussian | Categorical
+class MultiCategorical(NamedTuple):
+    """Independent choices, each with a number of possibilities of its own: ``Categorical`` of each component.
+
+    The log-probability of an action "*b component" is the sum over its components.
+    """
+
+    logits: tuple[Float[Tensor, "*b _"], ...]
+
+    def sample(self, noise: Float[Tensor, "*b component"]) -> Int[Tensor, "*b component"]:
+        """The action that belongs to uniform numbers in [0, 1), one for each component."""
+        drawn = zip(self._components(), noise.unbind(-1), strict=True)
+        return torch.stack([one.sample(u) for one, u in drawn], -1)
+
+    def mode(self) -> Int[Tensor, "*b component"]:
+        return torch.stack([one.mode() for one in self._components()], -1)
+
+    def log_prob(self, action: Shaped[Tensor, "*b component"]) -> Float[Tensor, "*b"]:
+        chosen = zip(self._components(), action.unbind(-1), strict=True)
+        return torch.stack([one.log_prob(a) for one, a in chosen]).sum(0)
+
+    def entropy(self) -> Float[Tensor, "*b"]:
+        return torch.stack([one.entropy() for one in self._components()]).sum(0)
+
+    def kl(self, other: "MultiCategorical") -> Float[Tensor, "*b"]:
+        """KL(self ‖ other)."""
+        pairs = zip(self._components(), other._components(), strict=True)
+        return torch.stack([p.kl(q) for p, q in pairs]).sum(0)
+
+    def fisher(self, tangent: "MultiCategorical") -> "MultiCategorical":
+        """The Fisher matrix in the logits applied to a tangent: a block for each component."""
+        pairs = zip(self._components(), tangent._components(), strict=True)
+        return MultiCategorical(tuple(one.fisher(t).logits for one, t in pairs))
+
+    def _components(self) -> list[Categorical]:
+        return [Categorical(logits) for logits in self.logits]
+
+
+Distribution = DiagGaussian | Categorical | MultiCategorical

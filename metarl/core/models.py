@@ -5,18 +5,26 @@ import itertools
 import math
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol, cast
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
-from metarl.core.distributions import Categorical, DiagGaussian, Distribution
+from metarl.core.distributions import Categorical, DiagGaussian, Distribution, MultiCategorical
 from metarl.core.errors import RequestError
 from metarl.core.params import Params
 
 Apply = Callable[[Params, Tensor], Any]
+
+
+class InTasks(Protocol):
+    """A network that computes many tasks at once without ``vmap``."""
+
+    def forward_tasks(self, params: Params, x: Tensor, prefix: str = "") -> Tensor:
+        """``forward`` of each task's own parameters, which stand under ``prefix``."""
+
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {"tanh": nn.Tanh, "relu": nn.ReLU}
 
@@ -51,11 +59,36 @@ class MLP(nn.Sequential):
         return x
 
 
-class GaussianMLP(nn.Module):
-    """Observation → (mean, log_std); the standard deviation is learned and the same in all states."""
+class Gaussian(nn.Module):
+    """Observation → (mean, log_std): the mean by ``net``, which brings ``forward_tasks``; the standard
+    deviation is learned and the same in all states.
+    """
 
     # Of rllab's Gaussian policy, which the published runs use: keeps the log-likelihood finite.
     min_std = 1e-6
+
+    def __init__(self, net: nn.Module, action_dim: int, init_std: float = 1.0) -> None:
+        super().__init__()
+        self.net = net
+        self.log_std = nn.Parameter(torch.full((action_dim,), math.log(init_std)))
+
+    def forward(
+        self, obs: Shaped[Tensor, "..."]
+    ) -> tuple[Float[Tensor, "*b action"], Float[Tensor, "*b action"]]:
+        mean = self.net(obs)
+        return mean, self.log_std.clamp(min=math.log(self.min_std)).expand_as(mean)
+
+    def forward_tasks(
+        self, params: Params, obs: Shaped[Tensor, "task row ..."]
+    ) -> tuple[Float[Tensor, "task row action"], Float[Tensor, "task row action"]]:
+        """``forward`` of each task's own parameters."""
+        mean = cast(InTasks, self.net).forward_tasks(params, obs, "net.")
+        log_std = params["log_std"].clamp(min=math.log(self.min_std))
+        return mean, log_std.unsqueeze(1).expand_as(mean).contiguous()  # exp of an expanded view is slow
+
+
+class GaussianMLP(Gaussian):
+    """``Gaussian`` of an ``MLP``."""
 
     def __init__(
         self,
@@ -65,23 +98,25 @@ class GaussianMLP(nn.Module):
         activation: str = "tanh",
         init_std: float = 1.0,
     ) -> None:
+        super().__init__(MLP(obs_dim, hidden, action_dim, activation), action_dim, init_std)
+
+
+class Choices(nn.Module):
+    """Observation → ``MultiCategorical``: the outputs of ``net``, which brings ``forward_tasks``, are the
+    logits of the first component, then those of the second, and so on; ``numbers`` says how many each has.
+    """
+
+    def __init__(self, net: nn.Module, numbers: Sequence[int]) -> None:
         super().__init__()
-        self.net = MLP(obs_dim, hidden, action_dim, activation)
-        self.log_std = nn.Parameter(torch.full((action_dim,), math.log(init_std)))
+        self.net, self.numbers = net, list(numbers)
 
-    def forward(
-        self, obs: Float[Tensor, "*b obs"]
-    ) -> tuple[Float[Tensor, "*b action"], Float[Tensor, "*b action"]]:
-        mean = self.net(obs)
-        return mean, self.log_std.clamp(min=math.log(self.min_std)).expand_as(mean)
+    def forward(self, obs: Shaped[Tensor, "..."]) -> MultiCategorical:
+        return MultiCategorical(self.net(obs).split(self.numbers, -1))
 
-    def forward_tasks(
-        self, params: Params, obs: Float[Tensor, "task row obs"]
-    ) -> tuple[Float[Tensor, "task row action"], Float[Tensor, "task row action"]]:
+    def forward_tasks(self, params: Params, obs: Shaped[Tensor, "task row ..."]) -> MultiCategorical:
         """``forward`` of each task's own parameters."""
-        mean = self.net.forward_tasks(params, obs, "net.")
-        log_std = params["log_std"].clamp(min=math.log(self.min_std))
-        return mean, log_std.unsqueeze(1).expand_as(mean).contiguous()  # exp of an expanded view is slow
+        logits = cast(InTasks, self.net).forward_tasks(params, obs, "net.")
+        return MultiCategorical(logits.split(self.numbers, -1))
 
 
 def functional(module: nn.Module) -> Apply:
@@ -105,8 +140,9 @@ def functional(module: nn.Module) -> Apply:
 def policy(module: nn.Module) -> Callable[[Params, Tensor], Distribution]:
     """``apply(params, obs)`` that returns a distribution over actions.
 
-    The module returns ``(mean, log_std)``, which is read as a diagonal Gaussian, or logits, which are read as
-    a categorical distribution.
+    The module returns ``(mean, log_std)``, which is read as a diagonal Gaussian; or logits, which are read as
+    a categorical distribution; or a distribution of ``core.distributions``, which is taken as it is (several
+    choices at once are a ``MultiCategorical``).
     """
     call = functional(module)
     return lambda params, obs: _distribution(call(params, obs), module)
@@ -127,12 +163,14 @@ def policy_of_tasks(module: nn.Module) -> Callable[[Params, Tensor], Distributio
 
 
 def _distribution(out: Any, module: nn.Module) -> Distribution:
+    if isinstance(out, Distribution):
+        return out
     if isinstance(out, tuple) and len(out) == 2:
         return DiagGaussian(*out)
     if isinstance(out, Tensor):
         return Categorical(out)
     raise RequestError(
-        f"a policy network returns (mean, log_std) or logits, "
+        f"a policy network returns (mean, log_std), logits or a MultiCategorical, "
         f"{type(module).__name__} returned {type(out).__name__}"
     )
 

@@ -6,6 +6,7 @@ import gymnasium
 import numpy as np
 import torch
 from gymnasium.vector import VectorEnv
+from numpy.typing import NDArray
 from torch import Tensor
 
 from metarl.core.batch import Episodes
@@ -78,7 +79,7 @@ def collect(
             policy = act(params, torch.from_numpy(obs).view(m, episodes, *obs.shape[1:]))
             action = policy.mode() if noise is None else policy.sample(noise[t])
             flat = action.reshape(m * episodes, *action.shape[2:]).numpy()
-            found, reward, terminated, truncated, _ = env.step(to_action_space(env.action_space, flat))
+            found, reward, terminated, truncated, _ = env.step(to_action_space(env.single_action_space, flat))
             obs = record.put(t, flat, reward, terminated, truncated, found)
             policies.append(policy)
             over = not record.going.any()
@@ -128,17 +129,39 @@ def collect_in(
 def action_noise(
     space: gymnasium.Space[Any], m: int, episodes: int, horizon: int, address: Address
 ) -> Tensor:
-    """What turns a policy into actions, "time task episode …": normal, for discrete actions uniform."""
+    """What turns a policy into actions, "time task episode …": ``noise_for`` each task's generator."""
     noise = np.empty((m, episodes, horizon, *(space.shape or ())), np.float32)
     for t in range(m):
-        rng = seeding.generator(address.seed, "actions", *address.of(t))
-        draw = rng.random if isinstance(space, gymnasium.spaces.Discrete) else rng.standard_normal
-        draw(dtype=np.float32, out=noise[t])
+        noise[t] = noise_for(
+            space, seeding.generator(address.seed, "actions", *address.of(t)), noise[t].shape
+        )
     return torch.from_numpy(noise).movedim(2, 0)
 
 
+def noise_for(
+    space: gymnasium.Space[Any], rng: np.random.Generator, shape: tuple[int, ...]
+) -> NDArray[np.float32]:
+    """Random numbers by which policies draw: uniform for choices, normal for amounts."""
+    draw = rng.random if chooses(space) else rng.standard_normal
+    return draw(shape, np.float32)
+
+
+def chooses(space: gymnasium.Space[Any]) -> bool:
+    """Whether actions are choices, whole numbers, and not amounts."""
+    return isinstance(space, gymnasium.spaces.Discrete | gymnasium.spaces.MultiDiscrete)
+
+
+def possibilities(space: gymnasium.Space[Any]) -> list[int]:
+    """Among how many each component of an action is a choice; none for amounts."""
+    if isinstance(space, gymnasium.spaces.Discrete):
+        return [int(space.n)]
+    return space.nvec.flatten().tolist() if isinstance(space, gymnasium.spaces.MultiDiscrete) else []
+
+
 def to_action_space(space: gymnasium.Space[Any], action: np.ndarray) -> np.ndarray:
-    """The action as the environment takes it: cut to a Box's bounds, or counted from a Discrete's start."""
+    """The action as the environment takes it: cut to a Box's bounds, or counted from where a Discrete or
+    MultiDiscrete starts. ``space`` is that of one environment: the batch of a MultiDiscrete is a Box.
+    """
     if isinstance(space, gymnasium.spaces.Discrete | gymnasium.spaces.MultiDiscrete):
         return np.asarray(action + space.start)
     return action.clip(space.low, space.high) if isinstance(space, gymnasium.spaces.Box) else action
@@ -170,13 +193,14 @@ class Record:
         horizon: int,
     ) -> None:
         obs_shape, action_shape = observation_space.shape, action_space.shape
-        assert obs_shape is not None and action_shape is not None, "a Box or Discrete space has a shape"
-        discrete = isinstance(action_space, gymnasium.spaces.Discrete)
+        assert obs_shape is not None and action_shape is not None, (
+            "Box, Discrete and MultiDiscrete have a shape"
+        )
         steps, self._lead = (lead[0] * lead[1], horizon), lead
         obs_dtype = readable(np.empty(0, observation_space.dtype)).dtype
         self.obs = np.zeros((*steps, *obs_shape), obs_dtype)
         self.final_obs = np.zeros((steps[0], *obs_shape), obs_dtype)
-        self.action = np.zeros((*steps, *action_shape), np.int64 if discrete else np.float32)
+        self.action = np.zeros((*steps, *action_shape), np.int64 if chooses(action_space) else np.float32)
         self.reward, self.log_prob = np.zeros((2, *steps), np.float32)
         self.terminated, self.truncated = np.zeros((2, *steps), bool)
         self.going = np.ones(steps[0], bool)

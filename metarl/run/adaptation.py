@@ -12,7 +12,7 @@ from metarl.core.batch import Episodes, Shots
 from metarl.core.errors import RequestError
 from metarl.core.params import Params, to_device, tree_map
 from metarl.learn.problem import TaskData
-from metarl.rollout.collector import Address, collect_in
+from metarl.rollout.collector import Address, collect_in, possibilities
 from metarl.rollout.shots import check_shots
 from metarl.run.agent import Agent
 from metarl.run.experience import USES, explore
@@ -115,8 +115,8 @@ def _numbers(name: str, values: Any) -> np.ndarray:
 def _collector_in(agent: Agent, env: gymnasium.Env[Any, Any], episodes: int) -> Collector:
     for name in ("observation_space", "action_space"):
         own, theirs = getattr(agent.family, name), getattr(env, name)
-        counts = getattr(own, "n", None), getattr(theirs, "n", None)  # of a Discrete space
-        if type(own) is not type(theirs) or own.shape != theirs.shape or counts[0] != counts[1]:
+        kinds = [(type(space), space.shape, possibilities(space)) for space in (own, theirs)]
+        if kinds[0] != kinds[1]:
             raise RequestError(f"the environment's {name} is {theirs}, the policy's is {own}")
 
     def run(policies: Params, address: Address, deterministic: bool) -> Episodes:

@@ -7,15 +7,16 @@ from pathlib import Path
 from typing import Any, cast
 
 import safetensors.torch
-from gymnasium.spaces import Box, Discrete
+from gymnasium.spaces import Box, Discrete, MultiDiscrete
 from safetensors import SafetensorError
 from torch import nn
 
 from metarl.core.conv import Conv4
 from metarl.core.critic import PREFIX
 from metarl.core.errors import RequestError
-from metarl.core.models import MLP, GaussianMLP
+from metarl.core.models import MLP, Choices, Gaussian
 from metarl.core.params import Params
+from metarl.rollout.collector import possibilities
 from metarl.rollout.family import Family, is_supervised
 from metarl.run.config import TrainConfig
 from metarl.run.files import warn
@@ -32,20 +33,27 @@ def network(config: TrainConfig, family: Family) -> nn.Module:
     shape = family.observation_space.shape
     if not isinstance(family.observation_space, Box) or shape is None:
         shape = ()
-    outputs = _outputs(family)
+    outputs = sum(_outputs(family))
     if config.model == "conv4":
         if len(shape) != 3:
             raise _misfit(config, family, "an image, a Box of shape (channels, height, width)")
-        if not is_supervised(family) and isinstance(family.action_space, Box):
+        if not is_supervised(family) and not isinstance(family.action_space, Discrete):
             raise RequestError(
-                "model 'conv4' has no standard deviation; give a network by --model module:factory"
+                f"model 'conv4' gives logits of one choice, family {family.name!r} takes "
+                f"{family.action_space}; give a network by --model module:factory"
             )
         return Conv4(shape, outputs, config.filters)
     if len(shape) != 1:
         raise _misfit(config, family, "a one-dimensional Box")
-    if isinstance(family.action_space, Discrete) or is_supervised(family):
-        return MLP(shape[0], config.hidden, outputs, config.activation)
-    return GaussianMLP(shape[0], outputs, config.hidden, config.activation, config.init_std)
+    net = MLP(shape[0], config.hidden, outputs, config.activation)
+    return net if is_supervised(family) else _policy(net, config, family)
+
+
+def _policy(net: nn.Module, config: TrainConfig, family: Family) -> nn.Module:
+    """A network's outputs as what the family's actions are drawn from."""
+    if isinstance(family.action_space, Box):
+        return Gaussian(net, sum(_outputs(family)), config.init_std)
+    return Choices(net, _outputs(family)) if isinstance(family.action_space, MultiDiscrete) else net
 
 
 def value_network(config: TrainConfig, family: Family) -> nn.Module:
@@ -68,15 +76,20 @@ def value_network(config: TrainConfig, family: Family) -> nn.Module:
     return network
 
 
-def _outputs(family: Family) -> int:
-    space = family.action_space
-    if isinstance(space, Discrete):
-        return int(space.n)
+def _outputs(family: Family) -> list[int]:
+    """How many numbers a network gives for the labels or actions; for each component of a MultiDiscrete.
+
+    Arrays of choices "n m" are refused as arrays of amounts are: whoever has some knows how to lay them out.
+    """
+    space, supervised = family.action_space, is_supervised(family)
     if isinstance(space, Box) and len(space.shape) == 1:
-        return int(space.shape[0])
-    kind = "labels" if is_supervised(family) else "actions"
+        return [int(space.shape[0])]
+    several = isinstance(space, MultiDiscrete) and len(space.shape) == 1 and not supervised
+    if isinstance(space, Discrete) or several:
+        return possibilities(space)
+    kind, also = ("labels", "") if supervised else ("actions", " or MultiDiscrete")
     raise RequestError(
-        f"family {family.name!r} has {kind} in {space}; allowed: a one-dimensional Box, Discrete"
+        f"family {family.name!r} has {kind} in {space}; allowed: Discrete, a one-dimensional Box{also}"
     )
 
 

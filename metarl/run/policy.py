@@ -11,7 +11,7 @@ import torch
 from metarl.core.errors import RequestError
 from metarl.core.models import Apply
 from metarl.core.params import Params, to_device
-from metarl.rollout.collector import readable, to_action_space
+from metarl.rollout.collector import noise_for, readable, to_action_space
 from metarl.run.files import write_atomic
 
 
@@ -65,6 +65,5 @@ class Policy:
         return write_atomic(Path(path), safetensors.torch.save(self.params))
 
     def _noise(self, n: int) -> torch.Tensor:
-        if isinstance(self.action_space, gymnasium.spaces.Discrete):
-            return torch.from_numpy(self._rng.random(n, np.float32))
-        return torch.from_numpy(self._rng.standard_normal((n, *(self.action_space.shape or ())), np.float32))
+        shape = (n, *(self.action_space.shape or ()))
+        return torch.from_numpy(noise_for(self.action_space, self._rng, shape))

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import gymnasium
 import numpy as np
 import torch
 from torch import Tensor
@@ -15,7 +14,7 @@ from metarl.core.errors import RequestError
 from metarl.core.params import Meta, Params, expand, leaves, ravel, to_device, tree_map
 from metarl.learn.adapt import unroll
 from metarl.rollout import seeding
-from metarl.rollout.collector import readable
+from metarl.rollout.collector import chooses, possibilities, readable
 from metarl.rollout.shots import check_shots, sample_shots
 from metarl.run.agent import Agent
 
@@ -27,17 +26,20 @@ def probe_policy(agent: Agent, meta: Meta) -> None:
         RequestError: the network fails at either, or its actions are not those of the family; one line.
     """
     name, space = agent.config.model, agent.family.action_space
-    discrete = isinstance(space, gymnasium.spaces.Discrete)
     observation = agent.family.observation_space
     dtype = torch.from_numpy(readable(np.zeros(1, observation.dtype))).dtype
     each, obs = expand(meta, 2), torch.zeros(2, 1, 2, *(observation.shape or ()), dtype=dtype)
     with _blamed(agent):
         with torch.no_grad():
             cpu = to_device(each.model, "cpu")
-            actions: Tensor = agent.apply_tasks(cpu, obs[:, :, 0]).mode()
-        wanted = (2, 1, *(() if discrete else space.shape or ()))
-        if actions.shape != wanted or actions.is_floating_point() == discrete:
-            given = f"{actions.dtype} of shape {list(actions.shape[2:])}"
+            policy = agent.apply_tasks(cpu, obs[:, :, 0])
+            actions: Tensor = policy.mode()
+        given = f"{actions.dtype} of shape {list(actions.shape[2:])}"
+        fits = actions.shape == (2, 1, *(space.shape or ())) and actions.is_floating_point() != chooses(space)
+        if fits and chooses(space):
+            numbers = [logits.shape[-1] for logits in leaves(policy)]
+            given, fits = f"choices of {' and '.join(map(str, numbers))}", numbers == possibilities(space)
+        if not fits:
             raise RequestError(f"model {name!r} acts by {given}, family {agent.family.name!r} takes {space}")
         _compare(agent, cpu, obs[:, :, 0])
         if agent.config.order == 2:

@@ -6,7 +6,7 @@ from typing import Any
 
 import gymnasium
 import numpy as np
-from gymnasium.spaces import Box, Discrete
+from gymnasium.spaces import Box, Discrete, MultiDiscrete
 
 from metarl.rollout.family import SPLITS, Family, is_supervised, lacking
 from metarl.testing.episodes import check_environments
@@ -83,8 +83,10 @@ def _check_members(family: Any) -> None:
     space = family.observation_space
     if not isinstance(space, gymnasium.Space) or space.shape is None:
         raise AssertionError(f"observation_space is {space}, expected a Gymnasium space of one array")
-    if not isinstance(family.action_space, Box | Discrete):
-        raise AssertionError(f"action_space is {family.action_space}, expected a Box or Discrete")
+    if not isinstance(family.action_space, Box | Discrete | MultiDiscrete):
+        raise AssertionError(
+            f"action_space is {family.action_space}, expected a Box, Discrete or MultiDiscrete"
+        )
 
 
 def _splits(family: Family) -> Iterator[str]:

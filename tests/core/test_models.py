@@ -8,9 +8,10 @@ import torch
 from torch import nn
 
 import reference
-from metarl.core.distributions import Categorical, DiagGaussian
+from metarl.core.distributions import Categorical, DiagGaussian, MultiCategorical
 from metarl.core.errors import RequestError
-from metarl.core.models import MLP, GaussianMLP, functional, initial_params, policy, policy_of_tasks
+from metarl.core.models import MLP, Choices, GaussianMLP, functional, initial_params, policy, policy_of_tasks
+from metarl.core.params import leaves
 from tiny import close, model, network, randn
 
 
@@ -26,6 +27,36 @@ def test_a_module_that_returns_a_pair_is_gaussian_and_one_that_returns_logits_is
     for kind, expected in (("gaussian", DiagGaussian), ("categorical", Categorical)):
         apply, params = model(kind)
         assert isinstance(apply(params, randn(1, 5, 2)), expected)
+
+
+def test_a_module_that_returns_a_distribution_is_taken_at_its_word() -> None:
+    """Two choices are no mean with its standard deviation, though they are a pair of tensors."""
+
+    class Pair(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.left, self.right = nn.Linear(2, 3), nn.Linear(2, 3)
+
+        def forward(self, x: torch.Tensor) -> MultiCategorical:
+            return MultiCategorical((self.left(x), self.right(x)))
+
+    module, obs = Pair().double(), randn(1, 5, 2)
+    params = initial_params(module)
+    found = policy(module)(params, obs)
+    assert isinstance(found, MultiCategorical)
+    close(found.logits[1], module.right(obs))
+    each = {name: torch.stack([p, p + 1]) for name, p in params.items()}
+    of_tasks = policy_of_tasks(module)(each, torch.stack([obs, obs]))
+    assert isinstance(of_tasks, MultiCategorical)
+    close(of_tasks.logits[0][0], module.left(obs))
+
+
+def test_the_outputs_of_choices_are_each_component_s_logits_in_turn() -> None:
+    module = Choices(MLP(2, (4,), 7), [4, 1, 2]).double()
+    obs = randn(1, 5, 2)
+    found, outputs = module(obs), module.net(obs)
+    assert [x.shape[-1] for x in found.logits] == [4, 1, 2]
+    close(torch.cat(found.logits, -1), outputs)
 
 
 def test_the_parameters_given_are_used_and_the_module_s_own_are_left_alone() -> None:
@@ -49,7 +80,8 @@ def test_initial_params_are_values() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "shortcut"), [("gaussian", True), ("categorical", True), ("categorical", False)]
+    ("kind", "shortcut"),
+    [("gaussian", True), ("categorical", True), ("choices", True), ("categorical", False)],
 )
 def test_a_policy_of_tasks_gives_each_task_its_own_parameters(kind: str, shortcut: bool) -> None:
     apply, params = model(kind)
@@ -61,7 +93,7 @@ def test_a_policy_of_tasks_gives_each_task_its_own_parameters(kind: str, shortcu
     for i in range(3):
         alone = apply({name: p[i] for name, p in tasks.items()}, obs[i])
         assert type(together) is type(alone)
-        for fast, slow in zip(together, alone, strict=True):
+        for fast, slow in zip(leaves(together), leaves(alone), strict=True):
             close(fast[i], slow)
 
 

@@ -13,7 +13,7 @@ from metarl.core.batch import Episodes, Shots
 from metarl.core.objectives import clipped, cross_entropy, dice, mse, objectives, surrogate, vpg
 from tiny import close, close_params, episodes, model, one, predictor, shots
 
-KINDS = ["gaussian", "categorical"]
+KINDS = ["gaussian", "categorical", "choices"]
 CLIP = 0.05  # the behaviour policy of the tiny episodes is nearer than usual
 OBJECTIVES = [
     (vpg, reference.vpg),

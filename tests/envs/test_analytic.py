@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pytest
 from gymnasium.error import ResetNeeded
-from gymnasium.spaces import Box, Discrete
+from gymnasium.spaces import Box, Discrete, MultiDiscrete
 
 from metarl_envs import row_draws
 from metarl_envs.analytic import Analytic, Refusal, draw_tasks, flat_features, read_tasks, refuse_rows
@@ -98,6 +98,24 @@ def test_discrete_actions_are_checked_and_those_of_frozen_rows_ignored():
         env.step(np.array([77, 3]))
     with pytest.raises(ValueError, match=r"actions are float64 \(2,\); allowed: integers \(2,\)$"):
         env.step(np.array([1.0, 2.0]))
+
+
+def test_choices_are_within_what_each_component_has():
+    space = MultiDiscrete([2, 3], start=[1, 5])
+    pair = dataclasses.replace(
+        COIN, action_space=space, step=lambda s, a, tasks, noise: (s + a[:, :1], a[:, 1] / 2, s[:, 0] >= 4)
+    )
+    env = AnalyticVectorEnv(pair, 2)
+    env.reset(seed=0)
+    assert env.step(np.array([[1, 5], [2, 7]]))[1].tolist() == [2.5, 3.5]
+    message = "coin/two-armed: action at step 2 of row 1 is [0, 7]; allowed: integers [1, 5] to [2, 7]"
+    for wrong, shown in (([2, 8], "[2, 8]"), ([0, 7], "[0, 7]"), ([1, 4], "[1, 4]")):
+        with pytest.raises(ValueError, match=line(message.replace("[0, 7]", shown))):
+            env.step(np.array([[1, 5], wrong]))
+    with pytest.raises(ValueError, match=r"actions are float64 \(2, 2\); allowed: integers \(2, 2\)$"):
+        env.step(np.full((2, 2), 1.5))
+    with pytest.raises(ValueError, match=r"actions are int64 \(2,\); allowed: integers \(2, 2\)$"):
+        env.step(np.array([1, 2]))
 
 
 def test_a_task_entry_without_axes_and_every_bad_task():

@@ -85,7 +85,7 @@ def test_the_contract_is_kept() -> None:
     env = SingleRows(switches, 2)
     env.reset(seed=0)
     assert env.step(np.array([[1, 1], [0, 0]]))[0][:, 0].tolist() == [1.0, -1.0]
-    with pytest.raises(ValueError, match=re.escape("row 1 is [2, 0]; allowed: integers [0 0] to [1 1]")):
+    with pytest.raises(ValueError, match=re.escape("row 1 is [2, 0]; allowed: integers [0, 0] to [1, 1]")):
         env.step(np.array([[1, 1], [2, 0]]))
 
 

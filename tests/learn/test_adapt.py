@@ -24,7 +24,7 @@ def adapted(tasks: TaskData, params: Params, kind: str = "gaussian", order: int 
 
 @pytest.mark.parametrize("order", [1, 2])
 @pytest.mark.parametrize("steps", [0, 1, 3])
-@pytest.mark.parametrize("kind", ["gaussian", "categorical"])
+@pytest.mark.parametrize("kind", ["gaussian", "categorical", "choices"])
 def test_adapted_parameters_equal_the_twin_s(kind: str, steps: int, order: int) -> None:
     _, params = model(kind)
     tasks = data(steps, params, kind)

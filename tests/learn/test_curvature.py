@@ -19,7 +19,7 @@ from metarl.learn.trust import Trust
 from tiny import as_reference, close, data, meta, model, momentum, one, randn
 
 LR = 0.3
-KINDS = ["gaussian", "categorical"]
+KINDS = ["gaussian", "categorical", "choices"]
 
 
 def problem(

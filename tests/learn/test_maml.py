@@ -18,7 +18,7 @@ from metarl.learn.trust import Trust
 from tiny import as_reference, close, close_params, data, meta, model, momentum, one, randn
 
 LR = 0.3
-KINDS = ["gaussian", "categorical"]
+KINDS = ["gaussian", "categorical", "choices"]
 
 
 def problem(tasks: TaskData, kind: str = "gaussian", order: int = 2, chunk: int = 2) -> Problem:

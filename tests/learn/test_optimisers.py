@@ -165,7 +165,7 @@ def tasks_and_problem(steps: int, kind: str, order: int) -> tuple[TaskData, Prob
 @pytest.mark.parametrize("max_kl", [0.01, 1.0])
 @pytest.mark.parametrize("order", [1, 2])
 @pytest.mark.parametrize("steps", [0, 1, 3])
-@pytest.mark.parametrize("kind", ["gaussian", "categorical"])
+@pytest.mark.parametrize("kind", ["gaussian", "categorical", "choices"])
 def test_trpo_equals_the_twin(kind: str, steps: int, order: int, max_kl: float) -> None:
     tasks, problem, params = tasks_and_problem(steps, kind, order)
     # Damping of 0.1 and five iterations keep the directions well conditioned.

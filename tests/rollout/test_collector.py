@@ -1,6 +1,6 @@
 """Collections: what a plain loop over single environments would give, drawn by address."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import gymnasium
 import numpy as np
@@ -10,22 +10,25 @@ from torch import Tensor, nn
 from torch.distributions import Categorical, Independent, Normal
 
 from metarl.core.batch import Episodes
-from metarl.core.models import MLP, Apply, GaussianMLP, initial_params, policy, policy_of_tasks
+from metarl.core.distributions import MultiCategorical
+from metarl.core.models import MLP, Apply, Choices, GaussianMLP, initial_params, policy, policy_of_tasks
 from metarl.core.params import Params, tree_map
 from metarl.rollout import seeding
 from metarl.rollout.collector import Address, collect, collect_in
 from metarl.rollout.family import TaskFamily
-from tiny_families import Corridor, Field, OfOneTask
+from tiny_families import Corridor, Crane, Field, OfOneTask
 
 EPISODES = 3
 ADDRESS = Address(seed=7, use=2, iteration=5, inner_step=1)
-FAMILIES = {"continuous": Field, "discrete": Corridor}
+FAMILIES = {"continuous": Field, "discrete": Corridor, "choices": Crane}
 
 
 def network(family: TaskFamily) -> nn.Module:
     size = family.observation_space.shape[0]
     if isinstance(family.action_space, gymnasium.spaces.Discrete):
         return MLP(size, (5,), 3)
+    if isinstance(family.action_space, gymnasium.spaces.MultiDiscrete):
+        return Choices(MLP(size, (5,), 7), [3, 4])
     return GaussianMLP(size, 2, (5,))
 
 
@@ -52,8 +55,19 @@ def same_experience(a: Episodes, b: Episodes) -> None:
         torch.testing.assert_close(getattr(a, name)[valid], getattr(b, name)[valid], rtol=1e-5, atol=1e-5)
 
 
+class Pair(NamedTuple):
+    """Independent choices."""
+
+    parts: list[Categorical]
+
+    def log_prob(self, action: Tensor) -> Tensor:
+        return torch.stack([part.log_prob(a) for part, a in zip(self.parts, action, strict=True)]).sum()
+
+
 def distribution(module: nn.Module, obs: np.ndarray) -> Any:
     out = module(torch.from_numpy(obs))
+    if isinstance(out, MultiCategorical):
+        return Pair([Categorical(logits=logits) for logits in out.logits])
     return (
         Categorical(logits=out) if isinstance(out, Tensor) else Independent(Normal(out[0], out[1].exp()), 1)
     )
@@ -63,6 +77,8 @@ def drawn(policy: Any, noise: Any) -> Tensor:
     """The action that a plain reading of the noise gives."""
     if isinstance(policy, Categorical):
         return torch.tensor(int(np.searchsorted(np.cumsum(policy.probs.numpy()), noise, side="right")))
+    if isinstance(policy, Pair):
+        return torch.stack([drawn(part, u) for part, u in zip(policy.parts, noise, strict=True)])
     return policy.mean + policy.stddev * torch.from_numpy(noise)
 
 
@@ -77,11 +93,8 @@ def plain(family: TaskFamily, m: int, horizon: int) -> dict[tuple[int, int], lis
         where = (ADDRESS.seed, "starts", *ADDRESS.of(t))
         rng = seeding.generator(ADDRESS.seed, "actions", *ADDRESS.of(t))
         shape = (EPISODES, horizon)
-        noise = (
-            rng.random(shape, np.float32)
-            if isinstance(family.action_space, gymnasium.spaces.Discrete)
-            else rng.standard_normal((*shape, 2), np.float32)
-        )
+        draw = rng.standard_normal if isinstance(family, Field) else rng.random
+        noise = draw(shape if isinstance(family, Corridor) else (*shape, 2), np.float32)
         for e, seed in enumerate(seeding.seeds(*where, n=EPISODES)):
             env = family.make()
             obs, _ = env.reset(seed=int(seed), options={"task": {k: v[t] for k, v in tasks.items()}})

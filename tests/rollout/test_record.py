@@ -10,9 +10,9 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from metarl.core.batch import Episodes
-from metarl.core.distributions import Categorical, DiagGaussian
+from metarl.core.distributions import Categorical, DiagGaussian, MultiCategorical
 from metarl.rollout.collector import Address, collect, collect_in
-from tiny_families import Corridor
+from tiny_families import Corridor, Crane
 
 # Four rows, two tasks of two episodes: how many steps each goes, and how it says it ends.
 LENGTHS = np.array([5, 2, 3, 1])
@@ -133,6 +133,29 @@ def test_actions_of_a_discrete_space_are_numbered_as_the_space_numbers_them(sing
     assert set(kept.tolist()) == {0, 1, 2}  # what the policy's log-probabilities are of
     moved = torch.diff(batch.obs[..., 0], dim=2)[0, 0, :1]
     torch.testing.assert_close(moved, (batch.action[0, 0, :1] - 1) * 0.25, rtol=0, atol=0.051)
+
+
+@pytest.mark.parametrize("single", [False, True])
+def test_choices_are_numbered_as_the_space_numbers_them(single: bool) -> None:
+    """Gymnasium's batch of a MultiDiscrete is a Box, to whose bounds they must not be cut."""
+    family = Crane(first=5)
+
+    def any_of_them(params: Any, obs: torch.Tensor) -> MultiCategorical:
+        return MultiCategorical(tuple(torch.zeros(*obs.shape[:-1], n) for n in (3, 4)))
+
+    options: dict[str, Any] = {"episodes": 8, "horizon": 6, "address": Address(1, 0)}
+    if single:
+        batch = collect_in(family.make(), any_of_them, {}, **options)
+    else:
+        batch = collect(family.make_vec(8), any_of_them, {}, {"goal": np.zeros((1, 2))}, **options)
+    kept = batch.action[batch.mask > 0]
+    assert kept.dtype == torch.int64
+    assert [set(kept[:, i].tolist()) for i in (0, 1)] == [{0, 1, 2}, {0, 1, 2, 3}]
+    went = torch.diff(batch.obs, dim=2)[batch.mask[:, :, 1:] > 0]
+    chosen = batch.action[:, :, :-1][batch.mask[:, :, 1:] > 0]
+    torch.testing.assert_close(
+        went, chosen * torch.tensor([0.75, 0.25]) - torch.tensor([0.75, 0.375]), rtol=0, atol=1e-6
+    )
 
 
 def test_observations_in_double_precision_are_read_in_single() -> None:

@@ -6,14 +6,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from gymnasium.spaces import Box, Discrete, MultiBinary, Space
+from gymnasium.spaces import Box, Discrete, MultiBinary, MultiDiscrete, Space
 from safetensors.torch import save_file
 from torch import nn
 
 from metarl.core.conv import Conv4
 from metarl.core.critic import values
 from metarl.core.errors import RequestError
-from metarl.core.models import MLP, GaussianMLP
+from metarl.core.models import MLP, Choices, Gaussian, GaussianMLP
 from metarl.run.networks import head, network
 from metarl.run.resolve import resolved
 from metarl_envs import PointGoal
@@ -41,7 +41,7 @@ def with_spaces(family: Any, observations: Space[Any], actions: Space[Any]) -> A
         (Blobs(ways=2), MLP, 2, 2),
         (Blobs(ways="all"), MLP, 2, 6),
         (with_spaces(Sinusoid(), Box(-1, 1, (3,), np.float32), Box(-1, 1, (4,), np.float32)), MLP, 3, 4),
-        (PointGoal(), GaussianMLP, 2, 2),
+        (PointGoal(), Gaussian, 2, 2),
         (with_spaces(PointGoal(), Box(-1, 1, (3,), np.float32), Discrete(5)), MLP, 3, 5),
     ],
 )
@@ -52,7 +52,14 @@ def test_the_spaces_decide_what_an_mlp_reads_and_says(
     module = made("mlp", family)
     assert type(module) is kind
     out = module(torch.zeros(7, inputs))
-    assert (out[0] if kind is GaussianMLP else out).shape == (7, outputs)
+    assert (out[0] if kind is Gaussian else out).shape == (7, outputs)
+
+
+def test_a_multi_discrete_space_has_logits_for_each_component() -> None:
+    module = made("mlp", with_spaces(PointGoal(), Box(-1, 1, (3,), np.float32), MultiDiscrete([5, 2])))
+    assert isinstance(module, Choices)
+    assert [x.shape for x in module(torch.zeros(7, 3)).logits] == [(7, 5), (7, 2)]
+    assert head(module) == ["net.2.weight", "net.2.bias"]
 
 
 def test_conv4_reads_images_and_has_the_filters_asked_for() -> None:
@@ -75,7 +82,11 @@ def test_conv4_reads_images_and_has_the_filters_asked_for() -> None:
         ("conv4", Sinusoid(), "model 'conv4' reads an image, a Box of shape (channels, height, width)"),
         ("conv4", Blobs(), "model 'conv4' reads an image"),
         ("mlp", Patches(ways=2), "model 'mlp' reads a one-dimensional Box"),
-        ("conv4", with_spaces(PointGoal(), IMAGE, PointGoal().action_space), "'conv4' has no standard dev"),
+        (
+            "conv4",
+            with_spaces(PointGoal(), IMAGE, PointGoal().action_space),
+            "'conv4' gives logits of one choice",
+        ),
         (
             "mlp",
             with_spaces(Sinusoid(), Box(0, 1, (2,), np.float32), Box(0, 1, (2, 2), np.float32)),
@@ -85,6 +96,11 @@ def test_conv4_reads_images_and_has_the_filters_asked_for() -> None:
             "mlp",
             with_spaces(Blobs(), Box(0, 1, (2,), np.float32), MultiBinary(2)),
             "has labels in MultiBinary(2)",
+        ),
+        (
+            "mlp",
+            with_spaces(Blobs(), Box(0, 1, (2,), np.float32), MultiDiscrete([2, 2])),
+            "has labels in MultiDiscrete([2 2]); allowed: Discrete, a one-dimensional Box",
         ),
         ("mlp", with_spaces(PointGoal(), Box(0, 1, (2,), np.float32), MultiBinary(2)), "has actions in"),
         (

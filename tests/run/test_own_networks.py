@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from gymnasium.spaces import Box, Discrete, MultiBinary, Space
+from gymnasium.spaces import Box, Discrete, MultiBinary, MultiDiscrete, Space
 
 from metarl.core.errors import RequestError
 from metarl.core.params import expand
@@ -97,8 +97,17 @@ def serving(observations: Space[Any], actions: Space[Any]) -> PointGoal:
     ("observations", "actions", "told"),
     [
         (Box(0, 1, (3, 3), np.float32), Discrete(2), "model 'mlp' reads a one-dimensional Box"),
-        (Box(0, 1, (3,), np.float32), MultiBinary(2), "allowed: a one-dimensional Box, Discrete"),
-        (Box(0, 1, (3,), np.float32), Box(0, 1, (2, 2), np.float32), "allowed: a one-dimensional Box"),
+        (Box(0, 1, (3,), np.float32), MultiBinary(2), "allowed: Discrete, a one-dimensional Box or"),
+        (
+            Box(0, 1, (3,), np.float32),
+            Box(0, 1, (2, 2), np.float32),
+            "allowed: Discrete, a one-dimensional Box",
+        ),
+        (
+            Box(0, 1, (3,), np.float32),
+            MultiDiscrete([[2, 2], [3, 3]]),
+            "a one-dimensional Box or MultiDiscrete",
+        ),
     ],
 )
 def test_spaces_that_no_network_serves_are_refused_by_name(

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
-from gymnasium.spaces import Box, Discrete
+from gymnasium.spaces import Box, Discrete, MultiDiscrete
 
 from metarl.core.errors import RequestError
-from metarl.core.models import MLP, GaussianMLP, initial_params, policy
+from metarl.core.models import MLP, Choices, GaussianMLP, initial_params, policy
 from metarl.run.policy import Policy
 
 OBS = Box(-np.inf, np.inf, (3,), np.float32)
@@ -91,6 +91,22 @@ def test_discrete_actions_are_numbered_as_the_space_numbers_them() -> None:
     np.testing.assert_array_equal(made.predict(BATCH, deterministic=True)[0], expected)
     assert set(made.predict(BATCH)[0].tolist()) == {5, 6, 7}
     assert Discrete(3, start=5).contains(made.predict(BATCH[0])[0])
+
+
+def test_several_choices_at_once() -> None:
+    torch.manual_seed(0)
+    module, space = Choices(MLP(3, (4,), 5), [3, 2]), MultiDiscrete([3, 2], start=[5, 1])
+    made = Policy(policy(module), initial_params(module), OBS, space)
+    logits = module(torch.from_numpy(BATCH)).logits
+    expected = torch.stack([x.argmax(-1) for x in logits], -1).numpy() + np.array([5, 1])
+    np.testing.assert_array_equal(made.predict(BATCH, deterministic=True)[0], expected)
+    one, _ = made.predict(BATCH[0])
+    assert one.shape == (2,) and one.dtype == np.int64 and space.contains(one)
+    chosen, _ = made.predict(np.tile(BATCH[:1], (20_000, 1)))
+    assert chosen.shape == (20_000, 2)
+    pairs = np.bincount(2 * (chosen[:, 0] - 5) + chosen[:, 1] - 1, minlength=6) / 20_000
+    p, q = (torch.softmax(x[0], -1).detach().numpy() for x in logits)
+    np.testing.assert_allclose(pairs, np.outer(p, q).flatten(), atol=0.015)
 
 
 def test_observations_in_double_precision_are_read_in_single() -> None:

@@ -16,7 +16,7 @@ from tiny_runs import rows, taught, tiny
 NETWORKS = """
 import torch
 from torch import nn
-from metarl.core.models import GaussianMLP
+from metarl.core.models import MLP, Choices, GaussianMLP
 
 class Fixed(nn.Module):
     def __init__(self):
@@ -35,6 +35,7 @@ class Doubled(GaussianMLP):
 def fixed(observation_space, action_space): return Fixed()
 def doubled(observation_space, action_space): return Doubled(2, 2, (4,))
 def logits(observation_space, action_space): return nn.Linear(2, 3)
+def pairs(observation_space, action_space): return Choices(MLP(2, (), 6), (3, 3))
 def narrow(observation_space, action_space): return GaussianMLP(3, 2, (4,))
 def dropping(observation_space, action_space): return nn.Sequential(nn.Linear(2, 4), nn.Dropout())
 """
@@ -73,6 +74,20 @@ def test_one_that_cannot_serve_is_refused_before_anything_is_written(
         train(tiny(model=f"{networks}:{name}"), tmp_path / "run")
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("pairs", r"acts by choices of 3 and 3, family 'crane' takes MultiDiscrete\(\[3 4\]\)"),
+        ("logits", r"acts by torch.int64 of shape \[\], family 'crane' takes MultiDiscrete"),
+        ("doubled", r"acts by torch.float32 of shape \[2\], family 'crane'"),
+    ],
+)
+def test_a_network_of_other_choices_is_refused(networks: str, tmp_path: Path, name: str, told: str) -> None:
+    config = tiny(model=f"{networks}:{name}", family="tiny_families:Crane")
+    with pytest.raises(RequestError, match=told):
+        train(config, tmp_path / "run")
 
 
 # Labelled examples -------------------------------------------------------------------------------

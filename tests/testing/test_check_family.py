@@ -13,7 +13,7 @@ from metarl.rollout.registry import families
 from metarl.testing import check_family
 from metarl_envs import PointGoal
 from metarl_envs.sinusoid import Sinusoid
-from tiny_families import Blobs, Field, Patches
+from tiny_families import Blobs, Crane, Field, Patches, Spot
 
 NEEDS_DATA = {"omniglot"}  # tested beside its small archives, in test_omniglot.py
 OURS = [name for name in families.names() if families[name].__module__.startswith("metarl_envs.")]
@@ -36,6 +36,8 @@ def test_every_family_of_ours_keeps_the_contract(name: str, spec: str) -> None:
     [
         *(Field(spec) for spec in Field.specs),
         Field(horizon=1),
+        Crane(first=2),
+        *(Spot(actions=kind) for kind in ("moves", "both", "amounts")),
         Blobs(),
         Blobs(ways="all"),
         Patches(ways=3, queries=2),
@@ -127,7 +129,7 @@ BROKEN = {
     ),
     "other actions": (
         altered(action_space=gymnasium.spaces.MultiBinary(2)),
-        r"action_space is MultiBinary\(2\), expected a Box or Discrete",
+        r"action_space is MultiBinary\(2\), expected a Box, Discrete or MultiDiscrete",
     ),
     "no dict": (
         tasks_by(lambda tasks, *_: tasks["goal"]),
