@@ -10,7 +10,7 @@ from gymnasium.spaces import Box, Discrete, MultiDiscrete
 from numpy.typing import NDArray
 
 from metarl_envs import row_draws
-from metarl_envs.analytic import Served, Tasks, read_tasks
+from metarl_envs.analytic import Served, read_tasks
 from metarl_envs.gym_spaces import Reader, Writer
 from metarl_envs.rows import OneStep, drawn, gymnasium_seed
 
@@ -30,7 +30,7 @@ class Adapted(Served, Protocol):
     reader: Reader
     writer: Writer
 
-    def arguments_of(self, task: Tasks) -> dict[str, Any]:
+    def arguments_of(self, task: dict[str, Any]) -> dict[str, Any]:
         """The constructor's arguments for one task."""
 
     def build(self, arguments: dict[str, Any], render_mode: str | None) -> gymnasium.Env[Any, Any]:
@@ -39,7 +39,9 @@ class Adapted(Served, Protocol):
     def own(self, env: gymnasium.Env[Any, Any]) -> dict[str, Any]:
         """A new environment's own values of what tasks change, by name."""
 
-    def change(self, env: gymnasium.Env[Any, Any], own: dict[str, Any], task: Tasks) -> dict[str, Any]:
+    def change(
+        self, env: gymnasium.Env[Any, Any], own: dict[str, Any], task: dict[str, Any]
+    ) -> dict[str, Any]:
         """Make the environment that of the task; the options for its reset."""
 
 
@@ -81,7 +83,7 @@ class GymEnv(gymnasium.Env[NDArray[Any], Any]):
         self._time = 0
         return family.reader.read(obs), {**_named(info), "task": task}
 
-    def _read(self, seed: int | None, options: Mapping[str, Any]) -> Tasks:
+    def _read(self, seed: int | None, options: Mapping[str, Any]) -> dict[str, Any]:
         """The task to start, after a look at the options; moves the seed on."""
         family = self._family
         if unknown := sorted(map(str, set(options) - {"task"})):

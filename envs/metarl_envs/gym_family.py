@@ -201,7 +201,7 @@ class GymFamily:
             [d.features(read[key]) for key, d in self._distributions.items()], axis=1, dtype=np.float32
         )
 
-    def arguments_of(self, task: Tasks) -> dict[str, Any]:
+    def arguments_of(self, task: dict[str, Any]) -> dict[str, Any]:
         """The constructor's arguments for one task."""
         return {key: d.value(task[key], None) for key, d in self._parts["arguments"].items()}
 
@@ -232,7 +232,9 @@ class GymFamily:
                 values[key] = np.array(value) if isinstance(value, np.ndarray) else value
         return values
 
-    def change(self, env: gymnasium.Env[Any, Any], own: dict[str, Any], task: Tasks) -> dict[str, Any]:
+    def change(
+        self, env: gymnasium.Env[Any, Any], own: dict[str, Any], task: dict[str, Any]
+    ) -> dict[str, Any]:
         """Make the environment that of the task; the options for its reset."""
         values = {key: d.value(task[key], own.get(key)) for key, d in self._distributions.items()}
         for key in self._parts["attributes"]:

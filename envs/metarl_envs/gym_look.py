@@ -78,7 +78,7 @@ def look(family: Looked) -> SingleRows:
     return rows
 
 
-def _played(family: Looked, rows: SingleRows, task: Tasks) -> list[NDArray[np.float64]]:
+def _played(family: Looked, rows: SingleRows, task: Tasks) -> list[NDArray[Any]]:
     """Observation and reward after a reset and after each step, "n" each."""
     space = copy.deepcopy(family.action_space)
     space.seed(0)

@@ -48,23 +48,25 @@ def reader(space: gymnasium.Space[Any]) -> Reader:
     Raises:
         ValueError: a space, or a part of one, that is none of these; it says what is allowed.
     """
-    for part in _parts(space):
+    parts = list(_parts(space))
+    for part in parts:
         if not isinstance(part, Box | Discrete | MultiDiscrete | MultiBinary):
             allowed = "Box, Discrete, MultiDiscrete, MultiBinary, and Dict or Tuple of these"
             within = "" if part is space else f", a part of {type(space).__name__}"
             raise ValueError(f"observation space {part}{within}; allowed: {allowed}")
     if isinstance(space, Box) and (order := _image(space)):
         return _image_reader(space, order)
-    flat = flatten_space(space)
-    if not isinstance(flat, Box) or not flat.shape[0]:
+    if not sum(map(flatdim, parts)):
         raise ValueError(f"observation space {space} has no numbers; allowed: one or more")
-    sizes = [(flatdim(part), 255 if part.dtype == np.uint8 else 1) for part in _parts(space)]
-    scale = np.concatenate([np.full(size, 1 / top, np.float32) for size, top in sizes])
+    sizes = [(flatdim(part), 255 if part.dtype == np.uint8 else 1) for part in parts]
+    top_values = np.concatenate([np.full(size, top, np.float32) for size, top in sizes])
 
     def read(obs: Any) -> NDArray[Any]:
-        return np.asarray(flatten(space, _within(space, obs)) * scale, np.float32)
+        return np.asarray(flatten(space, _within(space, obs)) / top_values, np.float32)
 
-    low, high = (np.asarray(bound, np.float32) * scale for bound in (flat.low, flat.high))
+    flat = flatten_space(space)
+    assert isinstance(flat, Box), "all parts are arrays"
+    low, high = (np.asarray(bound, np.float32) / top_values for bound in (flat.low, flat.high))
     return Reader(Box(low, high, dtype=np.float32), read)
 
 
@@ -133,7 +135,7 @@ def writer(space: gymnasium.Space[Any]) -> Writer:
         return Writer(flat, lambda action: np.asarray(action, dtype).reshape(shape))
     if isinstance(space, Box) and space.dtype.kind == "f" and space.low.size:
         low, high, dtype = space.low, space.high, space.dtype
-        flat_box = Box(low.ravel(), high.ravel(), dtype=np.float32)
+        flat_box = Box(low.ravel().astype(np.float32), high.ravel().astype(np.float32), dtype=np.float32)
         return Writer(
             flat_box, lambda action: np.clip(np.asarray(action, dtype).reshape(low.shape), low, high)
         )

@@ -5,14 +5,15 @@ distribution if it is given one. ``gym_family`` draws them; what is wrong with o
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import gcd, prod
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from metarl_envs.analytic import Bools, Floats
 
-Range = tuple[ArrayLike, ArrayLike]
+# What users write is judged by ``wrong``, in words of its own: hence Any.
+Range: TypeAlias = Any
 
 
 @runtime_checkable
@@ -44,11 +45,11 @@ class Distribution(Protocol):
     def refuse(self, entries: Floats) -> tuple[Bools, str]:
         """Which of entries "n ..." it cannot serve, and what is allowed."""
 
-    def value(self, entry: Floats, own: Any) -> Any:
+    def value(self, entry: Any, own: Any) -> Any:
         """What the environment is given for one task's entry."""
 
 
-def _same_shape(*bounds: ArrayLike) -> str:
+def _same_shape(*bounds: Any) -> str:
     try:
         arrays = [np.asarray(bound, np.float64) for bound in bounds]
     except (TypeError, ValueError):
@@ -60,7 +61,7 @@ def _same_shape(*bounds: ArrayLike) -> str:
     return ""
 
 
-def _range(low: ArrayLike, high: ArrayLike, ood: Range | None) -> str:
+def _range(low: Any, high: Any, ood: Range) -> str:
     """What is wrong with a range and the one beyond it."""
     if ood is not None and not (isinstance(ood, Sequence) and len(ood) == 2):
         return "has an ood that is no pair; allowed: ood=(low, high)"
@@ -76,7 +77,7 @@ def _range(low: ArrayLike, high: ArrayLike, ood: Range | None) -> str:
     return ""
 
 
-def _plain(entry: Floats) -> Any:
+def _plain(entry: Any) -> Any:
     return entry.item() if np.ndim(entry) == 0 else np.array(entry)
 
 
@@ -92,9 +93,9 @@ class Uniform:
         ood: the range out of distribution, which does not overlap the other.
     """
 
-    low: ArrayLike
-    high: ArrayLike
-    ood: Range | None = None
+    low: Any
+    high: Any
+    ood: Range = None
     relative: ClassVar[bool] = False
     count: ClassVar[int | None] = None
 
@@ -128,7 +129,7 @@ class Uniform:
         """Nothing."""
         return np.zeros(len(entries), np.bool_), ""
 
-    def value(self, entry: Floats, own: Any) -> Any:
+    def value(self, entry: Any, own: Any) -> Any:
         """The entry."""
         return _plain(entry)
 
@@ -143,9 +144,9 @@ class Scale:
         ood: the range of factors out of distribution, which does not overlap the other.
     """
 
-    low: float
-    high: float
-    ood: tuple[float, float] | None = None
+    low: Any
+    high: Any
+    ood: Range = None
     relative: ClassVar[bool] = True
     count: ClassVar[int | None] = None
 
@@ -179,7 +180,7 @@ class Scale:
         """Factors that are not positive."""
         return entries <= 0, "factors > 0"
 
-    def value(self, entry: Floats, own: Any) -> Any:
+    def value(self, entry: Any, own: Any) -> Any:
         """The environment's own value times the factors."""
         return _plain(np.asarray(own) * entry)
 
@@ -195,8 +196,8 @@ class Choice:
         ood: the values out of distribution, none of which is among the others.
     """
 
-    values: Sequence[Any]
-    ood: Sequence[Any] = ()
+    values: Any
+    ood: Any = ()
     relative: ClassVar[bool] = False
 
     @property
@@ -229,7 +230,7 @@ class Choice:
         everything = self._all
         if not len(self.values):
             return "is empty; allowed: one value or more"
-        if len({repr(x) for x in everything}) < len(everything):
+        if len(set(self._numbers.tolist() if self._numeric else map(repr, everything))) < len(everything):
             return "has a value twice; allowed: each once"
         return "" if np.isfinite(self._numbers).all() else "has a value that is not finite"
 
@@ -249,14 +250,14 @@ class Choice:
         if self._numeric:
             low, high = numbers[:n].min(), numbers[:n].max()
             return _rows((2 * entries - low - high) / ((high - low) or 1.0))
-        return (entries[:, None] == numbers).astype(np.float64)
+        return np.equal(entries[:, None], numbers).astype(np.float64)
 
     def refuse(self, entries: Floats) -> tuple[Bools, str]:
         """All that is not among the values."""
         shown = ", ".join(f"{x:g}" for x in self._numbers)
         return ~np.isin(entries, self._numbers), shown if len(shown) <= 120 else f"{shown[:120]}…"
 
-    def value(self, entry: Floats, own: Any) -> Any:
+    def value(self, entry: Any, own: Any) -> Any:
         """The value itself, as it was given."""
         return self._all[int(np.flatnonzero(self._numbers == entry)[0])]
 
