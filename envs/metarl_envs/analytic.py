@@ -29,7 +29,7 @@ class Refusal(NamedTuple):
 
 
 @runtime_checkable
-class Served(Protocol):
+class Stated(Protocol):
     """What the rows of a vector environment need to know of a family; each part as in ``Analytic``."""
 
     @property
@@ -53,16 +53,21 @@ class Served(Protocol):
         """Shape of one task's entry under each key."""
 
     @property
+    def refuse(self) -> Callable[[Tasks], Iterable[Refusal]] | None:
+        """Which tasks the family cannot serve."""
+
+
+@runtime_checkable
+class Served(Stated, Protocol):
+    """A family that makes training tasks of uniform numbers."""
+
+    @property
     def task_draws(self) -> int:
         """Uniform numbers that a training task is made of."""
 
     @property
     def task(self) -> Callable[[Floats], Tasks]:
         """Uniform numbers to training tasks."""
-
-    @property
-    def refuse(self) -> Callable[[Tasks], Iterable[Refusal]] | None:
-        """Which tasks the family cannot serve."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +107,7 @@ class Analytic:
     refuse: Callable[[Tasks], Iterable[Refusal]] | None = None
 
 
-def read_tasks(model: Served, tasks: object, n: int | None = None) -> Tasks:
+def read_tasks(model: Stated, tasks: object, n: int | None = None) -> Tasks:
     """The tasks as float64 arrays of n rows (None: as many as there are), copied.
 
     Raises:
@@ -147,7 +152,7 @@ def draw_tasks(
     return (ood if split == "ood" else model.task)(rng.random((n, model.task_draws)))
 
 
-def flat_features(model: Served, tasks: object) -> NDArray[np.float32]:
+def flat_features(model: Stated, tasks: object) -> NDArray[np.float32]:
     """Every number of each task in the order of ``task_shapes``, float32 "n f"."""
     read = read_tasks(model, tasks)
     rows = [read[key].reshape(len(read[key]), -1) for key in model.task_shapes]
@@ -161,7 +166,7 @@ def of_row(error: AnyError, row: int, step: int) -> AnyError:
 
 
 def refuse_rows(
-    model: Served, what: str, values: NDArray[Any], bad: Bools, allowed: str, step: int = 0
+    model: Stated, what: str, values: NDArray[Any], bad: Bools, allowed: str, step: int = 0
 ) -> None:
     """ValueError that names the first row of ``values`` "n ..." where ``bad`` "n" or "n ..." holds, if any.
 

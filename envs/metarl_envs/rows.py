@@ -15,7 +15,7 @@ from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 
 from metarl_envs import row_draws
-from metarl_envs.analytic import Bools, Floats, Served, Tasks, read_tasks, refuse_rows
+from metarl_envs.analytic import Bools, Floats, Served, Stated, Tasks, read_tasks, refuse_rows
 from metarl_envs.arguments import positive_int
 
 StepResult: TypeAlias = tuple[NDArray[Any], Floats, Bools, Bools, dict[str, Any]]
@@ -36,7 +36,7 @@ class Rows:
         some_done: whether any row is frozen.
     """
 
-    def __init__(self, model: Served, num_envs: int) -> None:
+    def __init__(self, model: Stated, num_envs: int) -> None:
         self.num_envs = positive_int(model.title, "num_envs", num_envs)
         self._model = model
         discrete = isinstance(model.action_space, Discrete | MultiDiscrete)
@@ -50,8 +50,13 @@ class Rows:
         self.terminated, self.truncated, self.done = np.zeros((3, num_envs), dtype=np.bool_)
         self.some_done = False
 
-    def read_reset(self, seed: Seed, options: dict[str, Any] | None) -> tuple[Bools, row_draws.Seeds, Tasks]:
-        """The rows to restart, and for all rows the seeds and tasks to restart them with; changes nothing."""
+    def read_reset(
+        self, seed: Seed, options: dict[str, Any] | None
+    ) -> tuple[Bools, row_draws.Seeds, Tasks | None]:
+        """The rows to restart, and for all rows the seeds, and the tasks if any are handed over.
+
+        Changes nothing.
+        """
         model, n = self._model, self.num_envs
         options = options or {}
         unknown = sorted(map(str, set(options) - {"task", "reset_mask"}))
@@ -60,9 +65,8 @@ class Rows:
         mask = self._read_mask(options.get("reset_mask"))
         follow = seed is None and self.started
         seeds = row_draws.next_seeds(self.seeds) if follow else row_draws.row_seeds(seed, n)
-        if options.get("task") is not None:
-            return mask, seeds, read_tasks(model, options["task"], n)
-        return mask, seeds, model.task(row_draws.uniform(seeds, model.task_draws, row_draws.TASK))
+        handed = options.get("task")
+        return mask, seeds, None if handed is None else read_tasks(model, handed, n)
 
     def _read_mask(self, mask: object) -> Bools:
         title, n = self._model.title, self.num_envs
@@ -116,14 +120,21 @@ class Rows:
             return within, first, f"integers {np.asarray(first).tolist()} to {np.asarray(last).tolist()}"
         return np.isfinite(given), 0, "finite numbers"
 
-    def advance(self, reward: Floats, terminated: Bools) -> tuple[Floats, Bools, Bools]:
+    def advance(
+        self, reward: Floats, terminated: Bools, cut: Bools | None = None
+    ) -> tuple[Floats, Bools, Bools]:
         """Let a step pass; frozen rows keep how they ended and get no reward.
+
+        Args:
+            cut: rows that are truncated before the horizon.
 
         Returns:
             reward, terminated and truncated "n", which belong to the caller.
         """
         self.time += 1
         truncated = self.time >= self._model.horizon
+        if cut is not None:
+            truncated |= cut
         truncated &= ~terminated
         if self.some_done:
             reward[self.done] = 0.0
@@ -136,6 +147,11 @@ class Rows:
         self.terminated, self.truncated = terminated, truncated
         self.done = terminated | truncated
         self.some_done = bool(self.done.any())
+
+
+def drawn(model: Served, seeds: row_draws.Seeds) -> Tasks:
+    """The training task that each seed stands for."""
+    return model.task(row_draws.uniform(seeds, model.task_draws, row_draws.TASK))
 
 
 def reset_one(

@@ -9,15 +9,17 @@ from typing import Any
 
 import gymnasium
 import numpy as np
+from gymnasium.spaces import Discrete
 from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from metarl.rollout.family import Array, TaskFamily
 from metarl.testing.play import Moment, OneByOne, Script, Start, play
-from metarl.testing.tasks import drawn
+from metarl.testing.tasks import drawn, rows
 
 ROWS = 3
+TRIES = 20  # of a longer episode, where all have ended at once
 ORDERS = ([0, 1, 2], [1, 0])  # of the rows in a vector environment
 
 
@@ -30,7 +32,7 @@ def check_environments(family: TaskFamily, *, tolerance: float = 0.0) -> None:
     with tasks that they draw themselves.
 
     * Spaces are the family's; observations lie in theirs, with its dtype; rewards are finite; an episode ends
-      at the horizon, if not before.
+      at the horizon, if not before; not every one ends with its first step, unless the horizon is 1.
     * Every reset names the tasks in info["task"], the handed-over ones where there are any, and leaves what
       it is handed as it is.
     * The same seeds, tasks and actions give the same; Gymnasium's ``check_env`` accepts the environment (what
@@ -47,6 +49,7 @@ def check_environments(family: TaskFamily, *, tolerance: float = 0.0) -> None:
             _check_spaces(env.observation_space, env.action_space, family, "make()")
         expected = play(singles, script, family, "make()")
         _check_ends(expected, family.horizon, "make()")
+        _check_lengths(expected, family, singles.envs[0])
         again = play(singles, script, family, "make()")
         _compare(again, expected, tolerance, "make()", "for the same seed, task and actions")
         if family.horizon > 1:
@@ -123,6 +126,22 @@ def _check_ends(moments: list[Moment], horizon: int, what: str) -> None:
         if late.any():
             row = int(late.argmax())
             raise AssertionError(f"{what}: row {row} goes on after step {horizon}, expected its end there")
+
+
+def _check_lengths(moments: list[Moment], family: TaskFamily, env: gymnasium.Env[Any, Any]) -> None:
+    """Not all episodes end with their first step, whatever the task, the seed and the action."""
+    if family.horizon == 1 or not all(moment.done[moment.age == 1].all() for moment in moments):
+        return
+    space, tasks = copy.deepcopy(family.action_space), drawn(family, TRIES, seed=3)
+    space.seed(1)
+    for i in range(TRIES):
+        env.reset(seed=i, options={"task": rows(tasks, i)})
+        action: Any = space.start + i % space.n if isinstance(space, Discrete) else space.sample()
+        if not any(env.step(action)[2:4]):
+            return
+    raise AssertionError(
+        f"make(): {TRIES} episodes all end with their first step, expected longer ones, or a horizon of 1"
+    )
 
 
 def _check_frozen(moments: list[Moment], what: str) -> None:

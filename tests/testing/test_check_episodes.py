@@ -387,6 +387,27 @@ def test_a_family_broken_on_purpose_is_told_in_one_line(how: str) -> None:
     assert line.startswith("family 'point-goal': ") and "\n" not in line and len(line) < 400
 
 
+def test_episodes_of_one_step_are_told_if_there_is_no_other() -> None:
+    class LongerOnce(One):
+        seed = 0
+
+        def reset(self, *, seed: Any = None, options: Any = None) -> Any:
+            self.seed = seed
+            return self.env.reset(seed=seed, options=options)
+
+        def step(self, action: Any) -> Step:
+            obs, reward, *_, info = self.env.step(action)
+            return obs, reward, self.seed != 19, False, info
+
+    def ends(obs: Any, reward: Any, *_: Any) -> Any:
+        return obs, reward, True, False
+
+    with pytest.raises(AssertionError, match="20 episodes all end with their first step, expected longer"):
+        check_family(stepping(ends))
+    with pytest.raises(AssertionError, match=r"make_vec\(3\): "):  # which goes on, as only the last try does
+        check_family(one(LongerOnce))
+
+
 def test_an_unspoilt_wrapper_is_not_blamed() -> None:
     for family in (one(One), many(Many)):
         check_family(family)

@@ -1,0 +1,153 @@
+"""What a look at an environment finds before a run."""
+
+import random
+import re
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium.spaces import Box, Discrete
+
+from metarl_envs.gym_family import GymFamily, Uniform
+
+
+class Walk(gymnasium.Env[Any, Any]):
+    """A random walk whose noise comes from the seed, to be spoilt by a subclass."""
+
+    observation_space, action_space = Box(-50.0, 50.0, (1,), np.float32), Discrete(3)
+
+    def __init__(self) -> None:
+        self.drift = 0.0
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
+        super().reset(seed=seed)
+        self.x = float(self.np_random.normal())
+        return np.array([self.x], np.float32), {}
+
+    def step(self, action: Any) -> Any:
+        self.x += self.drift + float(self.np_random.normal())
+        return np.array([self.x], np.float32), self.x, False, False, {}
+
+
+class Seedless(Walk):
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
+        return super().reset()
+
+
+class SeedlessLater(Walk):
+    def step(self, action: Any) -> Any:
+        self.x += random.random()
+        return super().step(action)
+
+
+class EndsByChance(Walk):
+    lengths = [4, 6]
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
+        self.left = self.lengths.pop()
+        return super().reset(seed=seed)
+
+    def step(self, action: Any) -> Any:
+        self.left -= 1
+        obs, reward, _, _, info = super().step(action)
+        return obs, reward, self.left == 0, False, info
+
+
+class Outside(Walk):
+    def step(self, action: Any) -> Any:
+        return np.array([51.0], np.float32), *super().step(action)[1:]
+
+
+class OutsideAtOnce(Walk):
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
+        return np.array([np.nan], np.float32), super().reset(seed=seed)[1]
+
+
+class OtherShape(Walk):
+    def step(self, action: Any) -> Any:
+        return np.zeros(2, np.float32), *super().step(action)[1:]
+
+
+class Rich(Walk):
+    def step(self, action: Any) -> Any:
+        obs, _, *rest = super().step(action)
+        return obs, np.inf, *rest
+
+
+class OldApi(Walk):
+    def step(self, action: Any) -> Any:
+        return super().step(action)[:4]
+
+
+class Raises(Walk):
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
+        raise KeyError("no map\nof any kind")
+
+
+class Over(Walk):
+    def step(self, action: Any) -> Any:
+        obs, reward, _, _, info = super().step(action)
+        return obs, reward, True, False, info
+
+
+class OverButForOne(Walk):
+    """The third action goes on."""
+
+    def step(self, action: Any) -> Any:
+        obs, reward, _, _, info = super().step(action)
+        return obs, reward, action != 2, False, info
+
+
+def family(env: Any, horizon: int = 30) -> Any:
+    body = {"env": env, "attributes": {"drift": Uniform(0.0, 1.0)}, "horizon": horizon}
+    return type("Walks", (GymFamily,), body)()
+
+
+@pytest.mark.parametrize(
+    ("env", "line"),
+    [
+        (
+            Seedless,
+            "Walks/Seedless: two resets with one seed differ in what they return; allowed: environments",
+        ),
+        (SeedlessLater, "Walks/SeedlessLater: two resets with one seed differ at step 1 after them; allowed"),
+        (
+            EndsByChance,
+            "Walks/EndsByChance: two episodes of one seed end after 6 and 4 steps; allowed: the same",
+        ),
+        (
+            Outside,
+            "Walks/Outside: observation of row 0 at step 1, entry [0], is 51.0; allowed: finite numbers",
+        ),
+        (OutsideAtOnce, "Walks/OutsideAtOnce: observation of row 0 at step 0, entry [0], is nan; allowed"),
+        (OtherShape, "Walks/OtherShape: observation"),
+        (Rich, "Walks/Rich: reward of row 0 at step 1 is inf; allowed: finite numbers"),
+        (OldApi, "Walks/OldApi: not enough values to unpack (expected 5, got 4)"),
+        (Raises, "Walks/Raises: KeyError: 'no map"),
+        (Over, "Walks/Over: every episode ends with its first step; allowed: longer ones, or horizon = 1"),
+    ],
+)
+def test_a_bad_environment_is_refused_with_its_name(env: Any, line: str) -> None:
+    with pytest.raises(ValueError, match=f"^{re.escape(line)}") as caught:
+        family(env)
+    assert "\n" not in str(caught.value)
+
+
+def test_good_ones_are_not() -> None:
+    assert family(Walk).horizon == 30
+    assert family(OverButForOne).horizon == 30
+    assert family(Over, horizon=1).horizon == 1
+
+
+def test_one_environment_is_made_and_then_used() -> None:
+    made: list[int] = []
+
+    class Counted(Walk):
+        def __init__(self) -> None:
+            made.append(1)
+            super().__init__()
+
+    vector = family(Counted).make_vec(2)
+    vector.reset(seed=0)
+    assert len(made) == 2
