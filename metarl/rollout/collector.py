@@ -1,5 +1,6 @@
 """The collector: all episodes of all tasks step together in one vector environment, on the CPU."""
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import gymnasium
@@ -78,7 +79,8 @@ def collect(
             policy = act(params, torch.from_numpy(obs).view(m, episodes, *obs.shape[1:]))
             action = policy.mode() if noise is None else policy.sample(noise[t])
             flat = action.reshape(m * episodes, *action.shape[2:]).numpy()
-            found, reward, terminated, truncated, _ = env.step(to_action_space(env.action_space, flat))
+            found, reward, terminated, truncated, info = env.step(to_action_space(env.action_space, flat))
+            record.note(info)
             obs = record.put(t, flat, reward, terminated, truncated, found)
             policies.append(policy)
             over = not record.going.any()
@@ -117,7 +119,10 @@ def collect_in(
                 action = policy.mode() if noise is None else policy.sample(noise[t, :, row])
                 record.log_prob[e, t] = policy.log_prob(action)
                 taken = action[0, 0].numpy()
-                found, reward, terminated, truncated, _ = env.step(to_action_space(env.action_space, taken))
+                found, reward, terminated, truncated, info = env.step(
+                    to_action_space(env.action_space, taken)
+                )
+                record.note(info, row)
                 ends = np.array([terminated]), np.array([truncated])
                 obs = record.put(t, taken[None], reward, *ends, np.asarray(found)[None], row)
                 if not record.going[e]:
@@ -179,6 +184,7 @@ class Record:
         self.action = np.zeros((*steps, *action_shape), np.int64 if discrete else np.float32)
         self.reward, self.log_prob = np.zeros((2, *steps), np.float32)
         self.terminated, self.truncated = np.zeros((2, *steps), bool)
+        self.success: np.ndarray | None = None  # float "row", once an environment speaks of it
         self.going = np.ones(steps[0], bool)
 
     def start(self, obs: Any, rows: slice = slice(None)) -> np.ndarray:
@@ -186,6 +192,14 @@ class Record:
         found = np.require(readable(obs), self.obs.dtype, ["C", "W"])
         self.obs[rows, 0] = self.final_obs[rows] = found
         return found
+
+    def note(self, info: Mapping[str, Any], rows: slice = slice(None)) -> None:
+        """Enters a step's info["success"] (whether, or above 0), if there is one, of rows that go on."""
+        if "success" not in info:
+            return
+        if self.success is None:
+            self.success = np.zeros(len(self.going), np.float32)
+        self.success[rows][self.going[rows] & (np.asarray(info["success"]) > 0)] = 1.0
 
     def put(
         self,
@@ -237,6 +251,7 @@ class Record:
             final_obs=self._by_task(self.final_obs),
             advantage=torch.zeros_like(mask),
             target=torch.zeros_like(mask),
+            success=None if self.success is None else self._by_task(self.success),
         )
 
     def _by_task(self, x: np.ndarray) -> Tensor:
