@@ -110,8 +110,8 @@ class Checked:
             raise Diverged(f"{told}, not finite", step=self._time)
 
     def _failed(self, told: str, error: Exception | None = None, row: int | None = None) -> EnvironmentFailed:
-        row = getattr(error, "row", row)
-        step = int(getattr(error, "step", self._time))
+        row, step = getattr(error, "row", row), getattr(error, "step", None)
+        step = step if isinstance(step, int) else self._time
         return EnvironmentFailed(f"{self._where(row, step)}: {told}", step)
 
     def _where(self, row: Any, step: int) -> str:
