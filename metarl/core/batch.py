@@ -12,19 +12,22 @@ B = TypeVar("B")
 
 
 def register_batch(cls: type[B]) -> type[B]:
-    """Makes a frozen dataclass of tensors a pytree.
+    """Makes a frozen dataclass of tensors a pytree; a field that is None is no part of it.
 
     Rebuilding bypasses ``__init__``: transforms put objects other than tensors into the leaves for a moment,
     which a shape check in the constructor would refuse.
     """
     names = [f.name for f in dataclasses.fields(cls)]  # type: ignore[arg-type]
 
-    def flatten(batch: B) -> tuple[list[Any], None]:
-        return [getattr(batch, name) for name in names], None
+    def flatten(batch: B) -> tuple[list[Any], tuple[str, ...]]:
+        present = tuple(name for name in names if getattr(batch, name) is not None)
+        return [getattr(batch, name) for name in present], present
 
-    def unflatten(values: Any, _: None) -> B:
+    def unflatten(values: Any, present: Any) -> B:
         batch = object.__new__(cls)
-        for name, value in zip(names, values, strict=True):
+        for name in names:
+            object.__setattr__(batch, name, None)
+        for name, value in zip(present, values, strict=True):
             object.__setattr__(batch, name, value)
         return batch
 
@@ -44,6 +47,7 @@ class Episodes:
     before any clipping to the action space; ``log_prob`` is that of the policy that drew it. The last valid
     step of an episode is marked ``terminated`` (the task ended) or ``truncated`` (time ran out).
     ``advantage`` and ``target``, what a value network is to say of ``obs``, are estimated afterwards.
+    ``success`` is 1 for an episode that succeeded at any of its steps, else 0; None where nobody says.
     """
 
     obs: Shaped[Tensor, "..."]
@@ -56,6 +60,7 @@ class Episodes:
     final_obs: Shaped[Tensor, "..."]
     advantage: Float[Tensor, "*task episode time"]
     target: Float[Tensor, "*task episode time"]
+    success: Float[Tensor, "*task episode"] | None = None
 
     @property
     def inputs(self) -> Shaped[Tensor, "..."]:
@@ -91,12 +96,12 @@ def every(batch: Episodes, stride: int) -> Episodes:
     lead = batch.reward.ndim - 1
 
     def thin(name: str, x: Tensor) -> Tensor:
-        if name == "final_obs":
+        if name in ("final_obs", "success"):  # they have no time axis
             return x
         return x[(slice(None),) * lead + (slice(None, None, stride),)].contiguous()
 
-    fields = {f.name: thin(f.name, getattr(batch, f.name)) for f in dataclasses.fields(batch)}
-    return Episodes(**fields)
+    fields = {f.name: getattr(batch, f.name) for f in dataclasses.fields(batch)}
+    return Episodes(**{name: thin(name, x) for name, x in fields.items() if x is not None})
 
 
 def masked_mean(x: Float[Tensor, "*b"], mask: Float[Tensor, "*b"]) -> Float[Tensor, ""]:

@@ -30,7 +30,9 @@ class TaskFamily(Protocol):
     environments also read ``options={"reset_mask": bool "num_envs"}``, freeze finished rows (the observation
     stays, the reward is 0) and truncate at the horizon. ``metarl.testing.check_family`` tests all of this.
 
-    Optional, for pictures: ``plane(obs "... o") -> "... 2"`` and ``marks(tasks) -> "n 2"``.
+    Optional: ``stepped = "python"`` says that ``make_vec``'s rows are stepped one after another in Python,
+    which several processes do faster. For pictures: ``plane(obs "... o") -> "... 2"`` and
+    ``marks(tasks) -> "n 2"``.
 
     Attributes:
         num_tasks: the number of tasks where there are finitely many (training has then seen the test tasks).
@@ -99,6 +101,11 @@ class SupervisedFamily(Protocol):
 
 
 Family: TypeAlias = TaskFamily | SupervisedFamily
+
+
+def title_of(family: Family) -> str:
+    """What messages about a family begin with."""
+    return f"family {family.name!r} ({family.spec})"
 
 
 def is_supervised(family: Any) -> bool:

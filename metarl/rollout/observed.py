@@ -67,6 +67,8 @@ class _Observed:
         self.sample_tasks, self.task_features = family.sample_tasks, family.task_features
         if hasattr(family, "plane"):
             self.plane = partial(_inner_plane, family.plane, self.observation_space.shape[0] - self._size)
+        if hasattr(family, "stepped"):
+            self.stepped = family.stepped
         if hasattr(family, "marks"):
             self.marks = family.marks
 

@@ -156,5 +156,5 @@ def test_float32_batches_lose_nothing_in_the_fit() -> None:
     close(found.advantage.double(), with_advantage(whole, GAMMA, LAM)[0].advantage, 1e-3)
 
 
-def _single(x: Tensor) -> Tensor:
-    return x.float() if x.dtype == torch.float64 else x
+def _single(x: Tensor | None) -> Tensor | None:
+    return x.float() if x is not None and x.dtype == torch.float64 else x

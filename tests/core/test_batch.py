@@ -7,7 +7,7 @@ import torch
 
 from metarl.core.batch import Episodes, Shots, every, masked_mean, undiscounted_returns
 from metarl.core.params import concat, leaves, replace_leaves, split, tree_map
-from tiny import close, episodes, model, one, shots
+from tiny import close, episodes, model, one, randn, shots
 
 
 def batch() -> Episodes:
@@ -15,12 +15,24 @@ def batch() -> Episodes:
 
 
 def test_episodes_are_a_tree_of_all_their_fields() -> None:
-    fields = [getattr(batch(), f.name) for f in dataclasses.fields(Episodes)]
-    found = leaves(batch())
-    assert len(found) == len(fields) == 10
+    whole = dataclasses.replace(batch(), success=randn(9, 3, 2))
+    fields = [getattr(whole, f.name) for f in dataclasses.fields(Episodes)]
+    found = leaves(whole)
+    assert len(found) == len(fields) == 11
     assert all(torch.equal(a, b) for a, b in zip(found, fields, strict=True))
-    back = replace_leaves(batch(), found)
-    assert isinstance(back, Episodes) and torch.equal(back.final_obs, batch().final_obs)
+    back = replace_leaves(whole, found)
+    assert isinstance(back, Episodes) and torch.equal(back.final_obs, whole.final_obs)
+    assert torch.equal(back.success, whole.success)
+
+
+def test_success_that_nobody_speaks_of_is_no_part_of_the_tree() -> None:
+    assert len(leaves(batch())) == 10
+    assert tree_map(lambda x: x + 1, batch()).success is None
+    assert concat([batch(), batch()]).success is None
+    whole = dataclasses.replace(batch(), success=torch.tensor([[0.0, 1.0], [1.0, 1.0], [0.0, 0.0]]))
+    assert torch.vmap(lambda b: b.success.mean())(whole).tolist() == [0.5, 1.0, 0.0]
+    assert torch.equal(concat([whole, whole]).success[3:], whole.success)
+    assert torch.equal(every(whole, 3).success, whole.success)
 
 
 def test_rebuilding_accepts_what_transforms_put_into_the_leaves() -> None:

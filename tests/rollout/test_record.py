@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import gymnasium
 import numpy as np
 import pytest
 import torch
@@ -108,6 +109,54 @@ def test_actions_are_kept_as_drawn_and_taken_as_allowed() -> None:
     mean = torch.tensor([[0.5, -0.5], [3.0, 0.0]])[:, None, None, :]
     normal = torch.distributions.Independent(torch.distributions.Normal(mean, STD), 1)
     torch.testing.assert_close(batch.log_prob, normal.log_prob(batch.action) * batch.mask)
+
+
+# What the rows say of success at each step; what row r says after LENGTHS[r] steps counts for nothing.
+SAYS = np.array([[0, 0, 1, 0, 0], [0, 0, 1, 1, 1], [0, 0.5, 0, 0, 0], [0, 1, 0, 0, 0]])
+
+
+class Successful(Scripted):
+    def step(self, actions: Any) -> tuple[Any, ...]:
+        *rest, _ = super().step(actions)
+        return *rest, {"success": SAYS[:, self.time - 1]}
+
+
+@pytest.mark.parametrize("kind", [float, bool])
+def test_an_episode_succeeds_if_it_does_at_any_of_its_steps(
+    kind: type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("test_record.SAYS", SAYS.astype(kind))
+    env, act_, params = Successful(Box(-1.0, 1.0, (2,), np.float32)), act, {"mean": torch.zeros(2, 2)}
+    tasks = {"number": np.arange(2)}
+    batch = collect(env, act_, params, tasks, episodes=2, horizon=8, address=Address(1, 0))
+    assert batch.success is not None and batch.success.tolist() == [[1, 0], [1, 0]]
+
+
+def test_where_nobody_speaks_of_success_there_is_none() -> None:
+    assert scripted(8)[1].success is None
+
+
+def test_one_plain_environment_may_speak_of_success_too() -> None:
+    class Once(gymnasium.Wrapper[Any, Any, Any, Any]):
+        """Succeeds at the second step of every second episode; they go 5 steps."""
+
+        episode = 0
+
+        def reset(self, **options: Any) -> Any:
+            self.episode, self.time = self.episode + 1, 0
+            return self.env.reset(**options)
+
+        def step(self, action: Any) -> Any:
+            self.time += 1
+            *rest, _ = self.env.step(action)
+            return *rest, {"success": self.episode % 2 == 0 and self.time == 2}
+
+    def stay(params: Any, obs: torch.Tensor) -> Categorical:
+        return Categorical(torch.tensor([0.0, 50.0, 0.0]).expand(*obs.shape[:-1], 3))
+
+    options: dict[str, Any] = {"episodes": 4, "horizon": 5, "address": Address(1, 0)}
+    batch = collect_in(Once(Corridor().make()), stay, {}, **options)
+    assert batch.success is not None and batch.success.tolist() == [[0, 1, 0, 1]]
 
 
 def test_advantages_are_left_to_others() -> None:
