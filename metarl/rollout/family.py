@@ -32,6 +32,10 @@ class TaskFamily(Protocol):
 
     Optional, for pictures: ``plane(obs "... o") -> "... 2"`` and ``marks(tasks) -> "n 2"``.
 
+    Optional: ``metric = "success"``, where every step's info says ``success`` (a bool or a number, above 0 for
+    yes; of a vector environment "num_envs"); the share of successful episodes is then reported before the
+    return.
+
     Attributes:
         num_tasks: the number of tasks where there are finitely many (training has then seen the test tasks).
     """
