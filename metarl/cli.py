@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from metarl.core.errors import RequestError, RunFailed
+from metarl.core.errors import EnvironmentFailed, RequestError, RunFailed
 from metarl.run.files import tell
 from metarl.run.options import Baseline, Evaluate, Files, List, Render, Report, Resume
 from metarl.run.parser import filled, parse
@@ -42,7 +42,7 @@ def main(args: Sequence[str] | None = None) -> int:
         return 0
     except RequestError as error:
         return _end(error, 2)
-    except RunFailed as error:
+    except (RunFailed, EnvironmentFailed) as error:
         return _end(error, 1)
     except Stopped as stop:
         return _end(stop, stop.status)

@@ -108,6 +108,6 @@ def gathered(
 ) -> Experience:
     """Experience of one inner step for each of ``rates``."""
     tasks = tasks_of(built) if tasks is None else tasks
-    with open_rollouts(built, len(tasks["goal"]), 3) as serve:
+    with open_rollouts(built) as serve:
         adaptations = built.adaptations(rates, len(rates)) if rates else []
-        return gather(built, meta_of(built), serve(tasks, ADDRESS, deterministic), adaptations)
+        return gather(built, meta_of(built), serve(tasks, 3, ADDRESS, deterministic), adaptations)

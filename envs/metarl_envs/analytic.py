@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
-from gymnasium.spaces import Box, Discrete
+from gymnasium.spaces import Box, Discrete, MultiDiscrete
 from numpy.typing import NDArray
 
 from metarl_envs.arguments import known_split, positive_int
@@ -28,7 +28,7 @@ class Refusal(NamedTuple):
 
 
 @runtime_checkable
-class Served(Protocol):
+class Stated(Protocol):
     """What the rows of a vector environment need to know of a family; each part as in ``Analytic``."""
 
     @property
@@ -44,12 +44,21 @@ class Served(Protocol):
         """The space of one environment's observations."""
 
     @property
-    def action_space(self) -> Box | Discrete:
+    def action_space(self) -> Box | Discrete | MultiDiscrete:
         """The space of one environment's actions."""
 
     @property
     def task_shapes(self) -> Mapping[str, tuple[int, ...]]:
         """Shape of one task's entry under each key."""
+
+    @property
+    def refuse(self) -> Callable[[Tasks], Iterable[Refusal]] | None:
+        """Which tasks the family cannot serve."""
+
+
+@runtime_checkable
+class Served(Stated, Protocol):
+    """A family that makes training tasks of uniform numbers."""
 
     @property
     def task_draws(self) -> int:
@@ -58,10 +67,6 @@ class Served(Protocol):
     @property
     def task(self) -> Callable[[Floats], Tasks]:
         """Uniform numbers to training tasks."""
-
-    @property
-    def refuse(self) -> Callable[[Tasks], Iterable[Refusal]] | None:
-        """Which tasks the family cannot serve."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +105,7 @@ class Analytic:
     refuse: Callable[[Tasks], Iterable[Refusal]] | None = None
 
 
-def read_tasks(model: Served, tasks: object, n: int | None = None) -> Tasks:
+def read_tasks(model: Stated, tasks: object, n: int | None = None) -> Tasks:
     """The tasks as float64 arrays of n rows (None: as many as there are), copied.
 
     Raises:
@@ -145,14 +150,14 @@ def draw_tasks(
     return (ood if split == "ood" else model.task)(rng.random((n, model.task_draws)))
 
 
-def flat_features(model: Served, tasks: object) -> NDArray[np.float32]:
+def flat_features(model: Stated, tasks: object) -> NDArray[np.float32]:
     """Every number of each task in the order of ``task_shapes``, float32 "n f"."""
     read = read_tasks(model, tasks)
     rows = [read[key].reshape(len(read[key]), -1) for key in model.task_shapes]
     return np.concatenate(rows, axis=1).astype(np.float32)
 
 
-def refuse_rows(model: Served, what: str, values: NDArray[Any], bad: Bools, allowed: str) -> None:
+def refuse_rows(model: Stated, what: str, values: NDArray[Any], bad: Bools, allowed: str) -> None:
     """ValueError that names the first row of ``values`` "n ..." where ``bad`` "n" or "n ..." holds, if any.
 
     Of a row with several axes it shows the vector along the last one, where ``bad`` tells which.

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from metarl_envs import row_draws
 from metarl_envs.analytic import Analytic
-from metarl_envs.rows import OneStep, Rows, Seed, StepResult, gymnasium_seed, reset_one, step_one
+from metarl_envs.rows import OneStep, Rows, Seed, StepResult, drawn, gymnasium_seed, reset_one, step_one
 
 
 class AnalyticVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
@@ -47,7 +47,7 @@ class AnalyticVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         if not rows.started:
             self._state = state
         self._state[mask] = state[mask]
-        info = rows.restart(mask, seeds, task)
+        info = rows.restart(mask, seeds, drawn(model, seeds) if task is None else task)
         return model.observe(self._state, rows.task), info
 
     def step(self, actions: NDArray[Any]) -> StepResult:

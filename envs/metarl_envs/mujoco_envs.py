@@ -17,7 +17,7 @@ from metarl_envs.arguments import positive_int
 from metarl_envs.mujoco_engine import Engine, SimulationError
 from metarl_envs.mujoco_family import Robot, Simulated, Spec
 from metarl_envs.mujoco_pictures import Camera
-from metarl_envs.rows import OneStep, Rows, Seed, StepResult, gymnasium_seed, reset_one, step_one
+from metarl_envs.rows import OneStep, Rows, Seed, StepResult, drawn, gymnasium_seed, reset_one, step_one
 
 _FALLEN_APART = ("BADQPOS", "BADQVEL", "BADQACC", "BADCTRL")
 """Warnings after which MuJoCo has put the simulation back to its start: nothing that it says is true."""
@@ -64,7 +64,7 @@ class MujocoVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         rows, engine = self._rows, self.engine
         mask, seeds, task = rows.read_reset(seed, options)
         uniforms = row_draws.uniform(seeds, engine.start_draws, row_draws.START)
-        info = rows.restart(mask, seeds, task)
+        info = rows.restart(mask, seeds, drawn(self._model, seeds) if task is None else task)
         with self._named_failures(0):
             engine.start(mask, uniforms, rows.task if self._model.spec.aim.dynamics else None)
         self._place[mask] = engine.place()[mask]

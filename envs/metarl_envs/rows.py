@@ -10,12 +10,12 @@ from typing import Any, SupportsIndex, TypeAlias
 
 import numpy as np
 from gymnasium.error import ResetNeeded
-from gymnasium.spaces import Discrete
+from gymnasium.spaces import Discrete, MultiDiscrete
 from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 
 from metarl_envs import row_draws
-from metarl_envs.analytic import Bools, Floats, Served, Tasks, read_tasks, refuse_rows
+from metarl_envs.analytic import Bools, Floats, Served, Stated, Tasks, read_tasks, refuse_rows
 from metarl_envs.arguments import positive_int
 
 StepResult: TypeAlias = tuple[NDArray[Any], Floats, Bools, Bools, dict[str, Any]]
@@ -36,10 +36,10 @@ class Rows:
         some_done: whether any row is frozen.
     """
 
-    def __init__(self, model: Served, num_envs: int) -> None:
+    def __init__(self, model: Stated, num_envs: int) -> None:
         self.num_envs = positive_int(model.title, "num_envs", num_envs)
         self._model = model
-        discrete = isinstance(model.action_space, Discrete)
+        discrete = isinstance(model.action_space, Discrete | MultiDiscrete)
         self._action_shape = (num_envs, *(model.action_space.shape or ()))
         self._action_kinds = "iu" if discrete else "fiu"
         self._action_dtype = np.dtype(np.int64 if discrete else np.float64)
@@ -50,8 +50,13 @@ class Rows:
         self.terminated, self.truncated, self.done = np.zeros((3, num_envs), dtype=np.bool_)
         self.some_done = False
 
-    def read_reset(self, seed: Seed, options: dict[str, Any] | None) -> tuple[Bools, row_draws.Seeds, Tasks]:
-        """The rows to restart, and for all rows the seeds and tasks to restart them with; changes nothing."""
+    def read_reset(
+        self, seed: Seed, options: dict[str, Any] | None
+    ) -> tuple[Bools, row_draws.Seeds, Tasks | None]:
+        """The rows to restart, and for all rows the seeds, and the tasks if any are handed over.
+
+        Changes nothing.
+        """
         model, n = self._model, self.num_envs
         options = options or {}
         unknown = sorted(map(str, set(options) - {"task", "reset_mask"}))
@@ -60,9 +65,8 @@ class Rows:
         mask = self._read_mask(options.get("reset_mask"))
         follow = seed is None and self.started
         seeds = row_draws.next_seeds(self.seeds) if follow else row_draws.row_seeds(seed, n)
-        if options.get("task") is not None:
-            return mask, seeds, read_tasks(model, options["task"], n)
-        return mask, seeds, model.task(row_draws.uniform(seeds, model.task_draws, row_draws.TASK))
+        handed = options.get("task")
+        return mask, seeds, None if handed is None else read_tasks(model, handed, n)
 
     def _read_mask(self, mask: object) -> Bools:
         title, n = self._model.title, self.num_envs
@@ -96,10 +100,11 @@ class Rows:
         if given.shape != self._action_shape or given.dtype.kind not in self._action_kinds:
             wanted = f"{'numbers' if 'f' in self._action_kinds else 'integers'} {self._action_shape}"
             raise ValueError(f"{model.title}: actions are {given.dtype} {given.shape}; allowed: {wanted}")
-        first = 0
-        if isinstance(model.action_space, Discrete):
-            first, end = int(model.action_space.start), int(model.action_space.start + model.action_space.n)
-            valid, allowed = (given >= first) & (given < end), f"integers {first} to {end - 1}"
+        space, first = model.action_space, np.asarray(0)
+        if isinstance(space, Discrete | MultiDiscrete):
+            first = np.asarray(space.start)
+            last = first + (space.n if isinstance(space, Discrete) else space.nvec) - 1
+            valid, allowed = (given >= first) & (given <= last), f"integers {first} to {last}"
         else:
             valid, allowed = np.isfinite(given), "finite numbers"
         if not valid.all():
@@ -109,14 +114,21 @@ class Rows:
             given = np.where(valid, given, first)  # of frozen rows, whose actions count for nothing
         return given.astype(self._action_dtype, copy=False)
 
-    def advance(self, reward: Floats, terminated: Bools) -> tuple[Floats, Bools, Bools]:
+    def advance(
+        self, reward: Floats, terminated: Bools, cut: Bools | None = None
+    ) -> tuple[Floats, Bools, Bools]:
         """Let a step pass; frozen rows keep how they ended and get no reward.
+
+        Args:
+            cut: rows that are truncated before the horizon.
 
         Returns:
             reward, terminated and truncated "n", which belong to the caller.
         """
         self.time += 1
         truncated = self.time >= self._model.horizon
+        if cut is not None:
+            truncated |= cut
         truncated &= ~terminated
         if self.some_done:
             reward[self.done] = 0.0
@@ -129,6 +141,11 @@ class Rows:
         self.terminated, self.truncated = terminated, truncated
         self.done = terminated | truncated
         self.some_done = bool(self.done.any())
+
+
+def drawn(model: Served, seeds: row_draws.Seeds) -> Tasks:
+    """The training task that each seed stands for."""
+    return model.task(row_draws.uniform(seeds, model.task_draws, row_draws.TASK))
 
 
 def reset_one(

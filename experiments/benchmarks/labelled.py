@@ -41,7 +41,7 @@ def measured(name: str, iterations: int, threads: int) -> dict[str, float]:
     agent = build_agent(resolved(config))
     meta = agent.initial_meta()
     standing, before, seconds = Standing(meta, agent.optimiser().init(meta)), peak(), []
-    with world_of(agent.family).open(agent, agent.config.tasks, agent.config.episodes) as serve:
+    with world_of(agent.family).open(agent) as serve:
         for _ in range(2 + iterations * factor):
             standing, row = iterate(agent, standing, serve)
             seconds.append(row["seconds"])

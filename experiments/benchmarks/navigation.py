@@ -61,7 +61,7 @@ def main() -> None:
     rows, rates = [], []
     with ExitStack() as stack:
         env = stack.enter_context(closing(agent.episodic.make_vec(c.tasks * c.episodes)))
-        serve = stack.enter_context(open_rollouts(agent, c.tasks, c.episodes))
+        serve = stack.enter_context(open_rollouts(agent))
         standing, _ = iterate(agent, standing, serve)  # the first one imports and traces
         before = matrix_product(options.threads)
         for _ in range(options.iterations):

@@ -9,14 +9,26 @@ class RequestError(ValueError):
 
 
 class Diverged(ValueError):
-    """Adapted parameters are not finite, so that no further episode can be collected.
+    """Adapted parameters, or actions of theirs, are not finite, so that no episode can be collected.
 
-    ``samples`` are the environment steps that were taken before.
+    ``samples`` are the environment steps of the collections before; ``step`` is the step of the episodes at
+    which an action was not finite.
     """
 
-    def __init__(self, told: str, samples: int) -> None:
+    def __init__(self, told: str, samples: int = 0, step: int = 0) -> None:  # defaults: it is pickled
         super().__init__(told)
-        self.samples = samples
+        self.samples, self.step = samples, step
+
+
+class EnvironmentFailed(RuntimeError):
+    """An environment raised, or returned nonsense: one line that names its task, episode and step.
+
+    What it raised is the cause. ``step`` counts from 1, and is 0 at the reset. Trying again would not help.
+    """
+
+    def __init__(self, told: str, step: int = 0) -> None:
+        super().__init__(told)
+        self.step = step
 
 
 class RunFailed(RuntimeError):

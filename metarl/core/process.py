@@ -2,12 +2,19 @@
 
 import ctypes
 import functools
+import signal
 
 import torch
 
 # glibc's mallopt parameters (malloc.h).
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _KEEP_BYTES = 1 << 30
+
+
+# What asks a run to stop: it saves first. Its worker processes do not heed them, it ends them itself.
+STOP_SIGNALS = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name)
+)
 
 
 @functools.cache

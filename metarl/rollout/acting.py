@@ -7,7 +7,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from metarl.core.models import Apply, policy_of_tasks
+
 Network = TypeVar("Network", bound=nn.Module)
+
+
+def acting(module: nn.Module) -> Apply:
+    """The policies of all tasks of a batch as collections call them: ``act(params, obs)``."""
+    return policy_of_tasks(for_rollouts(module))
 
 
 class _Tanh(nn.Tanh):

@@ -14,6 +14,7 @@ from metarl.core.distributions import Distribution
 from metarl.core.models import Apply
 from metarl.core.params import Params, leaves, replace_leaves
 from metarl.rollout import seeding
+from metarl.rollout.checked import Checked
 
 Tasks = dict[str, np.ndarray]
 
@@ -46,6 +47,7 @@ def collect(
     horizon: int,
     address: Address,
     deterministic: bool = False,
+    title: str = "environment",
 ) -> Episodes:
     """``episodes`` episodes of each of m tasks by each task's own policy.
 
@@ -58,10 +60,15 @@ def collect(
         tasks: arrays with one row a task.
         horizon: steps after which an episode that has not ended is cut short (truncated).
         deterministic: act by the distribution's mode instead of drawing.
+        title: what messages about the environment begin with, such as ``family.title_of(family)``.
 
     Returns:
         Episodes with leading axes task, episode, time and zero advantages. Start states and action noise are
         drawn per task from ``address``; they do not depend on which other tasks are in the batch.
+
+    Raises:
+        EnvironmentFailed: the environment raised or returned nonsense (see ``Checked``).
+        Diverged: a policy's action is not finite.
     """
     m = len(next(iter(tasks.values())))
     start_seeds: Any = [  # Gymnasium's annotation knows one number only, its environments take a list
@@ -72,14 +79,15 @@ def collect(
     noise = None if deterministic else action_noise(env.single_action_space, m, episodes, horizon, address)
     record = Record(env.single_observation_space, env.single_action_space, (m, episodes), horizon)
     policies: list[Distribution] = []
-    rows = {name: np.repeat(value, episodes, axis=0) for name, value in tasks.items()}
-    obs = record.start(env.reset(seed=start_seeds, options={"task": rows})[0])
+    checked = Checked(env, tasks, episodes, title, address.first_task)
+    obs = record.start(checked.reset(start_seeds))
     with torch.no_grad():
         for t in range(horizon):
             policy = act(params, torch.from_numpy(obs).view(m, episodes, *obs.shape[1:]))
             action = policy.mode() if noise is None else policy.sample(noise[t])
             flat = action.reshape(m * episodes, *action.shape[2:]).numpy()
-            found, reward, terminated, truncated, info = env.step(to_action_space(env.action_space, flat))
+            taken = to_action_space(env.action_space, flat)
+            found, reward, terminated, truncated, info = checked.step(flat, taken, record.going)
             record.note(info)
             obs = record.put(t, flat, reward, terminated, truncated, found)
             policies.append(policy)
@@ -189,7 +197,7 @@ class Record:
 
     def start(self, obs: Any, rows: slice = slice(None)) -> np.ndarray:
         """Enters the first observations of ``rows``, and returns them as they are put down."""
-        found = np.require(readable(obs), self.obs.dtype, ["C", "W"])
+        found = self._as_kept(obs)
         self.obs[rows, 0] = self.final_obs[rows] = found
         return found
 
@@ -212,7 +220,7 @@ class Record:
         rows: slice = slice(None),
     ) -> np.ndarray:
         """Enters step ``t`` of ``rows``, and returns the observations that follow as they are put down."""
-        found = np.require(readable(next_obs), self.obs.dtype, ["C", "W"])
+        found = self._as_kept(next_obs)
         self.action[rows, t], self.reward[rows, t] = action, reward
         self.terminated[rows, t], self.truncated[rows, t] = terminated, truncated
         going = self.going[rows].reshape(-1, *(1,) * (found.ndim - 1))
@@ -253,6 +261,13 @@ class Record:
             target=torch.zeros_like(mask),
             success=None if self.success is None else self._by_task(self.success),
         )
+
+    def _as_kept(self, obs: Any) -> np.ndarray:
+        """Observations in the record's numbers, as torch takes them."""
+        found = np.asarray(obs)
+        if found.dtype == self.obs.dtype and found.flags.carray:
+            return found  # np.require would take its time to find out
+        return np.require(readable(found), self.obs.dtype, ["C", "W"])
 
     def _by_task(self, x: np.ndarray) -> Tensor:
         """The same memory, "row …", as a tensor "task episode …"."""

@@ -30,11 +30,11 @@ class TaskFamily(Protocol):
     environments also read ``options={"reset_mask": bool "num_envs"}``, freeze finished rows (the observation
     stays, the reward is 0) and truncate at the horizon. ``metarl.testing.check_family`` tests all of this.
 
-    Optional, for pictures: ``plane(obs "... o") -> "... 2"`` and ``marks(tasks) -> "n 2"``.
-
-    Optional: ``metric = "success"``, where every step's info says ``success`` (a bool or a number, above 0 for
-    yes; of a vector environment "num_envs"); the share of successful episodes is then reported before the
-    return.
+    Optional: ``stepped = "python"`` says that ``make_vec``'s rows are stepped one after another in Python,
+    which several processes do faster. ``metric = "success"`` says that what counts is the share of episodes
+    that succeed, which is then reported before the return: info["success"] of every step (a bool or a number,
+    above 0 for yes; of a vector environment "num_envs"). For pictures: ``plane(obs "... o") -> "... 2"`` and
+    ``marks(tasks) -> "n 2"``.
 
     Attributes:
         num_tasks: the number of tasks where there are finitely many (training has then seen the test tasks).
@@ -103,6 +103,11 @@ class SupervisedFamily(Protocol):
 
 
 Family: TypeAlias = TaskFamily | SupervisedFamily
+
+
+def title_of(family: Family) -> str:
+    """What messages about a family begin with."""
+    return f"family {family.name!r} ({family.spec})"
 
 
 def is_supervised(family: Any) -> bool:

@@ -65,10 +65,11 @@ class _Observed:
         self.name, self.spec, self.horizon = family.name, family.spec, family.horizon
         self.num_tasks, self.action_space = family.num_tasks, family.action_space
         self.sample_tasks, self.task_features = family.sample_tasks, family.task_features
-        if hasattr(family, "metric"):
-            self.metric = family.metric
         if hasattr(family, "plane"):
             self.plane = partial(_inner_plane, family.plane, self.observation_space.shape[0] - self._size)
+        for member in ("metric", "stepped"):
+            if hasattr(family, member):
+                setattr(self, member, getattr(family, member))
         if hasattr(family, "marks"):
             self.marks = family.marks
 

@@ -1,7 +1,7 @@
 """Adapting to one task of the family, to any environment with its spaces, or to labelled examples."""
 
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from typing import Any
 
 import gymnasium
@@ -9,10 +9,11 @@ import numpy as np
 import torch
 
 from metarl.core.batch import Episodes, Shots
-from metarl.core.errors import RequestError
+from metarl.core.errors import EnvironmentFailed, RequestError
 from metarl.core.params import Params, to_device, tree_map
 from metarl.learn.problem import TaskData
 from metarl.rollout.collector import Address, collect_in
+from metarl.rollout.executors import Inline
 from metarl.rollout.shots import check_shots
 from metarl.run.agent import Agent
 from metarl.run.experience import USES, explore
@@ -50,13 +51,12 @@ def adapt_to(
         if env is not None:
             collect_all = _collector_in(agent, env, episodes)
         else:
-            vec = agent.episodic.make_vec(episodes)
-            stack.callback(vec.close)
-            collect_all = collector(agent, _row(task or {}), vec, episodes)
+            executor = stack.enter_context(closing(Inline(agent.episodic, agent.apply_tasks)))
+            collect_all = collector(executor, _row(task or {}), episodes)
         try:
             source = Rollouts(agent, 1, collect_all, address)
             policies, _ = explore(agent, run.meta, source, agent.adaptations(profile, steps))
-        except ValueError as error:  # a task that the family cannot serve
+        except (ValueError, EnvironmentFailed) as error:  # such as a task that the family cannot serve
             raise RequestError(str(error)) from error
     params = tree_map(lambda x: x[0], policies[-1])
     family = agent.family

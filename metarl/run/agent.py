@@ -13,7 +13,7 @@ from torch import nn
 
 from metarl.core.critic import PREFIX, critic_params, values, with_critic
 from metarl.core.errors import RequestError
-from metarl.core.models import Apply, functional, initial_params, of_tasks, policy, policy_of_tasks
+from metarl.core.models import Apply, functional, initial_params, of_tasks, policy
 from metarl.core.objectives import Objective, clipped, objectives
 from metarl.core.params import Meta, Params, leaves, to_device
 from metarl.core.rules import Rule, only, rules
@@ -24,14 +24,14 @@ from metarl.learn.optimisers import MetaOptimiser, optimisers
 from metarl.learn.problem import MetaLearner
 from metarl.learn.trust import Trust
 from metarl.rollout import seeding
-from metarl.rollout.acting import for_rollouts
+from metarl.rollout.acting import acting
 from metarl.rollout.family import Family, SupervisedFamily, TaskFamily, is_supervised
 from metarl.rollout.observed import observe_task
 from metarl.rollout.registry import make
 from metarl.run.config import TrainConfig
 from metarl.run.measures import OF_EPISODES
 from metarl.run.networks import head, network, read_params, value_network
-from metarl.run.resolve import choose_device
+from metarl.run.resolve import choose_device, choose_executor
 from metarl.run.scores import report
 
 # Steps of experience in one chunk on a CPU: large enough that overhead does not show, small enough for the
@@ -46,7 +46,8 @@ LSTM_CHUNK_COORDINATES = 20_000
 class Agent:
     """The parts of a run. ``apply`` serves one task, ``apply_tasks`` all tasks of a batch at once.
 
-    ``adapting`` names the parameters that adapt; ``critic`` is the value network, if there is one.
+    ``adapting`` names the parameters that adapt; ``critic`` is the value network, if there is one; ``where``
+    tells in words what computes and what collects, and why.
     """
 
     config: TrainConfig
@@ -58,7 +59,7 @@ class Agent:
     adapting: tuple[str, ...]
     critic: nn.Module | None
     device: torch.device
-    device_reason: str
+    where: str
     chunking: Chunking
 
     @property
@@ -84,7 +85,7 @@ class Agent:
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """All that is measured of a task, the metric first; equals in the first are told apart by the next."""
+        """All that is measured of a task: the metric, and then what decides where tasks are equal in it."""
         metric = getattr(self.family, "metric", "return")
         return (metric, "return") if metric == "success" else (metric,)
 
@@ -168,7 +169,8 @@ def build_agent(config: TrainConfig) -> Agent:
         module = network(config, family)
         critic = value_network(config, family) if config.baseline == "value" else None
     chunk = config.chunk or _chunk_size(config, device, family, module)
-    config = dataclasses.replace(config, device=device.type, chunk=chunk, executor="inline")
+    executor, executor_reason = choose_executor(config.executor, config.workers or 1, family)
+    config = dataclasses.replace(config, device=device.type, chunk=chunk, executor=executor)
     threads = 1 if device.type == "cuda" else (config.threads or 1)
     supervised = is_supervised(family)
     agent = Agent(
@@ -176,12 +178,12 @@ def build_agent(config: TrainConfig) -> Agent:
         family=family,
         module=module,
         apply=functional(module) if supervised else policy(module),
-        apply_tasks=of_tasks(module) if supervised else policy_of_tasks(for_rollouts(module)),
+        apply_tasks=of_tasks(module) if supervised else acting(module),
         objective=_with_values(objectives[config.objective], critic, config.value_weight),
         adapting=_adapting(config.adapts, module, critic),
         critic=critic,
         device=device,
-        device_reason=reason,
+        where=_where(config, reason, executor_reason),
         chunking=Chunking(chunk, threads),
     )
     if config.learner == "reptile" and agent.learns_steps:
@@ -195,6 +197,13 @@ def _check_metric(family: Family) -> None:
         raise RequestError(
             f"family {family.name!r} has the metric {metric!r}; allowed: {', '.join(OF_EPISODES)}"
         )
+
+
+def _where(config: TrainConfig, device_reason: str, executor_reason: str) -> str:
+    computing = f"device {config.device} ({device_reason}), {config.threads} threads"
+    workers = f" with {config.workers} workers" if config.executor == "processes" else ""
+    collecting = f"executor {config.executor}{workers} ({executor_reason})"
+    return f"{computing}, chunks of {config.chunk} tasks, {collecting}"
 
 
 def _together(module: nn.Module, critic: nn.Module | None) -> Params:

@@ -127,8 +127,8 @@ def available(directory: Path) -> list[int]:
 
 
 def best(directory: Path) -> int | None:
-    """The checkpoint with the highest ``extra["validation"]`` (one number or several, the first of which weighs
-    most), the earliest of equals; None without any.
+    """The checkpoint with the highest ``extra["validation"]`` (one number, or several of which the first
+    decides, and so on), the earliest of equals; None without any.
     """
     values: dict[int, list[float]] = {}
     for iteration, folder in sorted(_folders(directory).items()):

@@ -66,6 +66,8 @@ def _wrong_for_examples(c: dict[str, Any], given: str) -> Iterator[str]:
         yield f"{named} needs a policy, {given}; {instead}"
     if learner == "e-maml":
         yield f"learner 'e-maml' credits the choice of episodes, {given}; use maml"
+    if c["executor"] == "processes":
+        yield f"executor 'processes' collects episodes, {given}; allowed: auto, inline"
     if objective in OF_EPISODES:
         yield f"objective {objective!r} is of episodes, {given}; allowed: {', '.join(OF_EXAMPLES)}"
 

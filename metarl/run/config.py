@@ -207,9 +207,20 @@ class TrainConfig:
         None, auto(whole(1)), "CPU threads that work on chunks", "auto, the number of usable cores"
     )
     executor: Resolved[str] = option(
-        "auto", one_of("auto", "inline"), "where environments step; inline: in this process"
+        "auto",
+        one_of("auto", "inline", "processes"),
+        "where environments step: in this process, or each a share of the tasks in worker processes; auto "
+        "takes processes for environments that are stepped in Python, where there are cores for them",
     )
-    workers: Resolved[int] = option(1, whole(1), "worker processes; no effect on the inline executor")
+    workers: int | None = option(
+        None, auto(whole(1)), "worker processes; no effect on inline", "auto, the number of usable cores"
+    )
+    worker_timeout: Resolved[float] = option(
+        120.0,
+        number(above=0),
+        "seconds without a step of any environment after which a worker process counts as stuck and is "
+        "replaced (our choice)",
+    )
 
     logger: Resolved[tuple[str, ...]] = option(
         (), many(text("NAME"), repeats=True), "mirror of metrics.jsonl: wandb; may be repeated"

@@ -155,7 +155,8 @@ def evaluate(
     profile = step_sizes(inner_lr, steps, agent)
     chosen = held_out_tasks(agent, protocol)
     protocol = dataclasses.replace(protocol, tasks=len(next(iter(chosen.values()))))
-    experience = measure(agent, run.meta, profile, protocol)
+    with world_of(agent.family).open(agent) as serve:
+        experience = measure(agent, run.meta, profile, protocol, serve)
     agents = {"meta": _result(experience, profile, run, protocol)}
     for kind in kinds:
         agents[kind] = _baseline(kind, run, agent, protocol, None if agent.learns_steps else inner_lr)
@@ -174,8 +175,11 @@ def _baseline(
         return _result(measure_nearest(agent, protocol), [], None, protocol)
     baseline = baseline_of(kind, run)
     theirs = with_family_arg(baseline.agent, agent.config.family_arg)
-    best = tuned(theirs, baseline.meta, step_sizes(inner_lr, protocol.steps, theirs), protocol, kind)
-    return _result(measure(theirs, baseline.meta, best, protocol), best, baseline, protocol)
+    profile = step_sizes(inner_lr, protocol.steps, theirs)
+    with world_of(theirs.family).open(theirs) as serve:
+        best = tuned(theirs, baseline.meta, profile, protocol, kind, serve)
+        experience = measure(theirs, baseline.meta, best, protocol, serve)
+    return _result(experience, best, baseline, protocol)
 
 
 def _checked(agent: Agent, baselines: Sequence[str]) -> Sequence[str]:

@@ -89,8 +89,8 @@ class Source(Protocol):
         """Environment steps or labelled examples in the data."""
 
 
-# (task arrays with a row a task, address, deterministic) -> their source
-Serve = Callable[[Tasks, Address, bool], Source]
+# (task arrays with a row a task, episodes of each, address, deterministic) -> their source
+Serve = Callable[[Tasks, int, Address, bool], Source]
 
 
 class World(NamedTuple):
@@ -98,13 +98,13 @@ class World(NamedTuple):
 
     Attributes:
         samples: how their number is called in logs.
-        open: ``open(agent, tasks, episodes)``: whatever sources of so many tasks need, until it is closed.
+        open: ``open(agent)``: whatever sources need, for all tasks until it is closed.
         learn_from: ``learn_from(agent, meta, source, adaptations)``: the experience of a training iteration.
         probe: ``probe(agent, meta)``: a trial of the network before anything is written.
     """
 
     samples: str
-    open: Callable[[Agent, int, int], AbstractContextManager[Serve]]
+    open: Callable[[Agent], AbstractContextManager[Serve]]
     learn_from: Callable[[Agent, Meta, Source, Sequence[Adaptation]], Experience]
     probe: Callable[[Agent, Meta], None]
 

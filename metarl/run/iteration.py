@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import Any, NamedTuple
 
 from metarl.core.errors import Diverged
@@ -47,7 +48,7 @@ def iterate(
     for callback in callbacks:
         callback.on_rollout_start(number)
     tasks = agent.family.sample_tasks(c.tasks, rng, "train")
-    source = serve(tasks, Address(c.seed, USES["train"], number), False)
+    source = serve(tasks, c.episodes, Address(c.seed, USES["train"], number), False)
     adaptations = agent.adaptations([c.inner_lr], c.inner_steps)
     try:
         experience = world.learn_from(agent, standing.meta, source, adaptations)
@@ -79,16 +80,17 @@ def _skipped(agent: Agent, standing: Standing, error: Diverged, seconds: float) 
     return standing, row | _no_curve(agent) | {"skipped": standing.skipped}
 
 
-def validate(agent: Agent, meta: Meta) -> Row:
+def validate(agent: Agent, meta: Meta, serve: Serve | None = None) -> Row:
     """The adaptation curve on held-out tasks: always the same tasks, and the same draws.
 
-    Not a number where the inner steps diverge.
+    Not a number where the inner steps diverge. Training hands over the world that it has open.
     """
     c, known = agent.config, agent.family.num_tasks
     n = c.validation_tasks if known is None else min(c.validation_tasks, known)
     tasks = agent.family.sample_tasks(n, seeding.generator(c.seed, "tasks", USES["validation"]), "validation")
-    with world_of(agent.family).open(agent, n, c.episodes) as serve:
-        source = serve(tasks, Address(c.seed, USES["validation"]), False)
+    with ExitStack() as stack:
+        serve = serve or stack.enter_context(world_of(agent.family).open(agent))
+        source = serve(tasks, c.episodes, Address(c.seed, USES["validation"]), False)
         try:
             curve = _curve(agent, gather(agent, meta, source, agent.adaptations([c.inner_lr], c.inner_steps)))
         except Diverged as error:

@@ -56,10 +56,10 @@ class Lessons:
 
 
 @contextmanager
-def open_lessons(agent: Agent, tasks: int, episodes: int) -> Iterator[Serve]:
+def open_lessons(agent: Agent) -> Iterator[Serve]:
     """Nothing needs to be held."""
 
-    def serve(rows: Tasks, address: Address, deterministic: bool) -> Lessons:
+    def serve(rows: Tasks, episodes: int, address: Address, deterministic: bool) -> Lessons:
         return Lessons(agent, *_draw(agent.supervised, rows, address))
 
     yield serve

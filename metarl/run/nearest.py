@@ -12,6 +12,7 @@ from metarl.learn.problem import TaskData
 from metarl.run.agent import Agent
 from metarl.run.experience import Experience
 from metarl.run.protocol import Protocol, sources
+from metarl.run.worlds import world_of
 
 
 def nearest_label(support: Shots, x: Tensor) -> Int[Tensor, "task shot"]:
@@ -38,8 +39,9 @@ def measure_nearest(agent: Agent, protocol: Protocol) -> Experience:
     # Of the support set all examples, whatever the mini-batches of an inner step.
     agent = dataclasses.replace(agent, config=dataclasses.replace(agent.config, inner_batch=None))
     found = []
-    for source in sources(agent, protocol):
-        support, query = source.support({}, 0), source.query({}, 0).batch
-        found.append((nearest_label(support, query.x) == query.y).float().mean(1))
+    with world_of(agent.family).open(agent) as serve:
+        for source in sources(agent, protocol, serve):
+            support, query = source.support({}, 0), source.query({}, 0).batch
+            found.append((nearest_label(support, query.x) == query.y).float().mean(1))
     values = torch.cat(found).cpu().expand(protocol.steps + 1, -1)
     return Experience(TaskData((), ()), values, {}, (), 0)

@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 import math
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 import torch
@@ -14,7 +15,7 @@ from metarl.rollout import seeding
 from metarl.rollout.collector import Address, Tasks
 from metarl.rollout.family import SPLITS, is_supervised
 from metarl.run.agent import Agent
-from metarl.run.experience import USES, Experience, Source, gather
+from metarl.run.experience import USES, Experience, Serve, Source, gather
 from metarl.run.files import tell
 from metarl.run.measures import LOWER_IS_BETTER
 from metarl.run.step_sizes import Profile
@@ -60,21 +61,26 @@ def held_out_tasks(agent: Agent, protocol: Protocol) -> Tasks:
         raise RequestError(str(error)) from error
 
 
-def measure(agent: Agent, meta: Meta, profile: Profile, protocol: Protocol) -> Experience:
+def measure(
+    agent: Agent, meta: Meta, profile: Profile, protocol: Protocol, serve: Serve | None = None
+) -> Experience:
     """One agent's experience under a protocol, with the step sizes ``profile``.
 
     Labelled examples are taken ``BLOCK`` tasks at a time; ``values`` and ``samples`` are of all tasks, the
-    rest is that of the first block.
+    rest is that of the first block. Where several measurements follow one another, ``serve`` is what they
+    share: an open world of the agent's.
     """
     adaptations = agent.adaptations(profile, protocol.steps)
     found: list[Experience] = []
-    for source in sources(agent, protocol):
-        try:
-            experience = gather(agent, meta, source, adaptations)
-        except ValueError as error:  # such as an action that is not finite, after too large a step
-            told = f"the agent cannot be measured with step sizes {list(profile)}: {error}"
-            raise RequestError(told) from error
-        found.append(experience if not found else experience._replace(data=found[0].data, path=()))
+    with ExitStack() as stack:
+        serve = serve or stack.enter_context(world_of(agent.family).open(agent))
+        for source in sources(agent, protocol, serve):
+            try:
+                experience = gather(agent, meta, source, adaptations)
+            except ValueError as error:  # such as an action that is not finite, after too large a step
+                told = f"the agent cannot be measured with step sizes {list(profile)}: {error}"
+                raise RequestError(told) from error
+            found.append(experience if not found else experience._replace(data=found[0].data, path=()))
     values = torch.cat([experience.values for experience in found if experience.values is not None], 1)
     beside = {
         name: torch.cat([experience.beside[name] for experience in found], 1) for name in found[0].beside
@@ -83,7 +89,7 @@ def measure(agent: Agent, meta: Meta, profile: Profile, protocol: Protocol) -> E
     return found[0]._replace(values=values, beside=beside, samples=samples)
 
 
-def sources(agent: Agent, protocol: Protocol) -> Iterator[Source]:
+def sources(agent: Agent, protocol: Protocol, serve: Serve) -> Iterator[Source]:
     """Where the held-out tasks' batches come from, a block of tasks at a time."""
     tasks = held_out_tasks(agent, protocol)
     n = len(next(iter(tasks.values())))
@@ -94,15 +100,17 @@ def sources(agent: Agent, protocol: Protocol) -> Iterator[Source]:
     for first, end in itertools.pairwise(bounds):
         rows = {key: x[first:end] for key, x in tasks.items()}
         address = Address(protocol.seed, USES[protocol.split], first_task=first)
-        with world_of(agent.family).open(agent, end - first, protocol.episodes) as serve:
-            yield serve(rows, address, protocol.deterministic)
+        yield serve(rows, protocol.episodes, address, protocol.deterministic)
 
 
-def tuned(agent: Agent, meta: Meta, profile: Profile, protocol: Protocol, name: str) -> Profile:
+def tuned(
+    agent: Agent, meta: Meta, profile: Profile, protocol: Protocol, name: str, serve: Serve | None = None
+) -> Profile:
     """``profile`` scaled so that it starts with the entry of ``GRID`` that does best on validation tasks.
 
     Best is the best mean of the metric over the adapted steps, and of equals the best of what is measured
-    beside it. What each entry gave is printed. Where the rule has learned its steps there is nothing to choose.
+    beside it. What each entry gave is printed. Where the rule has learned its steps there is nothing to
+    choose.
     """
     if not profile or None in profile:
         return list(profile)
@@ -112,7 +120,7 @@ def tuned(agent: Agent, meta: Meta, profile: Profile, protocol: Protocol, name: 
     for first in GRID:
         rates = scaled(profile, first)
         try:
-            found = measure(agent, meta, rates, validation)
+            found = measure(agent, meta, rates, validation, serve)
         except RequestError:  # it diverged
             scores[first] = (math.nan,)
             continue

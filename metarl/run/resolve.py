@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from metarl.core.errors import RequestError
 from metarl.core.registry import Registry
-from metarl.rollout.family import is_supervised
+from metarl.rollout.family import Family, is_supervised
 from metarl.rollout.registry import families, make
 from metarl.run.algorithms import ALGORITHMS, SUPERVISED, VALUED
 from metarl.run.combinations import settle
@@ -108,6 +108,24 @@ def choose_device(name: str) -> "tuple[torch.device, str]":
     return torch.device("cpu"), "auto: no CUDA device"
 
 
+def choose_executor(name: str, workers: int, family: Family) -> tuple[str, str]:
+    """The executor that is to collect episodes, and in a few words why.
+
+    Args:
+        name: ``auto`` (processes for environments that are stepped in Python), ``inline`` or ``processes``.
+        workers: how many processes there may be.
+    """
+    if name != "auto":
+        return name, "asked for"
+    if is_supervised(family):
+        return "inline", "auto: labelled examples"
+    if getattr(family, "stepped", "native") == "native":
+        return "inline", "auto: all rows step together"
+    if workers == 1:
+        return "inline", "auto: one core"
+    return "processes", "auto: environments stepped in Python"
+
+
 def usable_cores() -> int:
     """Cores this process may run on, which a container or a scheduler may limit."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -129,7 +147,8 @@ def _check(values: Mapping[str, Any], asked: Mapping[str, Any]) -> TrainConfig:
     checked: dict[str, Any] = {
         name: None if value is None else accept(_FIELDS[name], value) for name, value in values.items()
     }
-    checked["threads"] = checked["threads"] or usable_cores()
+    for name in ("threads", "workers"):
+        checked[name] = checked[name] or usable_cores()
     unset = [name for name, value in checked.items() if value is None and DEFAULTS[name] is not None]
     if unset:
         raise RequestError(f"{unset[0]} is not set; resolve the configuration first")

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 
 import torch
-from gymnasium.vector import VectorEnv
 from jaxtyping import Float
 from torch import Tensor
 
@@ -15,37 +14,43 @@ from metarl.core.errors import Diverged, RequestError
 from metarl.core.params import Params, all_finite, to_device
 from metarl.core.returns import credit
 from metarl.learn.problem import TaskData
-from metarl.rollout.collector import Address, Tasks, collect
+from metarl.rollout.collector import Address, Tasks
+from metarl.rollout.executors import Executor, Inline
+from metarl.rollout.processes import Processes
+from metarl.rollout.registry import families
+from metarl.rollout.worker import Recipe, Setup
 from metarl.run.agent import Agent
 from metarl.run.experience import Query, Serve
+from metarl.run.files import warn
 
 # (policies with the task axis first on the CPU, address, deterministic) -> episodes of all tasks
 Collector = Callable[[Params, Address, bool], Episodes]
 
 
-def collector(agent: Agent, tasks: Tasks, env: VectorEnv, episodes: int) -> Collector:
-    """Collects ``episodes`` episodes of each of ``tasks`` in ``env``, which has a row for each."""
-    horizon = agent.episodic.horizon
+def collector(executor: Executor, tasks: Tasks, episodes: int) -> Collector:
+    """Collects ``episodes`` episodes of each of ``tasks``."""
 
     def run(policies: Params, address: Address, deterministic: bool) -> Episodes:
-        return collect(
-            env,
-            agent.apply_tasks,
-            policies,
-            tasks,
-            episodes=episodes,
-            horizon=horizon,
-            address=address,
-            deterministic=deterministic,
+        return executor.collect(
+            policies, tasks, episodes=episodes, address=address, deterministic=deterministic
         )
 
     return run
 
 
+def executor_of(agent: Agent) -> Executor:
+    """The executor that the configuration names."""
+    c = agent.config
+    if c.executor == "inline":
+        return Inline(agent.episodic, agent.apply_tasks)
+    recipe = Recipe(families[c.family], c.spec, dict(c.family_arg), c.observe_task)
+    return Processes(Setup(recipe, agent.module), workers=c.workers or 1, timeout=c.worker_timeout, warn=warn)
+
+
 class Rollouts:
     """A ``Source`` of fresh episodes before each inner step and after the last; they run on the CPU.
 
-    Parameters that are not finite collect none: ``Diverged``.
+    Parameters that are not finite, or whose actions are not, collect none: ``Diverged``.
 
     ``deterministic`` measures the values on further episodes, in which the policies take their most likely
     action; adaptation learns from random ones.
@@ -113,17 +118,21 @@ class Rollouts:
         if not all_finite(policies):
             raise Diverged(f"the parameters after inner step {step} are not finite", self._taken)
         address = self._address._replace(inner_step=step)
-        batch = self._collect(to_device(policies, "cpu"), address, deterministic)
+        try:
+            batch = self._collect(to_device(policies, "cpu"), address, deterministic)
+        except Diverged as error:
+            raise Diverged(str(error), self._taken) from error
         self._taken += int(batch.mask.sum())
         return batch
 
 
 @contextmanager
-def open_rollouts(agent: Agent, tasks: int, episodes: int) -> Iterator[Serve]:
-    """One vector environment with a row for each episode of each task."""
-    with closing(agent.episodic.make_vec(tasks * episodes)) as env:
+def open_rollouts(agent: Agent) -> Iterator[Serve]:
+    """One executor for all collections, which keeps environments and processes until it is closed."""
+    with closing(executor_of(agent)) as executor:
 
-        def serve(rows: Tasks, address: Address, deterministic: bool) -> Rollouts:
-            return Rollouts(agent, tasks, collector(agent, rows, env, episodes), address, deterministic)
+        def serve(tasks: Tasks, episodes: int, address: Address, deterministic: bool) -> Rollouts:
+            n = len(next(iter(tasks.values())))
+            return Rollouts(agent, n, collector(executor, tasks, episodes), address, deterministic)
 
         yield serve

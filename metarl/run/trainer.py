@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from metarl.core.errors import RequestError, RunFailed
+from metarl.core.errors import EnvironmentFailed, RequestError, RunFailed
 from metarl.core.params import Meta
 from metarl.core.process import prepare_process
 from metarl.run import checkpoint as store
@@ -125,17 +125,14 @@ class Trainer:
         """
         total = self._total(iterations)
         c = self.config
-        where = (
-            f"device {c.device} ({self.agent.device_reason}), {c.threads} threads, chunks of {c.chunk} tasks"
-        )
-        tell(f"metarl: {self.path}: {c.algorithm} on {c.family} ({c.spec}), {where}")
+        tell(f"metarl: {self.path}: {c.algorithm} on {c.family} ({c.spec}), {self.agent.where}")
         with ExitStack() as stack:
             stop = stack.enter_context(GracefulStop())
             log = stack.enter_context(JsonlLogger(self.path / "metrics.jsonl"))
             log.truncate_after(self.iteration)
             mirrors = self.open_mirrors(stack)
             world = world_of(self.agent.family)
-            serve = stack.enter_context(world.open(self.agent, self.config.tasks, self.config.episodes))
+            serve = stack.enter_context(world.open(self.agent))
             progress = stack.enter_context(Progress(total, self.iteration, self.path.name))
             for callback in callbacks:
                 callback.on_training_start(self)
@@ -175,14 +172,15 @@ class Trainer:
         try:
             standing, row = iterate(self.agent, self.standing, serve, callbacks)
             due = standing.iteration % self.config.checkpoint_every == 0 or standing.iteration == total
-            return standing, row, validate(self.agent, standing.meta) if due else {}
+            return standing, row, validate(self.agent, standing.meta, serve) if due else {}
         except Exception as error:
             if self.iteration not in store.available(self.checkpoints):
                 self._save({})
             write_atomic(self.path / "failure.txt", traceback.format_exc())
-            line = next(iter(str(error).strip().splitlines()), "")[:300]
+            line = next(iter(str(error).strip().splitlines()), "")[:400]
+            kind = "" if isinstance(error, (RunFailed, EnvironmentFailed)) else f"{type(error).__name__}: "
             raise RunFailed(
-                f"iteration {self.iteration + 1} failed: {type(error).__name__}: {line} (all of it: "
+                f"iteration {self.iteration + 1} failed: {kind}{line} (all of it: "
                 f"{self.path / 'failure.txt'}); go on with: metarl resume {self.path}"
             ) from error
 

@@ -34,7 +34,7 @@ class Kept(Callback):
 def iterated(built: Agent, start: Standing | None = None) -> tuple[Standing, Row, Experience]:
     kept = Kept()
     world = iteration.world_of(built.family)
-    with world.open(built, built.config.tasks, built.config.episodes) as serve:
+    with world.open(built) as serve:
         after, row = iterate(built, start or standing(built), serve, [kept])
     return after, row, kept.experience
 
@@ -81,12 +81,12 @@ def test_tasks_are_drawn_for_each_iteration_and_apart_for_validation(monkeypatch
         world = world_of(family)
 
         @contextmanager
-        def opened(*sizes: Any) -> Iterator[Serve]:
-            with world.open(*sizes) as serve:
+        def opened(built: Agent) -> Iterator[Serve]:
+            with world.open(built) as serve:
 
-                def served(tasks: Any, address: Address, deterministic: bool) -> Source:
+                def served(tasks: Any, episodes: int, address: Address, deterministic: bool) -> Source:
                     addresses.append(address)
-                    return serve(tasks, address, deterministic)
+                    return serve(tasks, episodes, address, deterministic)
 
                 yield served
 

@@ -151,6 +151,6 @@ def test_episodes_leave_paths(monkeypatch: pytest.MonkeyPatch) -> None:
     assert list(found) == ["traces"]
     assert list(found["traces"]["agents"]["meta"]) == ["0", "1"]
     monkeypatch.setattr(module, "traces", lambda *_: None)
-    with open_rollouts(built, 4, 3) as serve:
-        experience = gather(built, meta_of(built), serve(tasks_of(built), ADDRESS, False), [])
+    with open_rollouts(built) as serve:
+        experience = gather(built, meta_of(built), serve(tasks_of(built), 3, ADDRESS, False), [])
     assert pictures(built, tasks_of(built), experience) == {"traces": None}

@@ -94,7 +94,7 @@ def fake_measure(monkeypatch: pytest.MonkeyPatch, scores: dict[float, list[float
     """Returns by the first step size instead of by episodes; what was asked is in the list."""
     asked: list[Any] = []
 
-    def fake(agent: Any, meta: Any, profile: list[float], protocol: Protocol) -> Any:
+    def fake(agent: Any, meta: Any, profile: list[float], protocol: Protocol, serve: Any) -> Any:
         asked.append((profile, protocol))
         steps = scores.get(profile[0], [0.0, -9.0, -9.0])
         return SimpleNamespace(values=torch.tensor(steps)[:, None].expand(3, 5))

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from metarl.run.signals import ECHO, SIGNALS, GracefulStop, Stopped
+from metarl.core.process import STOP_SIGNALS
+from metarl.run.signals import ECHO, GracefulStop, Stopped
 
 
 class Clock:
@@ -23,19 +24,19 @@ class Clock:
 
 @pytest.fixture(autouse=True)
 def handlers_stay_as_they_were() -> Iterator[None]:
-    before = [signal.getsignal(signum) for signum in SIGNALS]
+    before = [signal.getsignal(signum) for signum in STOP_SIGNALS]
     yield
-    after = [signal.getsignal(signum) for signum in SIGNALS]
-    for signum, handler in zip(SIGNALS, before, strict=True):
+    after = [signal.getsignal(signum) for signum in STOP_SIGNALS]
+    for signum, handler in zip(STOP_SIGNALS, before, strict=True):
         signal.signal(signum, handler)
     assert after == before
 
 
 def test_these_signals_are_caught() -> None:
-    assert set(SIGNALS) >= {signal.SIGINT, signal.SIGTERM}
+    assert set(STOP_SIGNALS) >= {signal.SIGINT, signal.SIGTERM}
 
 
-@pytest.mark.parametrize("signum", SIGNALS)
+@pytest.mark.parametrize("signum", STOP_SIGNALS)
 def test_the_first_signal_only_asks_and_says_so_in_one_line(
     signum: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
