@@ -50,8 +50,11 @@ class _Model:
     def __init__(self, family: Singles) -> None:
         self.title, self.horizon = f"{family.name}/{family.spec}", family.horizon
         self.observation_space, self.action_space = family.observation_space, family.action_space
-        example = family.sample_tasks(1, np.random.default_rng(0))
-        self.task_shapes = {key: x.shape[1:] for key, x in example.items()}
+        shapes = getattr(family, "task_shapes", None)  # stated where tasks are slow to draw
+        if shapes is None:
+            example = family.sample_tasks(1, np.random.default_rng(0))
+            shapes = {key: x.shape[1:] for key, x in example.items()}
+        self.task_shapes = shapes
 
 
 class SingleRows(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):

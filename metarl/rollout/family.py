@@ -31,7 +31,9 @@ class TaskFamily(Protocol):
     stays, the reward is 0) and truncate at the horizon. ``metarl.testing.check_family`` tests all of this.
 
     Optional: ``stepped = "python"`` says that ``make_vec``'s rows are stepped one after another in Python,
-    which several processes do faster. For pictures: ``plane(obs "... o") -> "... 2"`` and
+    which several processes do faster. ``metric = "success"`` says that what counts is the share of episodes
+    that succeed, which is then reported before the return: info["success"] of every step (a bool or a number,
+    above 0 for yes; of a vector environment "num_envs"). For pictures: ``plane(obs "... o") -> "... 2"`` and
     ``marks(tasks) -> "n 2"``.
 
     Attributes:

@@ -67,8 +67,9 @@ class _Observed:
         self.sample_tasks, self.task_features = family.sample_tasks, family.task_features
         if hasattr(family, "plane"):
             self.plane = partial(_inner_plane, family.plane, self.observation_space.shape[0] - self._size)
-        if hasattr(family, "stepped"):
-            self.stepped = family.stepped
+        for member in ("metric", "stepped"):
+            if hasattr(family, member):
+                setattr(self, member, getattr(family, member))
         if hasattr(family, "marks"):
             self.marks = family.marks
 

@@ -29,6 +29,7 @@ from metarl.rollout.family import Family, SupervisedFamily, TaskFamily, is_super
 from metarl.rollout.observed import observe_task
 from metarl.rollout.registry import make
 from metarl.run.config import TrainConfig
+from metarl.run.measures import OF_EPISODES
 from metarl.run.networks import head, network, read_params, value_network
 from metarl.run.resolve import choose_device, choose_executor
 from metarl.run.scores import report
@@ -79,8 +80,14 @@ class Agent:
 
     @property
     def metric(self) -> str:
-        """What is reported of a task: ``return``, or what the supervised family says."""
-        return self.supervised.metric if is_supervised(self.family) else "return"
+        """What is reported of a task: what the family says, else ``return``."""
+        return self.metrics[0]
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """All that is measured of a task: the metric, and then what decides where tasks are equal in it."""
+        metric = getattr(self.family, "metric", "return")
+        return (metric, "return") if metric == "success" else (metric,)
 
     def rule(self, inner_lr: float | None) -> Rule:
         """The update rule with a step size of ``inner_lr``, for the parameters that adapt."""
@@ -155,6 +162,7 @@ def build_agent(config: TrainConfig) -> Agent:
     family = make(config.family, config.spec, **config.family_arg)
     if config.observe_task:
         family = observe_task(family)
+    _check_metric(family)
     device, reason = choose_device(config.device)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(_init_seed(config.seed, 0))
@@ -181,6 +189,14 @@ def build_agent(config: TrainConfig) -> Agent:
     if config.learner == "reptile" and agent.learns_steps:
         raise RequestError(f"learner 'reptile' cannot train rule {config.rule!r}; allowed: sgd, adam")
     return agent
+
+
+def _check_metric(family: Family) -> None:
+    metric = getattr(family, "metric", "return")
+    if not is_supervised(family) and metric not in OF_EPISODES:
+        raise RequestError(
+            f"family {family.name!r} has the metric {metric!r}; allowed: {', '.join(OF_EPISODES)}"
+        )
 
 
 def _where(config: TrainConfig, device_reason: str, executor_reason: str) -> str:

@@ -47,7 +47,8 @@ def save(directory: Path, iteration: int, tensors: dict[str, Tensor], extra: dic
     Args:
         tensors: any shapes, devices and strides; copied. Whatever must come back bit for bit belongs here.
         extra: what JSON can hold; tuples come back as lists, floats that are not finite as None.
-            ``extra["validation"]``, a number of which more is better, decides which checkpoint is the best.
+            ``extra["validation"]``, numbers of which more is better, decides which checkpoint is the best:
+            the first one, and of equals the next.
     """
     name = f"{iteration:06d}"
     beside = directory / f"{name}.tmp-{secrets.token_hex(4)}"
@@ -126,16 +127,19 @@ def available(directory: Path) -> list[int]:
 
 
 def best(directory: Path) -> int | None:
-    """The checkpoint with the highest ``extra["validation"]``, the earliest of equals; None without any."""
-    values: dict[int, float] = {}
+    """The checkpoint with the highest ``extra["validation"]`` (one number, or several of which the first
+    decides, and so on), the earliest of equals; None without any.
+    """
+    values: dict[int, list[float]] = {}
     for iteration, folder in sorted(_folders(directory).items()):
         try:
             value = read_manifest(folder)["extra"].get("validation")
         except RequestError as error:
             warn(f"{error}; it is passed over in the choice of the best")
             continue
-        if isinstance(value, (int, float)):
-            values[iteration] = value
+        numbers = value if isinstance(value, list) else [value]  # one number, in older checkpoints
+        if numbers and all(isinstance(number, (int, float)) for number in numbers):
+            values[iteration] = numbers
     return max(values, key=lambda iteration: values[iteration]) if values else None  # the first of equals
 
 

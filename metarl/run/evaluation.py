@@ -160,7 +160,9 @@ def evaluate(
     agents = {"meta": _result(experience, profile, run, protocol)}
     for kind in kinds:
         agents[kind] = _baseline(kind, run, agent, protocol, None if agent.learns_steps else inner_lr)
-    metrics = {f"{agent.metric}/step_{k}": value for k, value in enumerate(agents["meta"]["mean"])}
+    means = {agent.metric: agents["meta"]["mean"]}
+    means |= {name: values.mean(1).tolist() for name, values in experience.beside.items()}
+    metrics = {f"{name}/step_{k}": value for name in means for k, value in enumerate(means[name])}
     described = _described(agent, protocol, checkpoint, experience)
     return Evaluation(agent.metric, described, metrics, agents, **pictures(agent, chosen, experience))
 

@@ -4,8 +4,9 @@ Training, evaluation and the adaptation of a single task all go through ``explor
 labelled examples: what differs stands in a ``Source``.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
@@ -36,6 +37,7 @@ class Experience(NamedTuple):
         path: the parameters before each inner step and after the last, as far as they were needed.
         samples: environment steps taken, or labelled examples drawn.
         epochs: updates in a row that have the same support batch.
+        beside: what else is measured where ``values`` are, "steps task" by name.
     """
 
     data: TaskData
@@ -44,6 +46,7 @@ class Experience(NamedTuple):
     path: tuple[Params, ...]
     samples: int
     epochs: int = 1
+    beside: Mapping[str, Float[Tensor, "steps task"]] = MappingProxyType({})
 
     @property
     def params(self) -> Params:
@@ -79,8 +82,8 @@ class Source(Protocol):
     def query(self, policies: Params, step: int) -> Query:
         """The batch by which the parameters after ``step`` steps are judged."""
 
-    def values(self, path: Sequence[Params], data: TaskData) -> Float[Tensor, "steps task"]:
-        """The family's metric at each of ``path``, on the CPU."""
+    def measures(self, path: Sequence[Params], data: TaskData) -> dict[str, Float[Tensor, "steps task"]]:
+        """The agent's ``metrics`` at each of ``path``, on the CPU."""
 
     def samples(self, data: TaskData) -> int:
         """Environment steps or labelled examples in the data."""
@@ -135,7 +138,9 @@ def gather(agent: Agent, meta: Meta, source: Source, adaptations: Sequence[Adapt
     # The learner repeats each update: those on the same batch have it several times, which costs no memory.
     epochs = agent.config.inner_epochs or 1
     data = TaskData(tuple(b for b in support for _ in range(epochs)), query.batch, query.credit)
-    return Experience(data, source.values(path, drawn), query.metrics, path, source.samples(drawn), epochs)
+    measures = source.measures(path, drawn)
+    values = measures.pop(agent.metric)
+    return Experience(data, values, query.metrics, path, source.samples(drawn), epochs, measures)
 
 
 def _adapt(agent: Agent, adaptation: Adaptation, meta: Meta, inner: Inner, batch: Any) -> Inner:

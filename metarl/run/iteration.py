@@ -100,10 +100,13 @@ def validate(agent: Agent, meta: Meta, serve: Serve | None = None) -> Row:
 
 
 def _curve(agent: Agent, experience: Experience) -> Row:
-    """The mean over tasks before each inner step and after the last; none where the meta-learner gave it."""
-    means = [] if experience.values is None else experience.values.mean(-1).tolist()
-    return {f"{agent.metric}/step_{k}": mean for k, mean in enumerate(means)}
+    """The means over tasks before each inner step and after the last; none where the meta-learner gave it."""
+    if experience.values is None:
+        return {}
+    found = {agent.metric: experience.values, **experience.beside}
+    return {f"{name}/step_{k}": x for name in found for k, x in enumerate(found[name].mean(-1).tolist())}
 
 
 def _no_curve(agent: Agent) -> Row:
-    return {f"{agent.metric}/step_{k}": math.nan for k in range(agent.config.inner_steps + 1)}
+    steps = range(agent.config.inner_steps + 1)
+    return {f"{metric}/step_{k}": math.nan for metric in agent.metrics for k in steps}

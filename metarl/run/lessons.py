@@ -39,7 +39,7 @@ class Lessons:
         """The query set."""
         return Query(self._query, {})
 
-    def values(self, path: Sequence[Params], data: TaskData) -> Float[Tensor, "steps task"]:
+    def measures(self, path: Sequence[Params], data: TaskData) -> dict[str, Float[Tensor, "steps task"]]:
         """The family's metric on the query set."""
 
         def of_chunk(path: tuple[Params, ...], data: TaskData, support: Shots) -> Tensor:
@@ -47,7 +47,7 @@ class Lessons:
             return torch.stack([SCORES[self._agent.metric](found, data.query.y) for found in outputs], 1)
 
         found = map_chunks(of_chunk, self._agent.chunking, tuple(path), data, self._support)
-        return torch.cat(found).mT.cpu()
+        return {self._agent.metric: torch.cat(found).mT.cpu()}
 
     def samples(self, data: TaskData) -> int:
         """Labelled examples of both sets; without inner steps nobody reads the support."""

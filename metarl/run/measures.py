@@ -23,11 +23,14 @@ class Measure(NamedTuple):
 
 
 MEASURES = {
+    "success": Measure(
+        "success rate", "success rate", share=True
+    ),  # before the return, which stands beside it
     "return": Measure("return", "mean return"),
     "mse": Measure("mean squared error", "mean squared error", lower_is_better=True),
     "accuracy": Measure("accuracy", "mean accuracy", share=True),
-    "success": Measure("success rate", "success rate", share=True),
 }
+OF_EPISODES = ("success", "return")
 LOWER_IS_BETTER = tuple(name for name, measure in MEASURES.items() if measure.lower_is_better)
 
 

@@ -82,7 +82,11 @@ def measure(
                 raise RequestError(told) from error
             found.append(experience if not found else experience._replace(data=found[0].data, path=()))
     values = torch.cat([experience.values for experience in found if experience.values is not None], 1)
-    return found[0]._replace(values=values, samples=sum(experience.samples for experience in found))
+    beside = {
+        name: torch.cat([experience.beside[name] for experience in found], 1) for name in found[0].beside
+    }
+    samples = sum(experience.samples for experience in found)
+    return found[0]._replace(values=values, beside=beside, samples=samples)
 
 
 def sources(agent: Agent, protocol: Protocol, serve: Serve) -> Iterator[Source]:
@@ -104,25 +108,26 @@ def tuned(
 ) -> Profile:
     """``profile`` scaled so that it starts with the entry of ``GRID`` that does best on validation tasks.
 
-    Best is the best mean of the metric over the adapted steps. What each entry gave is printed. Where the
-    rule has learned its steps there is nothing to choose.
+    Best is the best mean of the metric over the adapted steps, and of equals the best of what is measured
+    beside it. What each entry gave is printed. Where the rule has learned its steps there is nothing to
+    choose.
     """
     if not profile or None in profile:
         return list(profile)
     tasks = min(protocol.tasks, BLOCK) if is_supervised(agent.family) else protocol.tasks
     validation = dataclasses.replace(protocol, split="validation", tasks=tasks)
-    scores: dict[float, float] = {}
+    scores: dict[float, tuple[float, ...]] = {}
     for first in GRID:
         rates = scaled(profile, first)
         try:
-            values = measure(agent, meta, rates, validation, serve).values
+            found = measure(agent, meta, rates, validation, serve)
         except RequestError:  # it diverged
-            scores[first] = math.nan
+            scores[first] = (math.nan,)
             continue
-        assert values is not None, "an evaluation measures"
-        scores[first] = float(values[1:].mean())
+        assert found.values is not None, "an evaluation measures"
+        scores[first] = tuple(float(x[1:].mean()) for x in (found.values, *found.beside.values()))
     best = _best(agent.metric, scores)
-    tried = ", ".join(f"{lr:g}: {score:.4g}" for lr, score in scores.items())
+    tried = ", ".join(f"{lr:g}: {score[0]:.4g}" for lr, score in scores.items())
     tell(f"metarl: {name}: mean {agent.metric} on validation tasks by step size {tried}; best {best:g}")
     return scaled(profile, best)
 
@@ -133,7 +138,7 @@ def scaled(profile: Profile, first: float) -> list[float]:
     return [first * (lr / rates[0]) for lr in rates]
 
 
-def _best(metric: str, scores: dict[float, float]) -> float:
+def _best(metric: str, scores: dict[float, tuple[float, ...]]) -> float:
     """The step size with the best score; one that diverged is none."""
-    finite = {lr: score for lr, score in scores.items() if math.isfinite(score)}
+    finite = {lr: score for lr, score in scores.items() if all(map(math.isfinite, score))}
     return (min if metric in LOWER_IS_BETTER else max)(finite, key=lambda lr: finite[lr])

@@ -152,7 +152,12 @@ def best_iteration(run: RunData, metric: str) -> int | None:
     x, y = series(run.rows, keys[-1]) if keys else (np.empty(0), np.empty(0))
     if not len(x):
         return None
-    return int(x[np.argmin(y) if measure_of(metric).lower_is_better else np.argmax(y)])
+    if measure_of(metric).lower_is_better:
+        return int(x[np.argmin(y)])
+    best = x[y == y.max()]  # of equal success rates, that of the best return
+    at, returns = series(run.rows, keys[-1].replace(f"/{metric}/", "/return/"))
+    ties = np.isin(at, best)
+    return int(at[ties][np.argmax(returns[ties])] if ties.any() else best[0])
 
 
 def training_metric(run: RunData) -> str:

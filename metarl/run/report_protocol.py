@@ -44,6 +44,8 @@ def procedure(run: RunData) -> str:
     if evaluation is None:
         return ""
     sentences = _lessons(evaluation, run.config) if _labelled(evaluation) else []
+    if evaluation.metric == "success":
+        sentences += ["A task’s value is the share of its episodes that succeed, at any of their steps."]
     if evaluation.protocol.get("inner_lr_grid") and any(a.inner_lr for a in evaluation.agents[1:]):
         sentences += ["Each baseline takes the step size of the grid that does best on validation tasks."]
     return " ".join(sentences)

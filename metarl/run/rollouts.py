@@ -10,7 +10,7 @@ from torch import Tensor
 from metarl.core.baselines import Estimate, with_advantage, with_critic_advantage
 from metarl.core.batch import Episodes, undiscounted_returns
 from metarl.core.critic import values_of_tasks
-from metarl.core.errors import Diverged
+from metarl.core.errors import Diverged, RequestError
 from metarl.core.params import Params, all_finite, to_device
 from metarl.core.returns import credit
 from metarl.learn.problem import TaskData
@@ -92,12 +92,23 @@ class Rollouts:
             batch, found = with_critic_advantage(batch, of_steps, of_ends, c.gamma, c.gae_lambda)
         return to_device(batch, self._agent.device), found
 
-    def values(self, path: Sequence[Params], data: TaskData) -> Float[Tensor, "steps task"]:
-        """Mean undiscounted return."""
+    def measures(self, path: Sequence[Params], data: TaskData) -> dict[str, Float[Tensor, "steps task"]]:
+        """Mean undiscounted return, and where it is the family's metric, the share of successful episodes."""
         batches = [*data.support, data.query]
         if self._deterministic:
             batches = [self._episodes(params, k, deterministic=True) for k, params in enumerate(path)]
-        return torch.stack([undiscounted_returns(batch).cpu() for batch in batches])
+        found = {"return": torch.stack([undiscounted_returns(batch).cpu() for batch in batches])}
+        if "success" in self._agent.metrics:
+            found["success"] = torch.stack([self._successes(batch).cpu() for batch in batches])
+        return found
+
+    def _successes(self, batch: Episodes) -> Float[Tensor, " task"]:
+        if batch.success is None:
+            name = self._agent.family.name
+            raise RequestError(
+                f"family {name!r} is measured by success, but says no info['success'] at its steps"
+            )
+        return batch.success.mean(1)
 
     def samples(self, data: TaskData) -> int:
         """Environment steps."""

@@ -222,11 +222,13 @@ class Trainer:
     def _save(self, validation: Row) -> None:
         s = self.standing
         tensors = state.flatten({"meta": s.meta, "optimiser": s.optimiser})
-        metric = self.agent.metric
-        score = validation.get(f"validation/{metric}/step_{self.config.inner_steps}")
-        if score is not None and metric in LOWER_IS_BETTER:
-            score = -score  # the best checkpoint has the highest
-        extra = {"samples": s.samples, "skipped": s.skipped, "validation": score}
+        last = self.config.inner_steps
+        score = [
+            validation[key] * (-1 if metric in LOWER_IS_BETTER else 1)  # the best checkpoint has the highest
+            for metric in self.agent.metrics
+            if (key := f"validation/{metric}/step_{last}") in validation
+        ]
+        extra = {"samples": s.samples, "skipped": s.skipped, "validation": score or None}
         store.save(self.checkpoints, s.iteration, tensors, extra)
         store.prune(self.checkpoints, self.config.keep_checkpoints)
 

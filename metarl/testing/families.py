@@ -75,6 +75,9 @@ def _check_members(family: Any) -> None:
         counts["horizon"] = family.horizon
         if family.horizon is None:
             raise AssertionError("horizon is None, expected an int from 1")
+        metric = getattr(family, "metric", "return")
+        if metric not in ("return", "success"):
+            raise AssertionError(f"metric is {metric!r}, expected 'success' or none")
     for member, count in counts.items():
         whole = isinstance(count, int | np.integer) and not isinstance(count, bool)
         if count is not None and not (whole and count >= 1):
