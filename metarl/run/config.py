@@ -222,6 +222,13 @@ class TrainConfig:
         "replaced (our choice)",
     )
 
+    grace: Resolved[float] = option(
+        20.0,
+        number(above=0),
+        "seconds that an iteration under way has to finish after a signal to stop; then it is given up and "
+        "the one before it is saved (our choice; schedulers wait for 30 or more)",
+    )
+
     logger: Resolved[tuple[str, ...]] = option(
         (), many(text("NAME"), repeats=True), "mirror of metrics.jsonl: wandb; may be repeated"
     )

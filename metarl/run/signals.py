@@ -4,7 +4,8 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
@@ -25,16 +26,23 @@ class Stopped(Exception):
         self.status = 128 + signum
 
 
+class OutOfTime(BaseException):
+    """What was under way did not end within the grace period; not to be taken for a failure of its own."""
+
+
 class GracefulStop:
     """While open, the first SIGINT, SIGTERM or SIGUSR1 only sets ``requested``; a second one ends at once.
 
-    The trainer looks at ``requested`` between iterations, saves and raises ``Stopped(stop.requested)``.
-    Outside the main thread, where Python allows no handlers, nothing is installed and it stays None.
+    The trainer looks at ``requested`` between iterations, saves and raises ``Stopped(stop.requested)``. What
+    it does within ``interruptible`` is given up by ``OutOfTime`` once ``grace`` seconds have passed: whoever
+    sends such a signal will not wait for long. Outside the main thread, where Python allows no handlers,
+    nothing is installed and ``requested`` stays None.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, grace: float = 20.0, clock: Callable[[], float] = time.monotonic) -> None:
         self.requested: int | None = None
-        self._clock = clock
+        self._grace, self._clock = grace, clock
+        self._interruptible = self._late = False
         self._since = 0.0
         self._previous: dict[int, Any] = {}
 
@@ -42,12 +50,31 @@ class GracefulStop:
         if threading.current_thread() is threading.main_thread():
             for signum in STOP_SIGNALS:
                 self._previous[signum] = signal.signal(signum, self._handle)
+            self._previous[signal.SIGALRM] = signal.signal(signal.SIGALRM, self._overdue)
         return self
 
     def __exit__(self, *_: object) -> None:
         self._restore()
 
+    @contextmanager
+    def interruptible(self) -> Iterator[None]:
+        """Wraps what may be given up half-way, since nothing of it is kept."""
+        self._interruptible = True
+        try:
+            if self._late:
+                raise OutOfTime
+            yield
+        finally:
+            self._interruptible = False
+
+    def _overdue(self, signum: int, frame: FrameType | None) -> None:
+        self._late = True
+        if self._interruptible:
+            raise OutOfTime
+
     def _restore(self) -> None:
+        if self._previous:
+            signal.setitimer(signal.ITIMER_REAL, 0.0)
         while self._previous:
             signum, handler = self._previous.popitem()
             signal.signal(
@@ -58,7 +85,9 @@ class GracefulStop:
         if self.requested is None:
             self.requested, self._since = signum, self._clock()
             name = signal.Signals(signum).name
-            tell(f"metarl: {name}: finishing this iteration, then saving; press again to end at once")
+            signal.setitimer(signal.ITIMER_REAL, self._grace)
+            within = f"finishing this iteration if it takes no more than {self._grace:g} s, then saving"
+            tell(f"metarl: {name}: {within}; press again to end at once")
         elif self._clock() - self._since >= ECHO:
             self._end(signum)
 

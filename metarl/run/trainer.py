@@ -1,11 +1,12 @@
 """Training: a run directory with a life, from its first iteration to its last."""
 
 import dataclasses
+import signal
 import traceback
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import torch
 
@@ -20,12 +21,13 @@ from metarl.run.config import TrainConfig, as_dict, to_yaml
 from metarl.run.experience import Serve
 from metarl.run.files import tell, to_json, warn, write_atomic
 from metarl.run.iteration import Row, Standing, iterate, validate
+from metarl.run.lock import alone_in, is_taken
 from metarl.run.loggers import LOGGERS, JsonlLogger, Mirror
 from metarl.run.machine import describe_machine
 from metarl.run.measures import LOWER_IS_BETTER
 from metarl.run.progress import Progress
 from metarl.run.resolve import load_config, resolved
-from metarl.run.signals import GracefulStop, Stopped
+from metarl.run.signals import GracefulStop, OutOfTime, Stopped
 from metarl.run.worlds import world_of
 
 # Not typing.Self, which the run-time type checker of the tests cannot check.
@@ -53,17 +55,21 @@ class Trainer:
         """
         config = resolved(config)
         path = default_path(config) if out is None else Path(out)
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            raise RequestError(f"run directory {path} exists already; give another by --out, or resume it")
+        taken = RequestError(f"run directory {path} exists already; give another by --out, or resume it")
+        if is_taken(path):
+            raise taken
         prepare_process()
         run = cls(build_agent(config), path)._begun()
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise RequestError(f"run directory {path} cannot be made: {error.strerror}") from error
-        write_atomic(path / "config.yaml", to_yaml(run.config))
-        machine = describe_machine(run.agent.device, run.agent.chunking.threads)
-        write_atomic(path / "machine.json", to_json(machine, indent=1))
+        with alone_in(path):
+            if is_taken(path):  # by another process, in the meantime
+                raise taken
+            write_atomic(path / "config.yaml", to_yaml(run.config))
+            machine = describe_machine(run.agent.device, run.agent.chunking.threads)
+            write_atomic(path / "machine.json", to_json(machine, indent=1))
         return run
 
     @classmethod
@@ -86,7 +92,8 @@ class Trainer:
         """A run at its last intact checkpoint; at iteration 0 where it has none."""
         prepare_process()
         run = cls(build_agent(read_config(Path(path))), Path(path))
-        saved = store.latest_intact(run.checkpoints, warn)
+        with alone_in(run.path):
+            saved = store.latest_intact(run.checkpoints, warn)
         return run._begun() if saved is None else run._restored(saved)
 
     def __repr__(self) -> str:
@@ -123,11 +130,12 @@ class Trainer:
             RunFailed: no step was finite ``max_skipped`` times in a row; the last good state is saved.
             Stopped: a signal asked for it; the state is saved.
         """
-        total = self._total(iterations)
-        c = self.config
-        tell(f"metarl: {self.path}: {c.algorithm} on {c.family} ({c.spec}), {self.agent.where}")
         with ExitStack() as stack:
-            stop = stack.enter_context(GracefulStop())
+            stack.enter_context(alone_in(self.path))
+            total = self._total(iterations)
+            c = self.config
+            tell(f"metarl: {self.path}: {c.algorithm} on {c.family} ({c.spec}), {self.agent.where}")
+            stop = stack.enter_context(GracefulStop(c.grace))
             log = stack.enter_context(JsonlLogger(self.path / "metrics.jsonl"))
             log.truncate_after(self.iteration)
             mirrors = self.open_mirrors(stack)
@@ -138,7 +146,12 @@ class Trainer:
                 callback.on_training_start(self)
             going = True
             while going and self.iteration < total:
-                self.standing, row, validation = self._advance(serve, callbacks, total)
+                try:
+                    with stop.interruptible():
+                        self.standing, row, validation = self._advance(serve, callbacks, total)
+                except OutOfTime:
+                    log.sync()
+                    self._stop(stop)
                 due = self.iteration % self.config.checkpoint_every == 0
                 # The last iteration is a candidate for the best; its row is that of a run that goes on.
                 row |= validation if due else {}
@@ -153,13 +166,11 @@ class Trainer:
                     log.sync()
                     self._save(validation)
                 if stop.requested is not None:
-                    tell(f"metarl: saved iteration {self.iteration}; go on with: metarl resume {self.path}")
-                    raise Stopped(stop.requested)
+                    self._stop(stop)
                 if failed:
                     told = f"{c.max_skipped} steps in a row were not finite"
                     raise RunFailed(f"{told}; the last good state is in {self.path}; smaller steps may help")
-            if not store.available(self.checkpoints):  # no iteration was asked for
-                self._save({})
+            self._save_if_new()  # no iteration was asked for
             for callback in callbacks:
                 callback.on_training_end()
         return self
@@ -174,8 +185,7 @@ class Trainer:
             due = standing.iteration % self.config.checkpoint_every == 0 or standing.iteration == total
             return standing, row, validate(self.agent, standing.meta, serve) if due else {}
         except Exception as error:
-            if self.iteration not in store.available(self.checkpoints):
-                self._save({})
+            self._save_if_new()
             write_atomic(self.path / "failure.txt", traceback.format_exc())
             line = next(iter(str(error).strip().splitlines()), "")[:400]
             kind = "" if isinstance(error, (RunFailed, EnvironmentFailed)) else f"{type(error).__name__}: "
@@ -183,6 +193,12 @@ class Trainer:
                 f"iteration {self.iteration + 1} failed: {kind}{line} (all of it: "
                 f"{self.path / 'failure.txt'}); go on with: metarl resume {self.path}"
             ) from error
+
+    def _stop(self, stop: GracefulStop) -> NoReturn:
+        """What a signal asked for: the last finished iteration is saved, and training ends."""
+        self._save_if_new()
+        tell(f"metarl: saved iteration {self.iteration}; go on with: metarl resume {self.path}")
+        raise Stopped(stop.requested or signal.SIGTERM)
 
     def open_mirrors(self, stack: ExitStack) -> list[Mirror]:
         """The configured mirrors, which finish with ``stack``."""
@@ -231,6 +247,11 @@ class Trainer:
         extra = {"samples": s.samples, "skipped": s.skipped, "validation": score or None}
         store.save(self.checkpoints, s.iteration, tensors, extra)
         store.prune(self.checkpoints, self.config.keep_checkpoints)
+
+    def _save_if_new(self) -> None:
+        """Save an iteration that has no checkpoint yet; one that has may know of a validation."""
+        if self.iteration not in store.available(self.checkpoints):
+            self._save({})
 
     def _begun(self: T) -> T:
         """Before training; the weights it starts from are read here, and never again."""

@@ -53,7 +53,7 @@ def test_the_first_signal_only_asks_and_says_so_in_one_line(
 
 def test_an_echo_of_the_first_signal_is_not_a_second_one(capsys: pytest.CaptureFixture[str]) -> None:
     clock = Clock()
-    with GracefulStop(clock) as stop:
+    with GracefulStop(clock=clock) as stop:
         signal.raise_signal(signal.SIGTERM)
         clock.now += 0.9 * ECHO
         signal.raise_signal(signal.SIGTERM)  # timeout(1) sends it to the process and to its group
@@ -64,7 +64,7 @@ def test_an_echo_of_the_first_signal_is_not_a_second_one(capsys: pytest.CaptureF
 
 def test_a_second_ctrl_c_ends_at_once_and_unwinds() -> None:
     clock, before = Clock(), signal.getsignal(signal.SIGINT)
-    with GracefulStop(clock):
+    with GracefulStop(clock=clock):
         signal.raise_signal(signal.SIGTERM)
         clock.now += 1.1 * ECHO
         with pytest.raises(KeyboardInterrupt):

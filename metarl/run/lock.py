@@ -1,0 +1,42 @@
+"""One process at a time trains in a run directory."""
+
+import fcntl
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from metarl.core.errors import RequestError
+from metarl.run.files import warn
+
+LOCK = ".lock"
+
+
+@contextmanager
+def alone_in(path: Path) -> Iterator[None]:
+    """Holds a directory's lock, which the system gives back however this process ends.
+
+    The file stays, since to remove it would let a third process lock another one of its name.
+
+    Raises:
+        RequestError: another process holds it, or another run in this one; the line names it.
+    """
+    with (path / LOCK).open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            file.seek(0)
+            holder = file.read(200).strip() or "another process"
+            raise RequestError(f"{path} is being trained by {holder}; one at a time can") from error
+        except OSError as error:  # some network file systems know no locks
+            warn(f"{path} cannot be locked ({error.strerror}): take care that nobody else trains in it")
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+        file.flush()
+        yield
+
+
+def is_taken(path: Path) -> bool:
+    """Whether anything but a lock is there already."""
+    return path.exists() and (not path.is_dir() or any(entry.name != LOCK for entry in path.iterdir()))

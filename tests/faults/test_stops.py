@@ -1,0 +1,173 @@
+"""Signals in collection, in an update and in a save; a second one; two processes in one run directory."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from metarl.cli import main
+from metarl.core.errors import RequestError
+from metarl.run import checkpoint as store
+from metarl.run import iteration, worlds
+from metarl.run.config import to_yaml
+from metarl.run.lock import LOCK, alone_in
+from metarl.run.resolve import resolved
+from metarl.run.runs import Run, resume, train
+from metarl.run.signals import Stopped
+from tiny_runs import alike, rows, tiny
+
+Patch = pytest.MonkeyPatch
+
+
+def at_call(number: int, function: Callable[..., Any], then: Callable[[], None]) -> Callable[..., Any]:
+    """``function``, which does something else first at one of its calls."""
+    calls = 0
+
+    def called(*args: Any, **options: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == number:
+            then()
+        return function(*args, **options)
+
+    return called
+
+
+def ask(signum: int = signal.SIGTERM) -> None:
+    os.kill(os.getpid(), signum)
+
+
+def ask_and_hang() -> None:
+    ask()
+    time.sleep(60)
+
+
+def at_collection(number: int, then: Callable[[], None], monkeypatch: Patch) -> None:
+    """Something happens before the experience of the given iteration is collected."""
+    world = worlds.EPISODES
+    monkeypatch.setattr(
+        worlds, "EPISODES", world._replace(learn_from=at_call(number, world.learn_from, then))
+    )
+
+
+def trained_until_stopped(path: Path, **changes: Any) -> None:
+    with pytest.raises(Stopped) as caught:
+        train(tiny(iterations=4, checkpoint_every=4, **changes), path)
+    assert caught.value.status == 143
+
+
+def assert_goes_on(path: Path, finished: int, tmp_path: Path) -> None:
+    """The run stands after ``finished`` iterations, and ends as one that nobody stopped."""
+    assert Run.resume(path).iteration == finished
+    assert [row["iteration"] for row in rows(path)] == list(range(1, finished + 1))
+    straight = train(tiny(iterations=4, checkpoint_every=4), tmp_path / "straight")
+    assert alike(resume(path, 4), straight)
+
+
+@pytest.mark.parametrize("place", ["collection", "update"])
+def test_an_iteration_that_ends_within_the_grace_period_is_finished(
+    tmp_path: Path, monkeypatch: Patch, place: str
+) -> None:
+    if place == "update":
+        monkeypatch.setattr(iteration, "all_finite", at_call(3, iteration.all_finite, ask))
+    else:
+        at_collection(2, ask, monkeypatch)
+    trained_until_stopped(tmp_path / "run")
+    monkeypatch.undo()
+    assert_goes_on(tmp_path / "run", 2, tmp_path)
+
+
+def test_one_that_takes_longer_is_given_up(
+    tmp_path: Path, monkeypatch: Patch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    at_collection(3, ask_and_hang, monkeypatch)
+    trained_until_stopped(tmp_path / "run", grace=0.3)
+    monkeypatch.undo()
+    told = capsys.readouterr().err
+    assert "finishing this iteration if it takes no more than 0.3 s" in told
+    assert "saved iteration 2; go on with: metarl resume" in told
+    assert_goes_on(tmp_path / "run", 2, tmp_path)
+
+
+def test_a_save_under_way_is_finished_whatever_the_grace_period(tmp_path: Path, monkeypatch: Patch) -> None:
+    def ask_and_wait() -> None:
+        ask()
+        time.sleep(0.5)
+
+    monkeypatch.setattr(store, "_put", at_call(1, store._put, ask_and_wait))
+    with pytest.raises(Stopped) as caught:
+        train(tiny(iterations=4, checkpoint_every=2, grace=0.1), tmp_path / "run")
+    assert caught.value.status == 143
+    monkeypatch.undo()
+    assert store.available(tmp_path / "run" / "checkpoints") == [2]
+    store.load(store.find(tmp_path / "run" / "checkpoints"))
+
+
+SAVING = """
+import os, signal, sys, time
+from pathlib import Path
+from metarl.run import checkpoint as store
+from metarl.run.resolve import load_config
+from metarl.run.runs import train
+from metarl.run.signals import ECHO
+
+put, calls = store._put, []
+
+def twice(beside, folder):
+    calls.append(folder)
+    if len(calls) == 2:
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(2 * ECHO)
+    put(beside, folder)
+
+store._put = twice
+train(load_config(Path(sys.argv[1])), sys.argv[2])
+"""
+
+
+def test_a_second_signal_in_a_save_ends_at_once_and_costs_no_checkpoint(tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text(to_yaml(resolved(tiny(iterations=4, checkpoint_every=2))))
+    run = tmp_path / "run"
+    done = subprocess.run([sys.executable, "-c", SAVING, config, run], check=False, capture_output=True)
+    assert done.returncode == -signal.SIGTERM
+    assert store.available(run / "checkpoints") == [2]
+    straight = train(tiny(iterations=4, checkpoint_every=2), tmp_path / "straight")
+    assert alike(resume(run, 4), straight)
+
+
+def test_two_processes_cannot_train_in_one_directory(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = train(tiny(), tmp_path / "run")
+    before = (run.path / "metrics.jsonl").read_bytes()
+    script = "import sys; from pathlib import Path; from metarl.run.lock import alone_in\n" + (
+        "with alone_in(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
+    )
+    words = [sys.executable, "-c", script, str(run.path)]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"held\n"
+        capsys.readouterr()
+        assert main(["resume", str(run.path), "--iterations", "4"]) == 2
+        told = f"metarl: {run.path} is being trained by process {other.pid} on "
+        assert capsys.readouterr().err.startswith(told)
+        with pytest.raises(RequestError, match=f"is being trained by process {other.pid}"):
+            run.learn(1)
+        assert (run.path / "metrics.jsonl").read_bytes() == before
+        other.kill()  # without a goodbye, and yet the lock is free
+    assert resume(run.path, 3).iteration == 3
+
+
+def test_the_lock_is_not_in_the_way_of_a_new_run(tmp_path: Path) -> None:
+    with alone_in(tmp_path):
+        pass
+    assert (tmp_path / LOCK).is_file()
+    assert train(tiny(iterations=1), tmp_path).iteration == 1
