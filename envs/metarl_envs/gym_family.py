@@ -140,6 +140,8 @@ class GymFamily:
         env = gym_parts.creator(type(self))
         if not isinstance(env, str) and not callable(env):
             raise ValueError(f"{self.title}: env is {env!r}; allowed: an id of Gymnasium's, or a callable")
+        if self._parts["fields"]:
+            gym_parts.mujoco_fields(self.title)
         known = gym_parts.known_arguments(env)
         for key in self._parts["arguments"] if known is not None else ():
             if key not in (known or ()):
