@@ -10,10 +10,10 @@ DEMO_ARGS ?=
 EVALUATE_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format clean
+.PHONY: help demo test test-thirdparty lint format clean
 
 help:  ## print this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: .venv/.installed  ## train, evaluate and report MAML on point-goal in runs/demo (ITERATIONS=100)
 	@if [ -e $(DEMO) ]; then echo "Removing the previous $(DEMO)"; rm -rf $(DEMO); fi
@@ -23,6 +23,9 @@ demo: .venv/.installed  ## train, evaluate and report MAML on point-goal in runs
 
 test: lint  ## lint, then run every test
 	$(BIN)/pytest
+
+test-thirdparty: .venv/.thirdparty  ## meta-train environments that others wrote, from the package index
+	$(BIN)/pytest tests/thirdparty
 
 lint: .venv/.installed  ## ruff, mypy and the import contracts
 	$(BIN)/ruff check
@@ -44,4 +47,9 @@ clean:  ## remove the virtual environment and every cache (runs/ stays)
 	@echo "Installing metarl and its development tools into .venv (a few minutes the first time)"
 	@$(PYTHON) -m venv --clear .venv
 	@$(BIN)/pip install -qq --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	@touch $@
+
+.venv/.thirdparty: .venv/.installed
+	@echo "Installing third-party environments into .venv"
+	@$(BIN)/pip install -qq --disable-pip-version-check -c constraints.txt -e ".[thirdparty]"
 	@touch $@

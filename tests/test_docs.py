@@ -3,6 +3,7 @@
 import importlib
 import re
 import shlex
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -181,6 +182,26 @@ def test_own_family_and_own_network_go_through_the_command_line(
     assert main(["report", "own"]) == 0
     assert Path("own/report.html").is_file()
     assert "dial:Dial (v1)" in capsys.readouterr().out
+
+
+def test_a_gymnasium_environment_goes_through_the_command_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """From a directory of the user's own, in which the file lies; nothing is said of where it is."""
+    sizes = [word for name, n in SIZES.items() for word in (f"--{name}", str(n))]
+    (tmp_path / "own.py").write_text((EXAMPLES / "pendulums.py").read_text())
+    monkeypatch.chdir(tmp_path)
+    horizon = ["--family-arg", "horizon=20"]
+    train = ["train", "maml", "--family", "own:Pendulums", "--threads", "1", "--out", "runs/own"]
+    try:
+        assert main([*train, *sizes, *horizon]) == 0
+        evaluate = "evaluate runs/own --tasks 2 --episodes 2 --steps 1 --split ood --baselines oracle"
+        assert main(evaluate.split()) == 0
+        assert "own:Pendulums (Pendulum-v1)" in capsys.readouterr().out
+        assert main([*train, "--family-arg", "horizon=0"]) == 2
+        assert "horizon is 0; allowed: integers from 1" in capsys.readouterr().err
+    finally:
+        sys.path[:] = [path for path in sys.path if path != str(tmp_path)]
 
 
 def test_own_regression_goes_through_the_command_line(

@@ -106,7 +106,7 @@ def test_gymnasium_makes_our_environments_by_name() -> None:
 
 
 # metaworld pins another mujoco than ours, hence lives in an environment of its own.
-@pytest.mark.parametrize("extra", [None, "mujoco", "tensorboard", "video", "ray", "dev"])
+@pytest.mark.parametrize("extra", [None, "mujoco", "tensorboard", "video", "ray", "thirdparty", "dev"])
 def test_constraints_pin_every_dependency(extra: str | None) -> None:
     lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if line and line[0] != "#"]
     assert all(re.fullmatch(r"[a-z0-9-]+==[0-9a-z.]+", line) for line in lines)  # no host, no local build
@@ -115,7 +115,7 @@ def test_constraints_pin_every_dependency(extra: str | None) -> None:
         assert requirement.specifier.contains(pins[canonicalize_name(requirement.name)]), requirement
 
 
-def test_all_holds_every_extra_but_metaworld_and_dev() -> None:
+def test_all_holds_every_extra_for_users_but_metaworld() -> None:
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     (everything,) = map(Requirement, extras["all"])
-    assert everything.extras == set(extras) - {"all", "dev", "metaworld"}
+    assert everything.extras == set(extras) - {"all", "dev", "metaworld", "thirdparty"}

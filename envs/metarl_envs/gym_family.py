@@ -140,6 +140,8 @@ class GymFamily:
         env = gym_parts.creator(type(self))
         if not isinstance(env, str) and not callable(env):
             raise ValueError(f"{self.title}: env is {env!r}; allowed: an id of Gymnasium's, or a callable")
+        if self._parts["fields"]:
+            gym_parts.mujoco_fields(self.title)
         known = gym_parts.known_arguments(env)
         for key in self._parts["arguments"] if known is not None else ():
             if key not in (known or ()):
@@ -208,11 +210,12 @@ class GymFamily:
     def build(self, arguments: dict[str, Any], render_mode: str | None) -> gymnasium.Env[Any, Any]:
         """The environment of a constructor's arguments; where it has an id, without its time limit."""
         env = gym_parts.creator(type(self))
-        draws = {} if render_mode is None else {"render_mode": render_mode}
-        if isinstance(env, str):
-            made = gymnasium.make(env, max_episode_steps=-1, disable_env_checker=True, **arguments, **draws)
-        else:
-            made = env(**arguments, **draws)
+        kwargs = arguments if render_mode is None else arguments | {"render_mode": render_mode}
+        with gym_parts.quiet():
+            if isinstance(env, str):
+                made = gymnasium.make(env, max_episode_steps=-1, disable_env_checker=True, **kwargs)
+            else:
+                made = env(**kwargs)
         for wrapper in self.wrappers:
             made = wrapper(made)
         return made

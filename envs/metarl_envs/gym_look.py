@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
+from traceback import extract_tb
 from typing import Any, Protocol, runtime_checkable
 
 import gymnasium
@@ -30,7 +31,8 @@ def blamed(title: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        line = next(iter(str(error).strip().splitlines()), "")
+        where = f"in {extract_tb(error.__traceback__)[-1].name}"
+        line = next(iter(str(error).strip().splitlines()), where)
         if isinstance(error, ValueError) and line.startswith(title):
             raise
         kind = "" if type(error) is ValueError else f"{type(error).__name__}: "

@@ -1,7 +1,9 @@
 """What a ``GymFamily`` changes of an environment: where it stands, what it is at first, and how it is set."""
 
 import inspect
+import sys
 from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
 from difflib import get_close_matches
 from functools import reduce
 from importlib import import_module
@@ -78,6 +80,15 @@ def put(root: Any, path: str, value: Any, in_place: bool) -> None:
         there[...] = value
     else:
         setattr(owner, last, value)
+
+
+def quiet() -> AbstractContextManager[None]:
+    """While environments are made: what MuJoCo warns of would be said, and logged, for each of hundreds."""
+    if "mujoco" not in sys.modules:
+        return nullcontext()
+    from metarl_envs.mujoco_quiet import no_log_file
+
+    return no_log_file()
 
 
 def mujoco_fields(title: str) -> ModuleType:

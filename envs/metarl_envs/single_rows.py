@@ -42,6 +42,9 @@ class Singles(Protocol):
         """One environment."""
 
 
+REALS = Box(-np.inf, np.inf, (), np.float64)
+
+
 class _Model:
     """A family as ``Rows`` sees it (``analytic.Stated``)."""
 
@@ -81,6 +84,7 @@ class SingleRows(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         self.observation_space = batch_space(space, num_envs)
         self.action_space = batch_space(model.action_space, num_envs)
         self.envs = [family.make() for _ in range(num_envs)]
+        self._bounded = space.dtype != np.uint8 or bool((space.low > 0).any() or (space.high < 255).any())
         self._obs = np.zeros((num_envs, *space.shape), space.dtype)
 
     def reset(
@@ -118,7 +122,7 @@ class SingleRows(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
                 if "success" in info:
                     success[row], told = info["success"], True
         self._check_obs(begun=1)
-        self._refuse("reward", reward, np.isfinite(reward), 1, "finite numbers")
+        self._refuse("reward", reward, np.isfinite(reward), 1, REALS)
         infos = {"success": success} if told else {}
         return self._obs.copy(), *rows.advance(reward, terminated, truncated), infos
 
@@ -150,12 +154,12 @@ class SingleRows(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
     def _check_obs(self, begun: int) -> None:
         """ValueError for an observation outside the space; ``begun`` is 1 in a step, in a reset 0."""
         space, obs = self._space, self._obs
-        if space.dtype != np.uint8 or (space.low > 0).any() or (space.high < 255).any():
+        if self._bounded:
             inside = (obs >= space.low) & (obs <= space.high) & np.isfinite(obs)
-            self._refuse("observation", obs, inside, begun, f"finite numbers in {space}")
+            self._refuse("observation", obs, inside, begun, space)
 
     def _refuse(
-        self, what: str, values: NDArray[Any], good: NDArray[np.bool_], begun: int, allowed: str
+        self, what: str, values: NDArray[Any], good: NDArray[np.bool_], begun: int, allowed: object
     ) -> None:
         """ValueError for the first row that is not ``good`` in all its values, both "n ..."."""
         if not good.all():
@@ -164,7 +168,9 @@ class SingleRows(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
             place = tuple(np.argwhere(~good[row])[0].tolist())
             entry = f", entry {list(place)}," if place else ""
             given = values[(row, *place)].item()
-            line = f"{what} of row {row} at step {step}{entry} is {given}; allowed: {allowed}"
+            line = (
+                f"{what} of row {row} at step {step}{entry} is {given}; allowed: finite numbers in {allowed}"
+            )
             with _of_row(row, step):
                 raise ValueError(f"{self._model.title}: {line}")
 

@@ -2,6 +2,7 @@
 
 import pickle
 import re
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -378,6 +379,15 @@ def test_what_is_wrong_is_told_at_construction_in_one_line(how: str) -> None:
     with pytest.raises(ValueError, match=re.escape(line)) as caught:
         cls()
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 300
+
+
+def test_fields_without_the_extra_name_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "mujoco", None)
+    monkeypatch.delitem(sys.modules, "metarl_envs.mujoco_fields", raising=False)
+    monkeypatch.delattr("metarl_envs.mujoco_fields", raising=False)
+    line = "Hoppers/Hopper-v5: fields need MuJoCo: pip install 'metarl-toolkit[mujoco]'"
+    with pytest.raises(ValueError, match=f"^{re.escape(line)}"):
+        Hoppers()
 
 
 def test_an_unknown_family_argument_is_refused() -> None:
