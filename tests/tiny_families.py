@@ -1,6 +1,7 @@
 """Families for tests: episodes that end early (``tiny_families:Corridor``, ``tiny_families:Field``,
-``tiny_families:Crane``), observations that are images (``tiny_families:Spot``), and few-shot classes that are
-points in the plane (``tiny_families:Blobs``) or images (``tiny_families:Patches``).
+``tiny_families:Crane``) or are measured by success (``tiny_families:Bells``), observations that are images
+(``tiny_families:Spot``), and few-shot classes that are points in the plane (``tiny_families:Blobs``) or images
+(``tiny_families:Patches``).
 """
 
 import functools
@@ -175,6 +176,49 @@ class Spot(_Tiny):
             step=step,
             observe=observe,
         )
+
+
+class Bells(Field):
+    """A field where an episode succeeds if its second action goes to the right; nothing pays for that."""
+
+    name = "bells"
+
+    def __init__(
+        self, spec: str | None = None, *, metric: str = "success", told: bool = True, **more: Any
+    ) -> None:
+        super().__init__(spec, **more)
+        self.metric, self._told = metric, told
+
+    def make(self) -> gymnasium.Env[Any, Any]:
+        return _Bell(super().make())
+
+    def make_vec(self, num_envs: int) -> gymnasium.vector.VectorEnv[Any, Any, Any]:
+        vector = super().make_vec(num_envs)
+        return _Rung(vector) if self._told else vector
+
+
+class _Bell(gymnasium.Wrapper[Any, Any, Any, Any]):
+    def reset(self, **options: Any) -> Any:
+        self.time = 0
+        return self.env.reset(**options)
+
+    def step(self, action: Any) -> Any:
+        self.time += 1
+        *rest, info = self.env.step(action)
+        return *rest, info | {"success": bool(self.time == 2 and action[0] > 0)}
+
+
+class _Rung(gymnasium.vector.VectorWrapper):
+    """Every row is reset at once, as the collector does."""
+
+    def reset(self, *, seed: Any = None, options: Any = None) -> Any:
+        self.time = 0
+        return self.env.reset(seed=seed, options=options)
+
+    def step(self, actions: Any) -> Any:
+        self.time += 1
+        *rest, info = self.env.step(actions)
+        return *rest, info | {"success": (self.time == 2) * (actions[:, 0] > 0) * 1.0}
 
 
 class OfOneTask(gymnasium.Wrapper[Any, Any, Any, Any]):

@@ -2,7 +2,7 @@
 
 import contextlib
 import pickle
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import gymnasium
 import metaworld
@@ -12,7 +12,7 @@ from gymnasium.spaces import Box
 from metaworld.env_dict import ALL_V3_ENVIRONMENTS, ML10_V3, ML45_V3
 from numpy.typing import NDArray
 
-from metarl_envs.analytic import Tasks, read_tasks
+from metarl_envs.analytic import Stated, Tasks, read_tasks
 from metarl_envs.rows import OneStep, gymnasium_seed
 
 NAMES = tuple(ALL_V3_ENVIRONMENTS)  # an environment's number is its place
@@ -69,20 +69,17 @@ class Simulations:
         self._idle.setdefault(number, []).append(simulation)
 
 
-class Family(Protocol):
+@runtime_checkable
+class Family(Stated, Protocol):
     """What an environment needs to know of its family."""
 
-    title: str
-    horizon: int
     simulations: Simulations
-    observation_space: Box
-    action_space: Box
 
     def sample_tasks(self, n: int, rng: np.random.Generator) -> Tasks:
         """Training tasks."""
 
 
-class MetaWorldEnv(gymnasium.Env[NDArray[np.float64], NDArray[np.float32]]):
+class MetaWorldEnv(gymnasium.Env[NDArray[Any], Any]):
     """One environment of a family, which becomes whichever of Meta-World's its task names.
 
     Every episode of a task starts in the same state, whatever its seed, and goes on to the horizon.
@@ -100,7 +97,8 @@ class MetaWorldEnv(gymnasium.Env[NDArray[np.float64], NDArray[np.float32]]):
         self.observation_space, self.action_space = family.observation_space, family.action_space
         self.render_mode = render_mode
         self._family = family
-        self._number, self._simulation, self._time = -1, None, -1
+        self._simulation: Any = None
+        self._number, self._time = -1, -1
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None

@@ -46,8 +46,8 @@ class MetaWorld:
         ValueError: an unknown spec or argument, a number out of range, or no Meta-World; one line.
     """
 
-    name: ClassVar[str]
-    benchmark: ClassVar[str]
+    name: str
+    benchmark: str
     specs: ClassVar[dict[str, str]] = {
         "v3": "Meta-World 3.1, its v3 environments and v2 rewards, goals hidden"
     }
@@ -84,7 +84,11 @@ class MetaWorld:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Families travel to other processes by their arguments."""
-        arguments = {"horizon": self.horizon, "benchmark_seed": self.benchmark_seed, **self._chosen()}
+        arguments: dict[str, Any] = {
+            "horizon": self.horizon,
+            "benchmark_seed": self.benchmark_seed,
+            **self._chosen(),
+        }
         return partial(type(self), self.spec, **arguments), ()
 
     def vectors(self, split: str) -> dict[int, NDArray[np.float64]]:

@@ -244,7 +244,8 @@ class Trainer:
             for metric in self.agent.metrics
             if (key := f"validation/{metric}/step_{last}") in validation
         ]
-        extra = {"samples": s.samples, "skipped": s.skipped, "validation": score or None}
+        decides = (score[0] if len(score) == 1 else score) if score else None
+        extra = {"samples": s.samples, "skipped": s.skipped, "validation": decides}
         store.save(self.checkpoints, s.iteration, tensors, extra)
         store.prune(self.checkpoints, self.config.keep_checkpoints)
 

@@ -140,6 +140,13 @@ def test_the_rest_of_the_family_is_unchanged(spec):
     )
 
 
+def test_what_counts_and_how_it_is_stepped_stay_known():
+    inner = PointGoal()
+    assert not hasattr(observe_task(inner), "metric") and not hasattr(observe_task(inner), "stepped")
+    inner.metric, inner.stepped = "success", "python"
+    assert (observe_task(inner).metric, observe_task(inner).stepped) == ("success", "python")
+
+
 def test_pictures_are_offered_only_where_the_family_draws_them(monkeypatch):
     monkeypatch.delattr(PointGoal, "plane")
     monkeypatch.delattr(PointGoal, "marks")

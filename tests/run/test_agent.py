@@ -186,6 +186,15 @@ def test_each_inner_step_has_its_step_size_and_the_last_serves_the_rest() -> Non
     assert built.adaptations([0.1], 0) == []
 
 
+def test_what_is_measured_is_what_the_family_says() -> None:
+    assert agent().metrics == ("return",)
+    bells = agent(family="tiny_families:Bells")
+    assert (bells.metric, bells.metrics) == ("success", ("success", "return"))
+    assert agent(family="tiny_families:Bells", observe_task=True).metric == "success"
+    with pytest.raises(RequestError, match="family 'bells' has the metric 'mse'; allowed: success, return"):
+        agent(family="tiny_families:Bells", family_arg={"metric": "mse"})
+
+
 def test_an_oracle_observes_the_task() -> None:
     built = agent(observe_task=True)
     assert built.family.observation_space.shape == (4,)

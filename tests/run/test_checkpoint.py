@@ -1,9 +1,11 @@
 """A checkpoint comes back bit for bit or is refused, and no kill costs the ones before it."""
 
 import json
+import math
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +43,7 @@ def bits(tensors: dict[str, Tensor]) -> list[tuple[str, torch.dtype, torch.Size,
     ]
 
 
-def save_values(directory: Path, values: dict[int, float | None]) -> None:
+def save_values(directory: Path, values: Mapping[int, float | list[float] | None]) -> None:
     for iteration, value in values.items():
         ck.save(directory, iteration, {"x": torch.tensor(iteration)}, {"validation": value})
 
@@ -203,6 +205,15 @@ def test_best_is_the_highest_value_and_the_earliest_of_equals(tmp_path: Path) ->
     assert ck.find(tmp_path, "best").name == "000030"
     (tmp_path / "000030" / MANIFEST).write_text("{")
     assert ck.best(tmp_path) == 40
+
+
+def test_of_equal_first_numbers_the_second_decides(tmp_path: Path) -> None:
+    save_values(
+        tmp_path, {10: [0.5, 3.0], 20: [0.5, 4.0], 30: [0.4, 9.0], 40: [0.5, 4.0], 50: [0.6, math.nan]}
+    )
+    assert ck.best(tmp_path) == 20
+    save_values(tmp_path, {60: [0.6, -9.0], 70: []})
+    assert ck.best(tmp_path) == 60
 
 
 def test_find_names_what_there_is(tmp_path: Path) -> None:

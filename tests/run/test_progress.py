@@ -86,6 +86,11 @@ def test_accuracy_is_in_percent() -> None:
     assert line == "iteration 1/1  accuracy 20.0 % -> 98.8 %  2,000 examples/s"
 
 
+def test_success_is_told_before_the_return() -> None:
+    row = {"return/step_0": 3.0, "return/step_1": 4.0, "success/step_0": 0.125, "success/step_1": 0.5}
+    assert curve(row) == ("success", [0.125, 0.5])
+
+
 def test_eta_counts_the_iterations_that_are_left() -> None:
     assert "ETA 1:06:40" in run(101, start=0, seconds=40.0).splitlines()[0]  # 100 x 40 s
     resumed = run(100, start=79, seconds=0.5).splitlines()[0]  # 80 done, 20 x 0.5 s left

@@ -97,7 +97,7 @@ def fake_measure(monkeypatch: pytest.MonkeyPatch, scores: dict[float, list[float
     def fake(agent: Any, meta: Any, profile: list[float], protocol: Protocol, serve: Any) -> Any:
         asked.append((profile, protocol))
         steps = scores.get(profile[0], [0.0, -9.0, -9.0])
-        return SimpleNamespace(values=torch.tensor(steps)[:, None].expand(3, 5))
+        return SimpleNamespace(values=torch.tensor(steps)[:, None].expand(3, 5), beside={})
 
     monkeypatch.setattr(module, "measure", fake)
     return asked
@@ -127,6 +127,22 @@ def test_the_choice_is_that_of_a_search_by_hand() -> None:
     scores = [measure(built, meta, [lr, lr], changed(split="validation")).values[1:].mean() for lr in GRID]
     best = GRID[int(torch.stack(scores).argmax())]
     assert tuned(built, meta, [0.1, 0.1], PROTOCOL, "random") == pytest.approx([best, best])
+
+
+def test_of_step_sizes_that_succeed_alike_the_one_of_the_higher_return_is_best(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    success = {0.05: [0.5, 0.5], 0.1: [0.0, 0.5], 0.2: [0.0, 0.25]}
+    returns = {0.05: [9.0, 1.0], 0.1: [0.0, 2.0], 0.2: [0.0, 3.0]}
+
+    def fake(built: Any, meta: Any, profile: Any, protocol: Protocol, serve: Any = None) -> Any:
+        given = [torch.tensor(x.get(profile[0], [0.0, 0.0]))[:, None] for x in (success, returns)]
+        return SimpleNamespace(values=given[0], beside={"return": given[1]})
+
+    monkeypatch.setattr(module, "measure", fake)
+    built = agent(family="tiny_families:Bells")
+    assert tuned(built, built.initial_meta(), [0.4], changed(steps=1), "random") == [0.1]
+    assert "mean success on validation tasks" in capsys.readouterr().err
 
 
 def test_without_steps_there_is_nothing_to_choose(monkeypatch: pytest.MonkeyPatch) -> None:

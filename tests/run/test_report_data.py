@@ -151,6 +151,20 @@ def test_best_iteration_of_an_error_is_its_lowest(tmp_path):
     assert training_metric(run) == "mse" and best_iteration(run, "mse") == 3
 
 
+def test_best_iteration_of_equal_success_is_that_of_the_highest_return(tmp_path):
+    path = make_run(tmp_path / "run", evaluation={})
+    success, returns = [0.2, 0.5, 0.5, 0.5, 0.4], [9.0, 1.0, 3.0, 2.0, 8.0]
+    rows = [
+        {"iteration": i, "return/step_0": 1.0, "success/step_0": 0.0}
+        | {"validation/return/step_0": y, "validation/success/step_0": x}
+        for i, (x, y) in enumerate(zip(success, returns, strict=True), 1)
+    ]
+    (path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    run = read_run(path)
+    assert training_metric(run) == "success" and best_iteration(run, "success") == 3
+    assert best_iteration(run, "return") == 1
+
+
 def test_what_training_draws_is_known_from_the_rows_or_else_from_the_evaluation(tmp_path):
     assert drawn_key(read_run(make_run(tmp_path / "a"))) == "env_steps"
     path = make_lessons(tmp_path / "b", "mse")

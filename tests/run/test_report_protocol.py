@@ -47,6 +47,14 @@ def test_procedure_of_mini_batches_and_single_examples(tmp_path):
     assert "1 other (the queries)" in words and "right label" in words
 
 
+def test_what_success_is_shares_of(tmp_path):
+    run = read_run(make_run(tmp_path / "a", evaluation=make_evaluation() | {"metric": "success"}))
+    assert procedure(run).startswith(
+        "A task’s value is the share of its episodes that succeed, at any of their steps."
+    )
+    assert "succeed" not in procedure(read_run(make_run(tmp_path / "b")))
+
+
 @pytest.mark.parametrize("name", STATISTICS)
 def test_how_images_are_normalised_is_told(tmp_path, name):
     words = procedure(read_run(make_lessons(tmp_path / "run", "accuracy", statistics=name)))

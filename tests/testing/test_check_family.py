@@ -15,14 +15,15 @@ from metarl_envs import PointGoal
 from metarl_envs.sinusoid import Sinusoid
 from tiny_families import Blobs, Crane, Field, Patches, Spot
 
-NEEDS_DATA = {"omniglot"}  # tested beside its small archives, in test_omniglot.py
+# Tested beside its small archives, in test_omniglot.py, and where Meta-World is, in tests/metaworld.
+NEEDS_MORE = {"omniglot", "metaworld-ml1", "metaworld-ml10", "metaworld-ml45"}
 OURS = [name for name in families.names() if families[name].__module__.startswith("metarl_envs.")]
-CASES = [(name, spec) for name in OURS if name not in NEEDS_DATA for spec in families[name].specs]
+CASES = [(name, spec) for name in OURS if name not in NEEDS_MORE for spec in families[name].specs]
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
 
 
 def test_no_family_of_ours_is_left_out() -> None:
-    assert len(OURS) >= 23 and set(OURS) == NEEDS_DATA | {name for name, _ in CASES}
+    assert len(OURS) >= 23 and set(OURS) == NEEDS_MORE | {name for name, _ in CASES}
 
 
 @pytest.mark.parametrize(("name", "spec"), CASES)
@@ -119,6 +120,7 @@ BROKEN = {
     ),
     "no name": (altered(name=""), "name is '', expected a str of one line"),
     "a name of two lines": (altered(spec="a\nb"), r"spec is 'a\\nb', expected a str of one line"),
+    "unknown metric": (altered(metric="mse"), "metric is 'mse', expected 'success' or none"),
     "unknown spec": (altered(spec="new"), "spec is 'new', expected one of its specs: finn2017, promp"),
     "no horizon": (altered(horizon=0), "horizon is 0, expected an int from 1$"),
     "an open horizon": (altered(horizon=None), "horizon is None, expected an int from 1$"),
