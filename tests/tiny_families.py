@@ -1,7 +1,7 @@
 """Families for tests: episodes that end early (``tiny_families:Corridor``, ``tiny_families:Field``,
 ``tiny_families:Crane``) or are measured by success (``tiny_families:Bells``), observations that are images
-(``tiny_families:Spot``), and few-shot classes that are points in the plane (``tiny_families:Blobs``) or images
-(``tiny_families:Patches``).
+(``tiny_families:Spot``), and few-shot classes that are points in the plane (``tiny_families:Blobs``) or
+images (``tiny_families:Patches``).
 """
 
 import functools
