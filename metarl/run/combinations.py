@@ -38,6 +38,7 @@ def settle(family: Any, checked: dict[str, Any]) -> None:
                 f"{name} has no meaning for family {family.name!r}, which gives {gives}; "
                 f"got {checked[name]!r}"
             )
+    _settle_network(family, checked, supervised)
     if not supervised:
         objective = checked["objective"]
         checked["baseline"] = checked["baseline"] or ("value" if objective == "a2c" else "linear")
@@ -56,6 +57,16 @@ def settle(family: Any, checked: dict[str, Any]) -> None:
     wrong = _wrong_for_examples(checked, given) if supervised else _wrong_for_episodes(checked, given)
     if told := next(wrong, None):
         raise RequestError(told)
+
+
+def _settle_network(family: Any, checked: dict[str, Any], supervised: bool) -> None:
+    from metarl.core.cnn import usual_hidden  # loads torch, for which many a refusal need not wait
+
+    shape = family.observation_space.shape or ()
+    image = len(shape) == 3
+    checked["model"] = checked["model"] or ("cnn" if image and not supervised else "mlp")
+    if checked["hidden"] is None:
+        checked["hidden"] = usual_hidden(shape) if image and checked["model"] == "cnn" else (64, 64)
 
 
 def _wrong_for_examples(c: dict[str, Any], given: str) -> Iterator[str]:

@@ -27,7 +27,7 @@ else:
 
 def _is_model(name: str) -> bool:
     module, colon, factory = name.partition(":")
-    return name in ("mlp", "conv4") or (
+    return name in ("mlp", "cnn", "conv4") or (
         colon == ":" and factory.isidentifier() and all(part.isidentifier() for part in module.split("."))
     )
 
@@ -55,12 +55,16 @@ class TrainConfig:
     )
 
     model: Resolved[str] = option(
-        "mlp",
-        text("mlp|conv4|MODULE:FACTORY", "mlp, conv4 or module:factory", _is_model),
+        None,
+        auto(text("mlp|cnn|conv4|MODULE:FACTORY", "a network (mlp, cnn, conv4, module:factory)", _is_model)),
         "network; factory(observation_space, action_space) returns an nn.Module",
+        "auto, cnn for policies that observe images, else mlp",
     )
     hidden: Resolved[tuple[int, ...]] = option(
-        (64, 64), many(whole(1)), "units of each hidden layer of mlp (ProMP, Rothfuss et al. 2019)"
+        None,
+        many(whole(1)),
+        "units of each hidden layer of mlp, or of each after the convolutions of cnn",
+        "64 64 (ProMP, Rothfuss et al. 2019); for cnn 512 (Mnih et al. 2015), under 36×36 pixels 64",
     )
     activation: Resolved[str] = option("tanh", one_of("tanh", "relu"), "between the layers of mlp (ProMP)")
     filters: Resolved[int] = option(

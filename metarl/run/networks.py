@@ -11,6 +11,7 @@ from gymnasium.spaces import Box, Discrete, MultiDiscrete
 from safetensors import SafetensorError
 from torch import nn
 
+from metarl.core.cnn import CNN
 from metarl.core.conv import Conv4
 from metarl.core.critic import PREFIX
 from metarl.core.errors import RequestError
@@ -28,24 +29,22 @@ def network(config: TrainConfig, family: Family) -> nn.Module:
     Raises:
         RequestError: the named network does not read what the family gives, or cannot be made.
     """
-    if config.model not in ("mlp", "conv4"):
+    if ":" in config.model:
         return _own_module(config.model, family.observation_space, family.action_space)
-    shape = family.observation_space.shape
-    if not isinstance(family.observation_space, Box) or shape is None:
-        shape = ()
+    shape = _shape(family)
     outputs = sum(_outputs(family))
+    if config.model != "mlp" and len(shape) != 3:
+        raise _misfit(config, family, "an image, a Box of shape (channels, height, width)")
     if config.model == "conv4":
-        if len(shape) != 3:
-            raise _misfit(config, family, "an image, a Box of shape (channels, height, width)")
         if not is_supervised(family) and not isinstance(family.action_space, Discrete):
             raise RequestError(
                 f"model 'conv4' gives logits of one choice, family {family.name!r} takes "
-                f"{family.action_space}; give a network by --model module:factory"
+                f"{family.action_space}; use cnn"
             )
         return Conv4(shape, outputs, config.filters)
-    if len(shape) != 1:
+    if config.model == "mlp" and len(shape) != 1:
         raise _misfit(config, family, "a one-dimensional Box")
-    net = MLP(shape[0], config.hidden, outputs, config.activation)
+    net = _outputs_of(shape, outputs, config)
     return net if is_supervised(family) else _policy(net, config, family)
 
 
@@ -57,23 +56,38 @@ def _policy(net: nn.Module, config: TrainConfig, family: Family) -> nn.Module:
 
 
 def value_network(config: TrainConfig, family: Family) -> nn.Module:
-    """The module that says what a state is worth: as large as ``mlp``, whatever the policy's network is.
+    """The module that says what a state is worth: ``mlp`` for vectors and ``cnn`` for images, whatever the
+    policy's network is.
 
     Its last layer starts at zero. Drawn like the others it would begin with values of tenths of the largest
     possible return, which time-limited episodes go on from: the first advantages would be noise.
 
     Raises:
-        RequestError: for observations that ``mlp`` does not read.
+        RequestError: for observations that neither reads.
     """
-    shape = family.observation_space.shape
-    if not isinstance(family.observation_space, Box) or shape is None or len(shape) != 1:
+    shape = _shape(family)
+    if len(shape) not in (1, 3):
         raise RequestError(
-            f"baseline 'value' reads a one-dimensional Box, family {config.family!r} observes "
+            f"baseline 'value' reads a one-dimensional Box or an image, family {config.family!r} observes "
             f"{family.observation_space}; use baseline linear"
         )
-    network = MLP(shape[0], config.hidden, 1, config.activation)
-    nn.init.zeros_(cast(nn.Linear, network[-1]).weight)
+    network = _outputs_of(shape, 1, config)
+    last = (network if isinstance(network, MLP) else network.dense)[-1]
+    nn.init.zeros_(cast(nn.Linear, last).weight)
     return network
+
+
+def _shape(family: Family) -> tuple[int, ...]:
+    """That of an observation in a Box; () for any other space."""
+    space = family.observation_space
+    return space.shape if isinstance(space, Box) else ()
+
+
+def _outputs_of(shape: tuple[int, ...], outputs: int, config: TrainConfig) -> MLP | CNN:
+    """The network that reads vectors, or the one that reads images."""
+    if len(shape) == 1:
+        return MLP(shape[0], config.hidden, outputs, config.activation)
+    return CNN(shape, outputs, config.hidden)
 
 
 def _outputs(family: Family) -> list[int]:
@@ -94,9 +108,12 @@ def _outputs(family: Family) -> list[int]:
 
 
 def _misfit(config: TrainConfig, family: Family, reads: str) -> RequestError:
+    instead = {1: "use mlp", 3: "use cnn"}.get(
+        len(_shape(family)), "give a network of your own by --model module:factory"
+    )
     return RequestError(
         f"model {config.model!r} reads {reads}, family {config.family!r} observes "
-        f"{family.observation_space}; give a network of your own by --model module:factory"
+        f"{family.observation_space}; {instead}"
     )
 
 

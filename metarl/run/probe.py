@@ -109,7 +109,8 @@ def _adapt(agent: Agent, each: Meta, batch: Any) -> None:
 def _compare(agent: Agent, params: Params, inputs: Tensor) -> None:
     """The batched network is the network: a ``forward_tasks`` inherited beside a new ``forward`` is not."""
     apart = tree_map(lambda x: torch.stack([0.9 * x[0] + 0.1, *x[1:]]), params)
-    inputs = inputs + 0.5 if inputs.is_floating_point() else inputs
+    if inputs.is_floating_point() or inputs.dtype == torch.uint8:  # of a counted number, 0 is always one
+        inputs = inputs + (0.5 if inputs.is_floating_point() else 127)
     pairs = zip(
         leaves(agent.apply_tasks(apart, inputs)), leaves(vmap(agent.apply)(apart, inputs)), strict=True
     )
@@ -126,6 +127,8 @@ def _check_curvature(agent: Agent, each: Meta, inputs: Tensor) -> None:
     generator = torch.Generator().manual_seed(0)
 
     def drawn(x: Tensor) -> Tensor:  # in float64, where no maximum falls the other way by rounding
+        if x.dtype == torch.uint8:
+            return torch.randint(256, x.shape, generator=generator, dtype=torch.uint8).to(x.device)
         noise = torch.randn(x.shape, generator=generator, dtype=torch.float64).to(x.device)
         return noise if x.is_floating_point() else x
 

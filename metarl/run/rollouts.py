@@ -19,6 +19,9 @@ from metarl.rollout.collector import Address, Tasks, collect
 from metarl.run.agent import Agent
 from metarl.run.experience import Query, Serve
 
+# In the observations that a value network judges at a time, of each task: bounds the memory for images.
+NUMBERS_AT_ONCE = 2**24
+
 # (policies with the task axis first on the CPU, address, deterministic) -> episodes of all tasks
 Collector = Callable[[Params, Address, bool], Episodes]
 
@@ -81,8 +84,10 @@ class Rollouts:
             batch, found = with_advantage(batch, c.gamma, c.gae_lambda)
         else:
             value, params = values_of_tasks(critic), to_device(policies, "cpu")
+            rows = batch.obs.flatten(1, 2)
+            pieces = rows.split(max(1, NUMBERS_AT_ONCE // rows[0, 0].numel()), 1)
             with torch.no_grad():
-                of_steps = value(params, batch.obs.flatten(1, 2)).unflatten(1, batch.mask.shape[1:])
+                of_steps = torch.cat([value(params, x) for x in pieces], 1).unflatten(1, batch.mask.shape[1:])
                 of_ends = value(params, batch.final_obs)
             batch, found = with_critic_advantage(batch, of_steps, of_ends, c.gamma, c.gae_lambda)
         return to_device(batch, self._agent.device), found

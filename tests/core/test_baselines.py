@@ -7,7 +7,14 @@ import torch
 from torch import Tensor
 
 import reference
-from metarl.core.baselines import explained_variance, fit_linear, linear_features, with_advantage
+from metarl.core.baselines import (
+    IMAGES_AT_ONCE,
+    explained_variance,
+    fit_linear,
+    image_features,
+    linear_features,
+    with_advantage,
+)
 from metarl.core.batch import Episodes
 from tiny import close, episodes, masks, model, one, randn
 
@@ -51,6 +58,44 @@ def slow_advantage(part: Episodes) -> tuple[Tensor, Tensor, Tensor]:
     )
     final = torch.zeros_like(part.reward[:, 0])
     return reference.gae(part.reward, value, final, part.terminated, part.mask, GAMMA, LAM), value, returns
+
+
+def test_features_of_images_by_hand() -> None:
+    """Nine means a channel, row by row: of 2×2 pixels in a 6×6 image, of bytes out of 255; then the clock."""
+    rows = torch.arange(6).repeat_interleave(6).reshape(6, 6)
+    image = torch.stack([10 * rows, rows.T, torch.full((6, 6), 255)])
+    means = [5.0, 5.0, 5.0, 25.0, 25.0, 25.0, 45.0, 45.0, 45.0, *[0.5, 2.5, 4.5] * 3, *[255.0] * 9]
+    clock = [0.5, 0.25, 0.125, 1.0]
+    time = torch.tensor([50.0], dtype=torch.float64)
+    found = image_features(image.to(torch.uint8)[None], time)
+    close(found, torch.tensor([[*(m / 255 for m in means), *clock]], dtype=torch.float64), 1e-7)
+    found = image_features(image.double()[None], time)  # numbers that are no bytes are clipped to 10
+    close(found, torch.tensor([[*(min(m, 10.0) for m in means), *clock]], dtype=torch.float64))
+
+
+def test_many_images_are_read_a_few_at_a_time_and_each_as_it_is_alone() -> None:
+    images = torch.randint(256, (3, IMAGES_AT_ONCE // 2, 2, 5, 7), dtype=torch.uint8)
+    time = torch.arange(IMAGES_AT_ONCE // 2).double()
+    found = image_features(images, time)
+    assert found.shape == (3, IMAGES_AT_ONCE // 2, 2 * 9 + 4)
+    for task, step in ((0, 0), (1, 3), (2, -1)):
+        close(found[task, step], image_features(images[task, step], time[step]), 1e-7)
+
+
+def test_advantages_of_images_are_those_of_their_few_means() -> None:
+    part = long_batch()
+    images = torch.randint(256, (3, 6, 9, 1, 3, 3), generator=torch.Generator().manual_seed(0))
+    advantage, found = with_advantage(dataclasses.replace(part, obs=images.to(torch.uint8)), GAMMA, LAM)
+    for i in range(3):
+        mask = part.mask[i]
+        returns = reference.discounted_returns(part.reward[i], mask, GAMMA)
+        time = torch.arange(9).double()[:, None] / 100
+        clock = torch.cat([time, time**2, time**3, torch.ones_like(time)], 1).expand(6, 9, 4)
+        x = torch.cat([images[i].flatten(2) / 255, clock], -1)
+        design = x[mask > 0]  # of a square: 1e-5 is added to it
+        weights = torch.linalg.solve(design.T @ design + 1e-5 * torch.eye(13), design.T @ returns[mask > 0])
+        close(found.explained[i], explained_variance(x @ weights, returns, mask), 1e-6)
+    assert bool((found.explained > 0).all()) and bool(advantage.advantage.any())
 
 
 def test_features_by_hand() -> None:

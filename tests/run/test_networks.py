@@ -10,10 +10,12 @@ from gymnasium.spaces import Box, Discrete, MultiBinary, MultiDiscrete, Space
 from safetensors.torch import save_file
 from torch import nn
 
+from metarl.core.cnn import CNN
 from metarl.core.conv import Conv4
 from metarl.core.critic import values
 from metarl.core.errors import RequestError
 from metarl.core.models import MLP, Choices, Gaussian, GaussianMLP
+from metarl.run.config import TrainConfig
 from metarl.run.networks import head, network
 from metarl.run.resolve import resolved
 from metarl_envs import PointGoal
@@ -62,6 +64,54 @@ def test_a_multi_discrete_space_has_logits_for_each_component() -> None:
     assert head(module) == ["net.2.weight", "net.2.bias"]
 
 
+@pytest.mark.parametrize(
+    ("actions", "kind"),
+    [(Discrete(4), CNN), (MultiDiscrete([2, 3]), Choices), (PointGoal().action_space, Gaussian)],
+    ids=["one choice", "choices", "amounts"],
+)
+def test_policies_that_observe_images_have_a_cnn_unless_told(actions: Space[Any], kind: type) -> None:
+    config = TrainConfig(algorithm="maml", family="tiny_families:Spot", hidden=(7,))
+    module = network(resolved(config), with_spaces(PointGoal(), IMAGE, actions))
+    assert type(module) is kind
+    trunk = module if isinstance(module, CNN) else module.net
+    assert isinstance(trunk, CNN)
+    assert next(x.out_features for x in trunk.dense if isinstance(x, nn.Linear)) == 7
+    prefix = "" if trunk is module else "net."
+    assert head(module) == [f"{prefix}dense.2.weight", f"{prefix}dense.2.bias"]
+
+
+@pytest.mark.parametrize(
+    ("options", "model", "hidden"),
+    [
+        ({"family": "tiny_families:Spot"}, "cnn", (64,)),
+        ({"family": "tiny_families:Spot", "family_arg": {"size": 40}}, "cnn", (512,)),
+        ({"family": "tiny_families:Spot", "model": "conv4"}, "conv4", (64, 64)),
+        ({"family": "tiny_families:Spot", "hidden": (5, 6)}, "cnn", (5, 6)),
+        ({"family": "tiny_families:Spot", "hidden": ()}, "cnn", ()),
+        ({"family": "point-goal"}, "mlp", (64, 64)),
+        ({"family": "point-goal", "model": "auto"}, "mlp", (64, 64)),
+        (IMAGES, "conv4", (64, 64)),
+        (IMAGES | {"model": "cnn"}, "cnn", (64,)),
+        ({"family": "sinusoid"}, "mlp", (40, 40)),
+    ],
+)
+def test_the_model_and_its_size_are_settled_by_what_is_observed(
+    options: dict[str, Any], model: str, hidden: tuple[int, ...]
+) -> None:
+    found = resolved(TrainConfig(algorithm="maml", **options))
+    assert (found.model, found.hidden) == (model, hidden)
+    assert resolved(found) == found
+
+
+def test_a_value_network_reads_images_as_the_policy_does() -> None:
+    built = agent(family="tiny_families:Spot", family_arg={}, hidden=(8,), objective="a2c")
+    assert isinstance(built.critic, CNN)
+    meta, seen = built.initial_meta(), torch.randint(256, (5, 1, 7, 7), dtype=torch.uint8)
+    assert values(built.critic)(meta.model, seen).shape == (5,)
+    assert not values(built.critic)(meta.model, seen).any()
+    assert meta.model["critic.dense.0.weight"].any()
+
+
 def test_conv4_reads_images_and_has_the_filters_asked_for() -> None:
     module = network(resolved(taught(model="conv4", filters=3)), Patches(ways=2))
     assert isinstance(module, Conv4)
@@ -81,7 +131,20 @@ def test_conv4_reads_images_and_has_the_filters_asked_for() -> None:
     [
         ("conv4", Sinusoid(), "model 'conv4' reads an image, a Box of shape (channels, height, width)"),
         ("conv4", Blobs(), "model 'conv4' reads an image"),
+        ("cnn", Sinusoid(), "model 'cnn' reads an image"),
         ("mlp", Patches(ways=2), "model 'mlp' reads a one-dimensional Box"),
+        ("mlp", with_spaces(PointGoal(), IMAGE, Discrete(2)), "; use cnn"),
+        ("cnn", PointGoal(), "; use mlp"),
+        (
+            "mlp",
+            with_spaces(PointGoal(), Box(0, 1, (3, 3), np.float32), Discrete(2)),
+            "; give a network of your own by --model module:factory",
+        ),
+        (
+            "cnn",
+            with_spaces(PointGoal(), Box(0, 1, (7, 7, 3), np.float32), Discrete(2)),
+            "channels come first",
+        ),
         (
             "conv4",
             with_spaces(PointGoal(), IMAGE, PointGoal().action_space),

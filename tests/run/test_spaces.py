@@ -11,6 +11,7 @@ from gymnasium.spaces import MultiDiscrete
 
 from metarl.core.distributions import MultiCategorical
 from metarl.core.errors import RequestError
+from metarl.run.callbacks import Callback
 from metarl.run.runs import Run, load, train
 from tiny_families import OfOneTask
 from tiny_runs import agent, rows, same, tiny
@@ -59,7 +60,7 @@ def test_more_iterations_of_several_choices_earn_more(tmp_path: Path) -> None:
     assert late > early + 1
 
 
-def test_it_is_loaded_as_it_was_saved_and_acts_alike(crane: Run, tmp_path: Path) -> None:
+def test_a_policy_of_choices_is_loaded_as_it_was_saved_and_acts_alike(crane: Run, tmp_path: Path) -> None:
     again, seen = load(crane.path), np.random.default_rng(0).normal(size=(9, 2)).astype(np.float32)
     for run in (crane, again):
         chosen, _ = run.policy.predict(seen, deterministic=True)
@@ -71,7 +72,7 @@ def test_it_is_loaded_as_it_was_saved_and_acts_alike(crane: Run, tmp_path: Path)
     assert same(other.starting_meta().model, crane.meta.model)
 
 
-def test_it_adapts_to_a_task_and_to_an_environment(crane: Run) -> None:
+def test_a_policy_of_choices_adapts_to_a_task_and_to_an_environment(crane: Run) -> None:
     family, task = crane.agent.family, {"goal": [0.4, -0.4]}
     adapted = crane.adapt(task=task, steps=2, episodes=4)
     assert not same(adapted.params, crane.meta.model)
@@ -85,7 +86,65 @@ def test_it_adapts_to_a_task_and_to_an_environment(crane: Run) -> None:
         crane.adapt(env=env, episodes=4)
 
 
-def test_it_is_resumed_exactly(crane: Run, tmp_path: Path) -> None:
+def test_choices_are_resumed_exactly(crane: Run, tmp_path: Path) -> None:
     half = train(tiny(**CRANE, meta_optimizer="trpo", iterations=1), tmp_path / "run")
     half.learn(1)
     assert same(half.meta, crane.meta)
+
+
+# Images ------------------------------------------------------------------------------------------
+
+SPOT: dict[str, Any] = {"family": "tiny_families:Spot", "family_arg": {"horizon": 8}, "model": None}
+
+
+@pytest.fixture(scope="module")
+def spot(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return train(tiny(**SPOT, meta_optimizer="trpo"), tmp_path_factory.mktemp("spaces") / "spot")
+
+
+@pytest.mark.parametrize("actions", ["moves", "both", "amounts"])
+@pytest.mark.parametrize("options", [{"meta_optimizer": "trpo"}, {"objective": "a2c"}], ids=["trpo", "a2c"])
+def test_images_are_learned_from_whatever_the_actions_are(
+    options: dict[str, Any], actions: str, tmp_path: Path
+) -> None:
+    told = {"family_arg": {"horizon": 8, "actions": actions}, "iterations": 1}
+    run = train(tiny(**(SPOT | options | told)), tmp_path / "run")
+    assert run.standing.skipped == 0
+    assert not same(run.meta.model, run.agent.initial_meta().model)
+
+
+def test_images_stay_bytes_from_the_environment_to_the_network(tmp_path: Path) -> None:
+    seen: list[torch.dtype] = []
+
+    class Watch(Callback):
+        def on_rollout_end(self, iteration: int, experience: Any) -> None:
+            seen.extend(x.dtype for b in experience.batches for x in (b.obs, b.final_obs))
+
+    run = train(tiny(**SPOT, iterations=1), tmp_path / "run", [Watch()])
+    assert run.agent.config.model == "cnn"
+    assert seen == [torch.uint8] * 4
+
+
+def test_a_policy_of_images_predicts_adapts_and_is_read_back(spot: Run, tmp_path: Path) -> None:
+    family = spot.agent.family
+    env = OfOneTask(family, {"angle": 0.5})
+    obs, _ = env.reset(seed=0)
+    assert spot.policy.predict(obs)[0].shape == ()
+    assert spot.policy.predict(np.stack([obs] * 3), deterministic=True)[0].shape == (3,)
+    with pytest.raises(RequestError, match=r"observation has shape \(7, 7\); allowed: \(1, 7, 7\) or"):
+        spot.policy.predict(obs[0])
+    for adapted in (spot.adapt(env=env, episodes=4), spot.adapt(task={"angle": 0.5}, episodes=4)):
+        assert not same(adapted.params, spot.meta.model)
+        assert env.action_space.contains(adapted.predict(obs)[0])
+    path = spot.policy.save(tmp_path / "policy.safetensors")
+    read = agent(**SPOT, init_from=str(path), seed=9).starting_meta().model
+    assert same(read, spot.meta.model)
+    np.testing.assert_array_equal(
+        load(spot.path).policy.predict(obs, deterministic=True)[0],
+        spot.policy.predict(obs, deterministic=True)[0],
+    )
+
+
+def test_an_oracle_of_images_is_refused_by_name() -> None:
+    with pytest.raises(RequestError, match=r"family 'spot' observes Box.*an oracle needs"):
+        agent(**SPOT, observe_task=True)

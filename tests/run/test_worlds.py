@@ -199,7 +199,10 @@ def test_the_step_size_reaches_the_rule() -> None:
         ({"inner_batch": 0}, "inner_batch must be "),
         ({"statistics": "none"}, "statistics must be one of "),
         ({"max_grad_norm": 0.0}, "max_grad_norm must be a finite number above 0, got 0.0"),
-        ({"model": "conv5"}, "model must be mlp, conv4 or module:factory, got 'conv5'"),
+        (
+            {"model": "conv5"},
+            "model must be auto or a network (mlp, cnn, conv4, module:factory), got 'conv5'",
+        ),
         ({"family_arg": {"shots": 0}}, "sinusoid: shots is 0; allowed: integers from 1"),
         ({"family_arg": {"ways": 2}}, "sinusoid: unknown argument 'ways'; allowed: shots, queries"),
     ],
