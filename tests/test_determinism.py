@@ -1,4 +1,4 @@
-"""The determinism contract: fresh processes, whatever their threads, chunks and workers, end at the same bits.
+"""The determinism contract: fresh processes, whatever their threads, chunks and workers, end at equal bits.
 
 Equality across processor models is not promised. That chunks of one task agree is not either: they take other
 kernels.

@@ -12,13 +12,14 @@ import pytest
 from worker_runs import alive, all_gone, left_in
 
 PROGRAM = """
-import sys
+import signal, sys
 from python_stepped import Stroll
 from worker_runs import collected, inline, processes
 
 class Mine(Stroll):  # of a script, and the script has no guard
     name = "mine"
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's & takes away
 end, folder, timeout = sys.argv[1:]
 executor = processes(Mine, workers=1, timeout=float(timeout), once=folder, processes=folder)
 batch = collected(executor)
@@ -70,6 +71,9 @@ def test_a_program_that_is_ended_while_its_worker_hangs_leaves_nothing(
         (worker,) = set(left_in(tmp_path)) - {running.pid}
         assert alive(worker)
         running.send_signal(signum)
-        running.communicate(timeout=60)
+        try:
+            running.communicate(timeout=60)
+        finally:
+            running.kill()
     assert running.returncode == -signum
     assert all_gone([worker], within=40.0)
