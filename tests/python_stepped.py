@@ -76,6 +76,7 @@ class Stroll:
         trouble: of ``TROUBLES``, which tasks with ``TROUBLED_GOAL`` always get into.
         once: a folder; a file there named after a trouble is removed by the one who gets into it.
         processes: a folder in which each process that makes the family leaves its number.
+        far: whether every second task drawn has ``TROUBLED_GOAL``.
     """
 
     name, specs, stepped = "stroll", {"plane": "a stroll"}, "python"
@@ -89,9 +90,10 @@ class Stroll:
         trouble: str | None = None,
         once: str | None = None,
         processes: str | None = None,
+        far: bool = False,
     ) -> None:
         self.spec, self.horizon = spec or "plane", horizon
-        self._trouble, self._once = trouble, once
+        self._trouble, self._once, self._far = trouble, once, far
         self.observation_space = Box(-20.0, 20.0, (2,), np.float32)
         self.action_space = Box(-0.5, 0.5, (2,), np.float32)
         if processes:
@@ -105,7 +107,8 @@ class Stroll:
         return TROUBLES[self._trouble]() if self._trouble else None
 
     def sample_tasks(self, n: int, rng: np.random.Generator, split: str = "train") -> dict[str, Any]:
-        return {"goal": rng.uniform(-1.0, 1.0, n)}
+        goal = rng.uniform(-1.0, 1.0, n)
+        return {"goal": np.where(self._far & (np.arange(n) % 2 == 1), TROUBLED_GOAL, goal)}
 
     def task_features(self, tasks: Mapping[str, Any]) -> NDArray[np.float32]:
         return np.asarray(tasks["goal"], np.float32)[:, None]

@@ -83,7 +83,7 @@ REFUSED = [
     (f"{TRAIN} --objective luck", "unknown objective 'luck'; allowed: "),
     (f"{TRAIN} --logger paper", "unknown logger 'paper'; allowed: wandb"),
     (f"{TRAIN} --device tpu", "device must be one of auto, cpu, cuda, got 'tpu'"),
-    (f"{TRAIN} --executor ray", "executor must be one of auto, inline, got 'ray'"),
+    (f"{TRAIN} --executor ray", "executor must be one of auto, inline, processes, got 'ray'"),
     (f"{TRAIN} --observe-task perhaps", "observe_task must be true or false, got 'perhaps'"),
     (f"{TRAIN} --config absent.yaml", "cannot read absent.yaml: "),
     (f"{TRAIN} --config broken.yaml", "broken.yaml is not valid YAML: line 2: "),

@@ -1,27 +1,36 @@
-"""The determinism contract: fresh processes, whatever their threads and chunks, end at the same bits.
+"""The determinism contract: fresh processes, whatever their threads, chunks and workers, end at equal bits.
 
 Equality across processor models is not promised. That chunks of one task agree is not either: they take other
 kernels.
 """
 
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
+
 TRAIN = """
-import hashlib, sys
+import hashlib, json, sys
 import metarl
-threads, chunk = map(int, sys.argv[1:])
+family, executor = sys.argv[1:3]
+threads, chunk, workers = map(int, sys.argv[3:])
 config = metarl.TrainConfig(
-    algorithm="maml", family="point-goal", family_arg={"horizon": 20}, hidden=(16,), seed=5, device="cpu",
-    tasks=10, episodes=4, iterations=2, validation_tasks=3, threads=threads, chunk=chunk,
+    algorithm="maml", family=family, family_arg={"horizon": 20}, hidden=(16,), seed=5, device="cpu",
+    tasks=10, episodes=4, iterations=2, checkpoint_every=1, validation_tasks=3,
+    threads=threads, chunk=chunk, executor=executor, workers=workers,
 )
-run = metarl.train(config, out=f"runs/{threads}-{chunk}")
-assert run.iteration == 2 and run.agent.chunking == (chunk, threads)
+run = metarl.train(config, out="runs/" + "-".join(sys.argv[1:]))
+assert run.iteration == 2 and run.agent.chunking == (chunk, threads) and run.config.executor == executor
 sums = hashlib.sha256()
 for name, value in run.meta.model.items():
     sums.update(name.encode() + value.numpy().tobytes())
+for row in map(json.loads, (run.path / "metrics.jsonl").open()):
+    del row["seconds"]
+    assert "validation/return/step_1" in row
+    sums.update(json.dumps(row).encode())
 print(sums.hexdigest())
 """
 
@@ -51,6 +60,7 @@ def fresh(calls: Sequence[tuple[str, ...]]) -> list[str]:
             text=True,
             timeout=300,
             check=False,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},  # for the families of the tests
         )
         assert ended.returncode == 0, ended.stderr
         return ended.stdout
@@ -59,11 +69,19 @@ def fresh(calls: Sequence[tuple[str, ...]]) -> list[str]:
         return list(pool.map(run, calls))
 
 
-def test_processes_threads_and_chunks_end_at_the_same_bits() -> None:
-    cases = [(threads, chunk) for threads in ("1", "2") for chunk in ("2", "5", "10")]
+def test_processes_threads_chunks_and_workers_end_at_the_same_bits() -> None:
+    cases = [("point-goal", "inline", threads, chunk, "1") for threads in "12" for chunk in ("2", "5", "10")]
+    cases += [("point-goal", "processes", "1", "5", "1"), ("point-goal", "processes", "2", "2", "2")]
     hashes = fresh([(TRAIN, *case) for case in cases])
     assert len(set(hashes)) == 1, dict(zip(cases, hashes, strict=True))
     assert len(hashes[0].strip()) == 64
+
+
+@pytest.mark.parametrize("family", ["tiny_families:Corridor", "python_stepped:Stroll"])
+def test_discrete_actions_and_environments_stepped_in_python_do_not_mind_workers_either(family: str) -> None:
+    cases = [(family, "inline", "1", "5", "1"), *((family, "processes", "1", "5", n) for n in "12")]
+    hashes = fresh([(TRAIN, *case) for case in cases])
+    assert len(set(hashes)) == 1, dict(zip(cases, hashes, strict=True))
 
 
 def test_the_first_parallel_calls_of_a_prepared_process_are_accurate() -> None:

@@ -79,4 +79,4 @@ def all_gone(pids: Iterable[int], within: float = 20.0) -> bool:
 
 def left_in(folder: Path) -> list[int]:
     """The numbers that processes have left in a folder, without this one's."""
-    return [int(path.name) for path in folder.iterdir() if int(path.name) != os.getpid()]
+    return [int(p.name) for p in folder.iterdir() if p.name.isdigit() and int(p.name) != os.getpid()]

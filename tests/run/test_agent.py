@@ -18,7 +18,7 @@ from metarl.learn.learners import learners
 from metarl.learn.maml import maml
 from metarl.run.agent import _chunk_size, build_agent
 from metarl.run.policy import Policy
-from metarl.run.resolve import resolved
+from metarl.run.resolve import resolved, usable_cores
 from metarl_envs import PointGoal
 from tiny_runs import agent, gathered, meta_of, same, tiny
 
@@ -211,7 +211,19 @@ def test_configuration_holds_what_was_chosen() -> None:
     assert config.device in ("cpu", "cuda")
     assert config.chunk >= 2
     assert config.threads >= 1
-    assert config.executor == "inline"
+    assert (config.executor, config.workers) == ("inline", usable_cores())
+
+
+@pytest.mark.parametrize("observe_task", [False, True])
+def test_environments_stepped_in_python_get_workers(observe_task: bool) -> None:
+    many = agent(family="python_stepped:Stroll", workers=2, observe_task=observe_task)
+    assert many.config.executor == "processes"
+    assert many.where == (
+        "device cpu (asked for), 1 threads, chunks of 2 tasks, "
+        "executor processes with 2 workers (auto: environments stepped in Python)"
+    )
+    one = agent(family="python_stepped:Stroll", workers=1, observe_task=observe_task)
+    assert one.where.endswith(", executor inline (auto: one core)")
 
 
 @pytest.mark.parametrize(("horizon", "stride"), [(100, 4), (30, 3), (19, 1), (2, 1)])

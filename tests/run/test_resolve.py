@@ -10,8 +10,10 @@ import torch
 from metarl.core.errors import RequestError
 from metarl.run.algorithms import ALGORITHMS, Algorithm
 from metarl.run.config import DEFAULTS, TrainConfig, as_dict
-from metarl.run.resolve import choose_device, resolve, resolved, usable_cores, validate
+from metarl.run.resolve import choose_device, choose_executor, resolve, resolved, usable_cores, validate
 from metarl_envs.point_goal import PointGoal
+from metarl_envs.sinusoid import Sinusoid
+from python_stepped import Stroll
 
 TOY = "test_resolve:Toy"
 TYPO = "test_resolve:Typo"
@@ -108,7 +110,7 @@ NEEDS_ONE = [
     "workers",
 ]
 NEEDS_ONE += ["checkpoint_every", "keep_checkpoints", "validation_tasks"]
-POSITIVE = ["init_std", "inner_lr", "meta_lr", "max_kl", "backtrack_ratio"]
+POSITIVE = ["init_std", "inner_lr", "meta_lr", "max_kl", "backtrack_ratio", "worker_timeout"]
 NUMBERS = [*POSITIVE, "cg_damping", "gamma", "gae_lambda"]
 BAD = [
     *[(name, value) for name in NEEDS_ONE for value in (0, -1, 1.5, "ten", True)],
@@ -195,6 +197,22 @@ def test_the_edges_of_what_is_allowed_are_allowed(values: dict[str, Any]) -> Non
 
 def test_cpu_is_cpu() -> None:
     assert choose_device("cpu") == (torch.device("cpu"), "asked for")
+
+
+def test_auto_takes_processes_for_environments_stepped_in_python_alone() -> None:
+    python, native, labelled = Stroll(), PointGoal(), Sinusoid()
+    assert choose_executor("auto", 4, python) == ("processes", "auto: environments stepped in Python")
+    assert choose_executor("auto", 1, python) == ("inline", "auto: one core")
+    assert choose_executor("auto", 4, native) == ("inline", "auto: all rows step together")
+    assert choose_executor("auto", 4, labelled) == ("inline", "auto: labelled examples")
+    for name in ("inline", "processes"):
+        assert choose_executor(name, 1, native) == (name, "asked for")
+
+
+def test_workers_are_as_many_as_cores_unless_asked_for() -> None:
+    assert resolve("maml", TOY).workers == usable_cores()
+    assert resolve("maml", TOY, command_line={"workers": 3}).workers == 3
+    assert resolve("maml", TOY).executor == "auto"
 
 
 def test_auto_takes_the_gpu_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
