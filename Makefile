@@ -1,4 +1,5 @@
-# `make` alone prints the targets. Everything runs in .venv, which the first target that needs it builds.
+# `make` alone prints the targets. Everything runs in .venv, which the first target that needs it builds, but for
+# Meta-World, whose mujoco is another one.
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -10,7 +11,7 @@ DEMO_ARGS ?=
 EVALUATE_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-thirdparty lint format clean
+.PHONY: help demo test test-thirdparty test-metaworld lint format clean python
 
 help:  ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,6 +28,9 @@ test: lint  ## lint, then run every test
 test-thirdparty: .venv/.thirdparty  ## meta-train environments that others wrote, from the package index
 	$(BIN)/pytest tests/thirdparty
 
+test-metaworld: .venv-metaworld/.installed  ## test the Meta-World families, in .venv-metaworld
+	.venv-metaworld/bin/pytest tests/metaworld
+
 lint: .venv/.installed  ## ruff, mypy and the import contracts
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -37,13 +41,15 @@ format: .venv/.installed  ## sort imports and format all Python files
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-clean:  ## remove the virtual environment and every cache (runs/ stays)
-	rm -rf .venv dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+clean:  ## remove the virtual environments and every cache (runs/ stays)
+	rm -rf .venv .venv-metaworld dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find metarl envs tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.venv/.installed: pyproject.toml constraints.txt
+python:
 	@command -v $(PYTHON) >/dev/null || { echo "metarl needs Python 3.11 or newer: no $(PYTHON) found; set PYTHON=/path/to/python3.11" >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "metarl needs Python 3.11 or newer: $(PYTHON) is $$($(PYTHON) --version 2>&1); set PYTHON=/path/to/python3.11" >&2; exit 1; }
+
+.venv/.installed: pyproject.toml constraints.txt | python
 	@echo "Installing metarl and its development tools into .venv (a few minutes the first time)"
 	@$(PYTHON) -m venv --clear .venv
 	@$(BIN)/pip install -qq --disable-pip-version-check -c constraints.txt -e ".[dev]"
@@ -52,4 +58,12 @@ clean:  ## remove the virtual environment and every cache (runs/ stays)
 .venv/.thirdparty: .venv/.installed
 	@echo "Installing third-party environments into .venv"
 	@$(BIN)/pip install -qq --disable-pip-version-check -c constraints.txt -e ".[thirdparty]"
+	@touch $@
+
+.venv-metaworld/.installed: pyproject.toml constraints.txt constraints-metaworld.txt | python
+	@echo "Installing metarl with Meta-World into .venv-metaworld (a few minutes the first time)"
+	@$(PYTHON) -m venv --clear .venv-metaworld
+	@grep -v '^mujoco==' constraints.txt >.venv-metaworld/constraints.txt
+	@.venv-metaworld/bin/pip install -qq --disable-pip-version-check -c .venv-metaworld/constraints.txt \
+		-c constraints-metaworld.txt -e ".[metaworld]" pytest pytest-xdist hypothesis beartype
 	@touch $@

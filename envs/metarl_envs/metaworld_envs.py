@@ -5,13 +5,13 @@ import pickle
 from typing import Any, Protocol, runtime_checkable
 
 import gymnasium
-import metaworld
 import numpy as np
 from gymnasium.error import ResetNeeded
 from gymnasium.spaces import Box
 from metaworld.env_dict import ALL_V3_ENVIRONMENTS, ML10_V3, ML45_V3
 from numpy.typing import NDArray
 
+import metaworld
 from metarl_envs.analytic import Stated, Tasks, read_tasks
 from metarl_envs.rows import OneStep, gymnasium_seed
 
