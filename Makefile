@@ -26,7 +26,7 @@ test: lint  ## lint, then run every test
 	$(BIN)/pytest
 
 test-metaworld: .venv-metaworld/.installed  ## test the Meta-World families, in .venv-metaworld
-	.venv-metaworld/bin/pytest tests/metaworld
+	.venv-metaworld/bin/pytest tests/meta_world
 
 lint: .venv/.installed  ## ruff, mypy and the import contracts
 	$(BIN)/ruff check
