@@ -29,7 +29,7 @@ test-thirdparty: .venv/.thirdparty  ## meta-train environments that others wrote
 	$(BIN)/pytest tests/thirdparty
 
 test-metaworld: .venv-metaworld/.installed  ## test the Meta-World families, in .venv-metaworld
-	.venv-metaworld/bin/pytest tests/metaworld
+	.venv-metaworld/bin/pytest tests/meta_world
 
 lint: .venv/.installed  ## ruff, mypy and the import contracts
 	$(BIN)/ruff check

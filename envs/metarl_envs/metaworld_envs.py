@@ -5,17 +5,16 @@ import pickle
 from typing import Any, Protocol, runtime_checkable
 
 import gymnasium
+import metaworld
 import numpy as np
 from gymnasium.error import ResetNeeded
-from gymnasium.spaces import Box
 from metaworld.env_dict import ALL_V3_ENVIRONMENTS, ML10_V3, ML45_V3
 from numpy.typing import NDArray
 
-import metaworld
 from metarl_envs.analytic import Stated, Tasks, read_tasks
+from metarl_envs.metaworld_simulations import NAMES, Simulations
 from metarl_envs.rows import OneStep, gymnasium_seed
 
-NAMES = tuple(ALL_V3_ENVIRONMENTS)  # an environment's number is its place
 CAMERA = "corner2"  # sees the whole table; its pictures are upside down
 LOOKS = 100  # at one vector in one reset: a simulation that looks more often will never accept it
 
@@ -44,29 +43,6 @@ def _vectors(tasks: list[Any]) -> Vectors:
         padded = np.pad(vector, (0, 6 - len(vector)))
         found.setdefault(NAMES.index(task.env_name), []).append(padded)
     return {number: np.stack(vectors) for number, vectors in found.items()}
-
-
-class Simulations:
-    """Meta-World's environments that nobody uses at the moment: making one takes 0.2 s and 20 MB."""
-
-    def __init__(self, title: str) -> None:
-        self.title = title
-        self._idle: dict[int, list[Any]] = {}
-
-    def spaces(self, name: str) -> tuple[Box, Box]:
-        """Observation and action space, which are the same for all of them."""
-        number = NAMES.index(name)
-        self.give(number, simulation := self.take(number))
-        return simulation.observation_space, simulation.action_space
-
-    def take(self, number: int) -> Any:
-        """One of an environment's; whoever takes it gives it back."""
-        idle = self._idle.get(number)
-        return idle.pop() if idle else ALL_V3_ENVIRONMENTS[NAMES[number]]()
-
-    def give(self, number: int, simulation: Any) -> None:
-        """Take back what was taken. What it did before leaves no trace in what it does next."""
-        self._idle.setdefault(number, []).append(simulation)
 
 
 @runtime_checkable
@@ -98,7 +74,8 @@ class MetaWorldEnv(gymnasium.Env[NDArray[Any], Any]):
         self.render_mode = render_mode
         self._family = family
         self._simulation: Any = None
-        self._number, self._time = -1, -1
+        self._task: tuple[int, NDArray[np.float64]] = -1, np.empty(0)
+        self._time = -1
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -118,9 +95,9 @@ class MetaWorldEnv(gymnasium.Env[NDArray[Any], Any]):
         return obs, {"task": task}
 
     def _start(self, number: int, vector: NDArray[np.float64]) -> NDArray[np.float64]:
-        if number != self._number:
+        if self._simulation is None or number != self._task[0] or not np.array_equal(vector, self._task[1]):
             self.close()
-            self._simulation, self._number = self._take(number), number
+            self._simulation, self._task = self._take(number, vector), (number, vector)
         simulation = self._simulation
         space = simulation._random_reset_space
         vector, title = vector[: len(space.low)], f"{self._family.title}: task 'rand_vec'"
@@ -143,9 +120,9 @@ class MetaWorldEnv(gymnasium.Env[NDArray[Any], Any]):
         obs: NDArray[np.float64] = simulation.reset()[0]
         return obs
 
-    def _take(self, number: int) -> Any:
+    def _take(self, number: int, vector: NDArray[np.float64]) -> Any:
         if self.render_mode is None:
-            return self._family.simulations.take(number)
+            return self._family.simulations.take(number, vector)
         return ALL_V3_ENVIRONMENTS[NAMES[number]](render_mode=self.render_mode, camera_name=CAMERA)
 
     def step(self, action: Any) -> OneStep:
@@ -171,10 +148,9 @@ class MetaWorldEnv(gymnasium.Env[NDArray[Any], Any]):
 
     def close(self) -> None:
         """Give the simulation back."""
-        simulation, number = self._simulation, self._number
-        self._simulation, self._number, self._time = None, -1, -1
+        simulation, self._simulation, self._time = self._simulation, None, -1
         if simulation is not None and self.render_mode is None:
-            self._family.simulations.give(number, simulation)
+            self._family.simulations.give(*self._task)
         elif simulation is not None:
             with contextlib.suppress(AttributeError):  # of a renderer that was never used
                 simulation.close()

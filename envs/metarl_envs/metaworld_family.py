@@ -74,7 +74,7 @@ class MetaWorld:
         self._envs = engine(self.name)
         train, test = self._envs.environments(self.benchmark, **self._chosen())
         self.environments = (*train, *(name for name in test if name not in train))
-        self.simulations = self._envs.Simulations(self.title)
+        self.simulations = self._envs.Simulations()
         self.observation_space, self.action_space = self.simulations.spaces(self.environments[0])
         self._lists: dict[str, dict[int, NDArray[np.float64]]] = {}
 

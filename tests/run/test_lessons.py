@@ -21,8 +21,8 @@ BLOBS = {"family": "tiny_families:Blobs", "inner_lr": 0.5}
 
 def source(built: Agent, address: Address = ADDRESS, tasks: Any = None) -> Source:
     rows = tasks_of(built) if tasks is None else tasks
-    with open_lessons(built, len(next(iter(rows.values()))), 1) as serve:
-        return serve(rows, address, False)
+    with open_lessons(built) as serve:
+        return serve(rows, 1, address, False)
 
 
 def drawn(built: Agent, address: Address = ADDRESS, tasks: Any = None) -> tuple[Shots, Shots]:

@@ -15,7 +15,7 @@ from metarl_envs import PointGoal
 from metarl_envs.sinusoid import Sinusoid
 from tiny_families import Blobs, Crane, Field, Patches, Spot
 
-# Tested beside its small archives, in test_omniglot.py, and where Meta-World is, in tests/metaworld.
+# Tested beside its small archives, in test_omniglot.py, and where Meta-World is, in tests/meta_world.
 NEEDS_MORE = {"omniglot", "metaworld-ml1", "metaworld-ml10", "metaworld-ml45"}
 OURS = [name for name in families.names() if families[name].__module__.startswith("metarl_envs.")]
 CASES = [(name, spec) for name in OURS if name not in NEEDS_MORE for spec in families[name].specs]

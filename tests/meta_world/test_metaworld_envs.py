@@ -57,14 +57,15 @@ def test_episodes_are_meta_worlds_bit_for_bit(name: str) -> None:
     for row, k in enumerate((0, 7)):
         task = {"environment": NAMES.index(name), "rand_vec": vectors[k]}
         assert_same(ours(env, task, given[:, row]), theirs(name, tasks[k], given[:, row]))
-    rows = made.make_vec(2)
-    obs, _ = rows.reset(
-        options={"task": {"environment": [NAMES.index(name)] * 2, "rand_vec": vectors[[0, 7]]}}
-    )
-    steps = [rows.step(action) for action in given]
-    for row, k in enumerate((0, 7)):
-        found = [obs[row], *((step[0][row], step[1][row]) for step in steps)]
-        assert_same(found, theirs(name, tasks[k], given[:, row]))
+    rows, order = made.make_vec(4), [0, 1, 1, 0]  # two rows share a model, and their episodes differ
+    tasks_of = {"environment": [NAMES.index(name)] * 4, "rand_vec": vectors[[(0, 7)[k] for k in order]]}
+    several = actions(4)
+    for _ in range(2):  # the second time with used simulations
+        obs, _ = rows.reset(options={"task": tasks_of})
+        steps = [rows.step(action) for action in several]
+        for row, k in enumerate(order):
+            found = [obs[row], *((step[0][row], step[1][row]) for step in steps)]
+            assert_same(found, theirs(name, tasks[(0, 7)[k]], several[:, row]))
 
 
 def test_what_a_simulation_did_before_leaves_no_trace() -> None:

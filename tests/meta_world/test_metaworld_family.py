@@ -30,7 +30,7 @@ def listed(family: Any, split: str) -> list[tuple[int, tuple[float, ...]]]:
     """The same of a family, whose vectors are padded."""
     found = []
     for number, vectors in family.vectors(split).items():
-        size = len(family.simulations.take(number)._random_reset_space.low)
+        size = len(family.simulations.take(number, vectors[0])._random_reset_space.low)
         assert not vectors[:, size:].any()
         found += [(number, tuple(x[:size])) for x in vectors]
     return found
