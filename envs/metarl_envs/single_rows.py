@@ -11,7 +11,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from metarl_envs.analytic import Tasks
+from metarl_envs.analytic import Tasks, of_row
 from metarl_envs.rows import Rows, Seed, StepResult
 
 
@@ -97,7 +97,7 @@ class SingleRows(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         task = {key: np.zeros((self.num_envs, *shape)) for key, shape in shapes.items()}
         for row in np.flatnonzero(mask).tolist():
             own = None if handed is None else {"task": {key: x[row] for key, x in handed.items()}}
-            with _of_row(row, 0):
+            with _in_row(row, 0):
                 obs, info = self.envs[row].reset(seed=int(seeds[row]), options=own)
                 self._enter(row, obs)
                 self._name(row, info.get("task"), task)
@@ -116,7 +116,7 @@ class SingleRows(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         terminated, truncated = np.zeros((2, n), np.bool_)
         told = False
         for row in np.flatnonzero(~rows.done).tolist():
-            with _of_row(row, int(rows.time[row]) + 1):
+            with _in_row(row, int(rows.time[row]) + 1):
                 obs, reward[row], terminated[row], truncated[row], info = self.envs[row].step(actions[row])
                 self._enter(row, obs)
                 if "success" in info:
@@ -171,15 +171,13 @@ class SingleRows(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
             line = (
                 f"{what} of row {row} at step {step}{entry} is {given}; allowed: finite numbers in {allowed}"
             )
-            with _of_row(row, step):
-                raise ValueError(f"{self._model.title}: {line}")
+            raise of_row(ValueError(f"{self._model.title}: {line}"), row, step)
 
 
 @contextmanager
-def _of_row(row: int, step: int) -> Iterator[None]:
+def _in_row(row: int, step: int) -> Iterator[None]:
     """Whatever is raised within gets the attributes ``row`` and ``step``."""
     try:
         yield
     except Exception as error:
-        vars(error).update(row=row, step=step)
-        raise
+        raise of_row(error, row, step)
