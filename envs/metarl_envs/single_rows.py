@@ -180,4 +180,5 @@ def _in_row(row: int, step: int) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        raise of_row(error, row, step)
+        of_row(error, row, step)
+        raise
