@@ -4,8 +4,6 @@ import ctypes
 import functools
 import signal
 
-import torch
-
 # glibc's mallopt parameters (malloc.h).
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _KEEP_BYTES = 1 << 30
@@ -28,6 +26,8 @@ def prepare_process() -> None:
     * glibc keeps large freed blocks: by default each freed tensor goes back to the system and the next one of
       its size is paged in again.
     """
+    import torch  # not above: what looks for signals need not wait for it
+
     torch.set_num_threads(1)
     x = torch.full((65536,), 0.5)
     for fn in (torch.tanh, torch.exp, torch.log, torch.sin, torch.cos, torch.sqrt, torch.sigmoid, torch.erf):

@@ -67,8 +67,7 @@ def collect(
         drawn per task from ``address``; they do not depend on which other tasks are in the batch.
 
     Raises:
-        EnvironmentFailed: the environment raised or returned nonsense (see ``Checked``).
-        Diverged: a policy's action is not finite.
+        EnvironmentFailed, Diverged: what the environment did, or a policy's action; see ``Checked``.
     """
     m = len(next(iter(tasks.values())))
     start_seeds: Any = [  # Gymnasium's annotation knows one number only, its environments take a list

@@ -45,6 +45,7 @@ class WorkerProcess:
     def __init__(self, setup: bytes, timeout: float) -> None:
         self._setup, self._timeout = setup, timeout
         self._ready = False
+        self._how_it_ended: str | None = None
         file, path = tempfile.mkstemp(prefix="metarl-worker-")
         os.ftruncate(file, 8)
         self._progress = Path(path)
@@ -101,16 +102,15 @@ class WorkerProcess:
 
     def kill(self, patience: float = 0.0) -> str:
         """Ends the process and what it started; says how it ended, by itself within ``patience`` seconds."""
+        if self._how_it_ended is not None:
+            return self._how_it_ended
         wait([self._process.sentinel], patience)  # not join, after which its number may be another's
         _kill(self._process.pid)
         self._process.join(_CLOSE)
         self._at_exit.cancel()
         self._progress.unlink(missing_ok=True)
-        code = self._process.exitcode
-        if code is None or code >= 0:
-            return f"exit code {code}"
-        memory = " (as the system does where memory runs out)" if code == -signal.SIGKILL else ""
-        return f"killed by {signal.Signals(-code).name}{memory}"
+        self._how_it_ended = _in_words(self._process.exitcode)
+        return self._how_it_ended
 
     def let_go(self) -> None:
         """Tells an idle worker that there is nothing more to do."""
@@ -131,6 +131,13 @@ def _signals_blocked() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _in_words(code: int | None) -> str:
+    if code is None or code >= 0:
+        return f"exit code {code}"
+    memory = " (as the system does where memory runs out)" if code == -signal.SIGKILL else ""
+    return f"killed by {signal.Signals(-code).name}{memory}"
 
 
 def _kill(pid: int) -> None:

@@ -1,4 +1,4 @@
-"""Runs whose collections are shared out to worker processes: the same runs, whatever becomes of the workers."""
+"""Runs whose collections are shared out to workers: the same runs, whatever becomes of the workers."""
 
 from pathlib import Path
 from typing import Any
