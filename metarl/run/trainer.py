@@ -125,8 +125,9 @@ class Trainer:
         """
         total = self._total(iterations)
         c = self.config
+        threads = self.agent.chunking.threads
         where = (
-            f"device {c.device} ({self.agent.device_reason}), {c.threads} threads, chunks of {c.chunk} tasks"
+            f"device {c.device} ({self.agent.device_reason}), {threads} threads, chunks of {c.chunk} tasks"
         )
         tell(f"metarl: {self.path}: {c.algorithm} on {c.family} ({c.spec}), {where}")
         with ExitStack() as stack:
