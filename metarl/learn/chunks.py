@@ -18,10 +18,15 @@ R = TypeVar("R")
 
 
 class Chunking(NamedTuple):
-    """``size`` tasks to a chunk, ``threads`` chunks at a time."""
+    """``size`` tasks to a chunk, ``threads`` chunks at a time.
+
+    ``held`` bounds the tasks whose graphs are kept from one curvature product to the next (None: all). Those
+    of the others are built anew for each product, which takes longer and gives the same bits.
+    """
 
     size: int
     threads: int = 1
+    held: int | None = None
 
 
 @functools.cache

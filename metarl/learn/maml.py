@@ -13,7 +13,7 @@ from metarl.core.batch import Episodes
 from metarl.core.errors import RequestError
 from metarl.core.models import Apply
 from metarl.core.objectives import Objective
-from metarl.core.params import Meta, Params, concat, detach, expand, ravel, tree_map, unravel
+from metarl.core.params import Meta, Params, concat, detach, expand, ravel, split, tree_map, unravel
 from metarl.learn.adapt import Adaptation, begin_tasks, step_tasks
 from metarl.learn.chunks import Chunking, map_chunks, run_all
 from metarl.learn.problem import (
@@ -203,10 +203,18 @@ def _curvature(parts: _Parts, trust: Trust, data: TaskData, meta: Meta) -> Calla
         of_each = trust.curvature(parts.adaptation, meta, data)
         return lambda tangent: of_each(expand(tangent, data.tasks))
 
-    products = map_chunks(chunk, parts.chunking, _each_task(meta, data), data)
+    def anew(meta: Meta, data: TaskData, tangent: Meta) -> Meta:
+        return chunk(meta, data)(tangent)
+
+    size, threads, held = parts.chunking
+    pieces = list(zip(split(_each_task(meta, data), size), split(data, size), strict=True))
+    keep = len(pieces) if held is None else held // size
+    kept = run_all([functools.partial(chunk, *piece) for piece in pieces[:keep]], threads)
 
     def product(v: Vector) -> Vector:
-        calls = [functools.partial(of_chunk, unravel(v, meta)) for of_chunk in products]
+        tangent = unravel(v, meta)
+        calls = [functools.partial(of_chunk, tangent) for of_chunk in kept]
+        calls += [functools.partial(anew, *piece, tangent) for piece in pieces[keep:]]
         per_task = concat(run_all(calls, parts.chunking.threads))
         return ravel(tree_map(lambda x: x.sum(0) / data.tasks, per_task))
 

@@ -28,18 +28,12 @@ from metarl.rollout.acting import acting
 from metarl.rollout.family import Family, SupervisedFamily, TaskFamily, is_supervised
 from metarl.rollout.observed import observe_task
 from metarl.rollout.registry import make
+from metarl.run.chunking import choose_chunking
 from metarl.run.config import TrainConfig
 from metarl.run.measures import OF_EPISODES
 from metarl.run.networks import head, network, read_params, value_network
 from metarl.run.resolve import choose_device, choose_executor
 from metarl.run.scores import report
-
-# Steps of experience in one chunk on a CPU: large enough that overhead does not show, small enough for the
-# caches (2×64 policy, two cores: 20,000 was fastest of 4,000 to 80,000).
-CPU_CHUNK_STEPS = 20_000
-# Coordinates that the LSTM rule updates in one chunk on a CPU: above, its state leaves the caches (0.9 µs a
-# coordinate and step at 44,000, 0.5 µs at 20,000).
-LSTM_CHUNK_COORDINATES = 20_000
 
 
 @dataclass(frozen=True)
@@ -168,10 +162,9 @@ def build_agent(config: TrainConfig) -> Agent:
         torch.manual_seed(_init_seed(config.seed, 0))
         module = network(config, family)
         critic = value_network(config, family) if config.baseline == "value" else None
-    chunk = config.chunk or _chunk_size(config, device, family, module)
+    chunking = choose_chunking(config, device, family, module)
     executor, executor_reason = choose_executor(config.executor, config.workers or 1, family)
-    config = dataclasses.replace(config, device=device.type, chunk=chunk, executor=executor)
-    threads = 1 if device.type == "cuda" else (config.threads or 1)
+    config = dataclasses.replace(config, device=device.type, chunk=chunking.size, executor=executor)
     supervised = is_supervised(family)
     agent = Agent(
         config=config,
@@ -183,8 +176,8 @@ def build_agent(config: TrainConfig) -> Agent:
         adapting=_adapting(config.adapts, module, critic),
         critic=critic,
         device=device,
-        where=_where(config, reason, executor_reason),
-        chunking=Chunking(chunk, threads),
+        where=_where(config, chunking, reason, executor_reason),
+        chunking=chunking,
     )
     if config.learner == "reptile" and agent.learns_steps:
         raise RequestError(f"learner 'reptile' cannot train rule {config.rule!r}; allowed: sgd, adam")
@@ -199,11 +192,11 @@ def _check_metric(family: Family) -> None:
         )
 
 
-def _where(config: TrainConfig, device_reason: str, executor_reason: str) -> str:
-    computing = f"device {config.device} ({device_reason}), {config.threads} threads"
+def _where(config: TrainConfig, chunking: Chunking, device_reason: str, executor_reason: str) -> str:
+    computing = f"device {config.device} ({device_reason}), {chunking.threads} threads"
     workers = f" with {config.workers} workers" if config.executor == "processes" else ""
     collecting = f"executor {config.executor}{workers} ({executor_reason})"
-    return f"{computing}, chunks of {config.chunk} tasks, {collecting}"
+    return f"{computing}, chunks of {chunking.size} tasks, {collecting}"
 
 
 def _together(module: nn.Module, critic: nn.Module | None) -> Params:
@@ -238,22 +231,3 @@ def _adapting(adapts: str, module: nn.Module, critic: nn.Module | None) -> tuple
 
 def _init_seed(seed: int, part: int) -> int:
     return int(seeding.seeds(seed, "init", part, n=1)[0] >> 1)  # torch takes signed 64-bit seeds
-
-
-def _chunk_size(config: TrainConfig, device: torch.device, family: Family, module: nn.Module) -> int:
-    """All tasks on a GPU; on a CPU, chunks of about ``CPU_CHUNK_STEPS`` that keep every thread busy."""
-    if device.type == "cuda":
-        return config.tasks
-    if is_supervised(family):
-        # Convolutions gain nothing by larger chunks (49 ms a task at 1, 2, 4 and 8), memory grows with them.
-        if any(p.ndim > 2 for p in module.parameters()):
-            return min(2, config.tasks)
-        if config.rule == "lstm":
-            coordinates = sum(p.numel() for p in module.parameters())
-            return min(config.tasks, max(2, LSTM_CHUNK_COORDINATES // coordinates))
-        return config.tasks
-    threads = config.threads or 1
-    horizon = cast(TaskFamily, family).horizon
-    rounds = math.ceil(config.tasks * config.episodes * horizon / (threads * CPU_CHUNK_STEPS))
-    # Chunks of one task take other kernels, hence other bits, than chunks of several.
-    return max(min(2, config.tasks), math.ceil(config.tasks / (threads * rounds)))

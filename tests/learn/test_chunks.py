@@ -2,6 +2,7 @@
 
 import threading
 import time
+from typing import Any
 
 import pytest
 import torch
@@ -67,7 +68,7 @@ def episodes(seed: int) -> Episodes:
     )
 
 
-def everything(chunking: Chunking, order: int) -> Tensor:
+def everything(chunking: Chunking, order: int, products: int = 1) -> Tensor:
     """All that a problem says about one point, as one float32 vector."""
     torch.manual_seed(0)
     module = GaussianMLP(3, 2, hidden=(64, 64))
@@ -77,7 +78,8 @@ def everything(chunking: Chunking, order: int) -> Tensor:
     point = problem.at(meta)
     elsewhere = problem.losses(Meta({n: p + 0.01 for n, p in meta.model.items()}, {}), point)
     assert problem.curvature is not None and elsewhere.kl is not None
-    product = problem.curvature(meta)(ravel(point.grad))
+    curvature = problem.curvature(meta)
+    product = [curvature(ravel(point.grad)) for _ in range(products)][-1]
     return torch.cat([x.reshape(-1) for x in (*leaves(point[:3]), *leaves(tuple(elsewhere)), product)])
 
 
@@ -88,3 +90,21 @@ def test_chunk_size_and_threads_leave_every_bit_alone(order: int) -> None:
     for size in (2, 3, 4):
         for threads in (1, 2):
             assert torch.equal(everything(Chunking(size, threads), order), expected), (size, threads)
+
+
+@pytest.mark.parametrize("held", [0, 1, 2, 5, 8])
+def test_graphs_that_are_not_held_are_built_anew_with_the_same_bits(
+    held: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built: list[int] = []
+
+    class Counted(Trust):
+        def curvature(self, adaptation: Any, meta: Any, data: Any) -> Any:
+            built.append(data.tasks)
+            return super().curvature(adaptation, meta, data)
+
+    expected = everything(Chunking(2, 1), 2)
+    monkeypatch.setitem(globals(), "Trust", Counted)
+    assert torch.equal(everything(Chunking(2, 1, held), 2, products=3), expected)
+    kept = 2 * (held // 2)
+    assert sum(built) == kept + 3 * (8 - kept)

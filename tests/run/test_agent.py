@@ -16,10 +16,9 @@ from metarl.core.params import expand, ravel, tree_map
 from metarl.learn.adapt import Adaptation, unroll
 from metarl.learn.learners import learners
 from metarl.learn.maml import maml
-from metarl.run.agent import _chunk_size, build_agent
+from metarl.run.agent import build_agent
 from metarl.run.policy import Policy
 from metarl.run.resolve import resolved, usable_cores
-from metarl_envs import PointGoal
 from tiny_runs import agent, gathered, meta_of, same, tiny
 
 # Initial weights ---------------------------------------------------------------------------------
@@ -112,47 +111,6 @@ def test_hidden_layers_and_activation_are_those_asked_for() -> None:
     torch.testing.assert_close(built.apply(params, x).mean, mean)
     acted = built.apply_tasks(expand(params, 3), x.expand(3, 7, 2))
     torch.testing.assert_close(acted.mean, mean.expand(3, 7, 2))
-
-
-# Chunks ------------------------------------------------------------------------------------------
-
-
-def chunk_size(tasks: int, episodes: int, threads: int, device: str = "cpu") -> int:
-    """For episodes of 100 steps."""
-    config = resolved(tiny(tasks=tasks, episodes=episodes, chunk=None, threads=threads))
-    return _chunk_size(config, torch.device(device), PointGoal(horizon=100), nn.Linear(2, 2))
-
-
-@pytest.mark.parametrize(
-    ("tasks", "episodes", "threads", "size"),
-    [
-        (20, 20, 1, 10),  # 40,000 steps, of which 20,000 fit
-        (20, 20, 2, 10),
-        (20, 20, 4, 5),  # smaller, so that every thread has something to do
-        (20, 40, 2, 5),
-        (7, 1, 2, 4),
-        (20, 300, 2, 2),  # a task alone is too much already
-        (3, 20, 8, 2),
-        (1, 300, 8, 1),
-    ],
-)
-def test_chunks_fit_the_caches_and_keep_threads_busy(
-    tasks: int, episodes: int, threads: int, size: int
-) -> None:
-    assert chunk_size(tasks, episodes, threads) == size
-
-
-def test_a_chunk_of_one_task_is_chosen_for_one_task_alone() -> None:
-    for tasks in range(2, 40):
-        for threads in (1, 2, 3, 8, 64):
-            assert 2 <= chunk_size(tasks, 20, threads) <= tasks
-
-
-def test_a_gpu_takes_all_tasks_at_once_and_a_given_size_is_kept() -> None:
-    assert chunk_size(50, 20, 2, "cuda") == 50
-    built = agent(chunk=3)
-    assert (built.chunking.size, built.config.chunk) == (3, 3)
-    assert agent(chunk=None, threads=2).config.chunk == agent(chunk=None, threads=2).chunking.size == 2
 
 
 # Parts -------------------------------------------------------------------------------------------

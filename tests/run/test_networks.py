@@ -246,21 +246,6 @@ def test_a_pattern_that_matches_nothing_is_refused_with_the_names() -> None:
     )
 
 
-# Chunks ------------------------------------------------------------------------------------------
-
-
-def test_on_a_cpu_what_is_large_takes_few_tasks_at_a_time() -> None:
-    """And what is small takes all; a chunk of one task, with bits of its own, is for one task alone."""
-    blobs: dict[str, Any] = {"family": "tiny_families:Blobs", "chunk": None}
-    wide = {"algorithm": "lstm", "hidden": (200, 200), "inner_lr": None}
-    for tasks in (1, 2, 13):
-        assert pupil(**blobs, tasks=tasks).chunking.size == tasks
-        assert pupil(**blobs | wide | {"hidden": (8,)}, tasks=tasks).chunking.size == tasks
-        assert pupil(**blobs | wide, tasks=tasks).chunking.size == min(2, tasks)
-        assert pupil(**IMAGES, chunk=None, tasks=tasks).chunking.size == min(2, tasks)
-    assert pupil(**IMAGES, chunk=3, tasks=13).chunking.size == 3
-
-
 # A value network beside the policy ---------------------------------------------------------------
 
 
