@@ -153,7 +153,7 @@ def build_agent(config: TrainConfig) -> Agent:
         torch.manual_seed(_init_seed(config.seed, 0))
         module = network(config, family)
         critic = value_network(config, family) if config.baseline == "value" else None
-    chunking = choose_chunking(config, device, family, module)
+    chunking = choose_chunking(config, device, family, module, critic)
     config = dataclasses.replace(config, device=device.type, chunk=chunking.size, executor="inline")
     supervised = is_supervised(family)
     agent = Agent(
