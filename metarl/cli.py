@@ -93,7 +93,11 @@ def _train(values: Values) -> None:
 
 
 def _tell_next(run: "Run") -> None:
-    baselines = "random pretrained nearest" if run.agent.metric == "accuracy" else "random pretrained oracle"
+    baselines = "random pretrained"
+    if run.agent.metric == "accuracy":
+        baselines += " nearest"
+    elif len(run.agent.family.observation_space.shape or ()) == 1:  # what an oracle's features are added to
+        baselines += " oracle"
     print(f"{run.path} is trained; next: metarl evaluate {run.path} --baselines {baselines}")
 
 

@@ -22,7 +22,14 @@ from metarl.run.options import COMMANDS
 from metarl.run.resolve import resolve
 from metarl.run.signals import Stopped
 
-EPISODIC = SimpleNamespace(metric="return")  # as much of an agent as the command line reads
+
+def episodic(*shape: int) -> SimpleNamespace:
+    """As much of an agent as the command line reads."""
+    space = SimpleNamespace(shape=shape)
+    return SimpleNamespace(metric="return", family=SimpleNamespace(observation_space=space))
+
+
+EPISODIC = episodic(2)
 FAMILY = "metarl_envs.point_goal:PointGoal"
 TRAIN = f"train maml --family {FAMILY}"
 
@@ -217,6 +224,14 @@ def test_images_are_to_be_compared_with_the_nearest_one(
     )
     assert main(TRAIN.split()) == 0
     assert "metarl evaluate b --baselines random pretrained nearest" in capsys.readouterr().out
+
+
+def test_no_oracle_is_proposed_where_the_policy_observes_images(
+    replaced: Replace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    replaced("metarl.run.runs", "train", SimpleNamespace(path=Path("b"), agent=episodic(3, 7, 7)))
+    assert main(TRAIN.split()) == 0
+    assert "--baselines random pretrained\n" in capsys.readouterr().out
 
 
 def test_baseline_trains_maml_unless_told_otherwise(replaced: Replace, tmp_path: Path) -> None:

@@ -33,7 +33,13 @@ GRADIENT, CURVATURE = 5, 6
 SHARE = 0.35
 
 
-def choose_chunking(config: TrainConfig, device: torch.device, family: Family, module: nn.Module) -> Chunking:
+def choose_chunking(
+    config: TrainConfig,
+    device: torch.device,
+    family: Family,
+    module: nn.Module,
+    critic: nn.Module | None = None,
+) -> Chunking:
     """The size of a chunk, unless the configuration says it; threads and held tasks by the memory there is.
 
     Two tasks or more to a chunk, whatever the memory is: then none of this changes a bit of a result.
@@ -42,16 +48,15 @@ def choose_chunking(config: TrainConfig, device: torch.device, family: Family, m
     if is_supervised(family):
         return Chunking(config.chunk or _chunk_of_examples(config, device, module), threads)
     episodic, room = cast(TaskFamily, family), SHARE * _memory(device)
-    each = kept_bytes(module, episodic) * config.episodes * episodic.horizon  # of a task's batch
+    kept = sum(kept_bytes(network, episodic) for network in (module, critic) if network is not None)
+    each = kept * config.episodes * episodic.horizon  # of a task's batch
     size = config.chunk or _chunk_of_episodes(
         config, device, episodic, module, int(room // (GRADIENT * each))
     )
-    threads = max(1, min(threads, int(room // (GRADIENT * each * size))))
-    of_query, of_support = (
-        1 / (config.curvature_stride or 1),
-        config.inner_steps / (config.support_stride or 1),
-    )
-    held = int(room // (CURVATURE * each * (of_query + of_support) / 2))
+    threads = max(1, min(threads, int(room // (GRADIENT * each * min(size, config.tasks)))))
+    # Of the steps that a graph goes through, query's and supports', in batches; measured was one of either.
+    batches = 1 / (config.curvature_stride or 1) + config.inner_steps / (config.support_stride or 1)
+    held = int(room // (CURVATURE * each * batches / 2))
     return Chunking(size, threads, None if held >= config.tasks else held)
 
 

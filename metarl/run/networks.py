@@ -44,7 +44,7 @@ def network(config: TrainConfig, family: Family) -> nn.Module:
         return Conv4(shape, outputs, config.filters)
     if config.model == "mlp" and len(shape) != 1:
         raise _misfit(config, family, "a one-dimensional Box")
-    net = _outputs_of(shape, outputs, config)
+    net = _net(shape, outputs, config)
     return net if is_supervised(family) else _policy(net, config, family)
 
 
@@ -71,7 +71,7 @@ def value_network(config: TrainConfig, family: Family) -> nn.Module:
             f"baseline 'value' reads a one-dimensional Box or an image, family {config.family!r} observes "
             f"{family.observation_space}; use baseline linear"
         )
-    network = _outputs_of(shape, 1, config)
+    network = _net(shape, 1, config)
     last = (network if isinstance(network, MLP) else network.dense)[-1]
     nn.init.zeros_(cast(nn.Linear, last).weight)
     return network
@@ -83,7 +83,7 @@ def _shape(family: Family) -> tuple[int, ...]:
     return space.shape if isinstance(space, Box) else ()
 
 
-def _outputs_of(shape: tuple[int, ...], outputs: int, config: TrainConfig) -> MLP | CNN:
+def _net(shape: tuple[int, ...], outputs: int, config: TrainConfig) -> MLP | CNN:
     """The network that reads vectors, or the one that reads images."""
     if len(shape) == 1:
         return MLP(shape[0], config.hidden, outputs, config.activation)

@@ -12,6 +12,7 @@ from metarl.core.models import MLP
 from metarl.learn.chunks import Chunking
 from metarl.run import chunking
 from metarl.run.chunking import choose_chunking, kept_bytes
+from metarl.run.config import TrainConfig
 from metarl.run.resolve import resolved
 from metarl.run.runs import train
 from metarl_envs import PointGoal
@@ -146,6 +147,20 @@ def test_memory_bounds_the_threads_the_held_graphs_and_on_a_gpu_the_chunk(
     assert found.held is None  # of 27 that fit
     with_memory(1.001 * (0.2 + 0.5) / 2 * 4 * graph / chunking.SHARE, monkeypatch)
     assert choose_chunking(thinned, torch.device("cpu"), PointGoal(horizon=100), module).held == 4
+
+
+def test_a_value_network_takes_its_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = resolved(tiny(tasks=10, episodes=1, chunk=None, threads=4))
+    each, family = kept_bytes(Wide(), PointGoal()) * 100, PointGoal(horizon=100)
+    with_memory(12 * chunking.GRADIENT * each / chunking.SHARE * 1.001, monkeypatch)
+    alone = choose_chunking(config, torch.device("cpu"), family, Wide())
+    beside = choose_chunking(config, torch.device("cpu"), family, Wide(), Wide())
+    assert (alone.threads, beside.threads) == (4, 2)
+    assert choose_chunking(tiny_chunk(99), torch.device("cpu"), family, Wide()).threads == 1  # of 10 tasks
+
+
+def tiny_chunk(size: int) -> TrainConfig:
+    return resolved(tiny(tasks=10, episodes=1, chunk=size, threads=4))
 
 
 def test_the_memory_is_the_machine_s_or_the_container_s(monkeypatch: pytest.MonkeyPatch) -> None:
