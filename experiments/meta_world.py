@@ -1,7 +1,7 @@
 """Meta-World on a budget that fits two cores: train, evaluate before and after adaptation, pool the seeds.
 
     make .venv-metaworld/.installed
-    .venv-metaworld/bin/python experiments/metaworld.py [--benchmarks ml1-reach ml10] [--seeds 1 2]
+    .venv-metaworld/bin/python experiments/meta_world.py [--benchmarks ml1-reach ml10] [--seeds 1 2]
 
 Each agent is trained by experiments/metaworld-BENCHMARK.yaml (a run that exists is resumed, a finished one is
 used as it is; what is kept in experiments/results needs none). Its best checkpoint meets 50 tasks of the
