@@ -15,15 +15,15 @@ if TYPE_CHECKING:
     from metarl.rollout.registry import families, make
     from metarl.run.callbacks import Callback
     from metarl.run.config import TrainConfig
-    from metarl.run.evaluation import Evaluation
     from metarl.run.policy import Policy
+    from metarl.run.results import Evaluation
     from metarl.run.runs import Run, load, resume, train
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "Callback": "metarl.run.callbacks",
-    "Evaluation": "metarl.run.evaluation",
+    "Evaluation": "metarl.run.results",
     "Policy": "metarl.run.policy",
     "RequestError": "metarl.core.errors",
     "Run": "metarl.run.runs",

@@ -3,7 +3,7 @@
 import dataclasses
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -12,7 +12,7 @@ from metarl.core.errors import RequestError
 from metarl.core.params import Meta
 from metarl.rollout import seeding
 from metarl.rollout.collector import Address, Tasks
-from metarl.rollout.family import SPLITS, is_supervised
+from metarl.rollout.family import SPLITS, Family, is_supervised
 from metarl.run.agent import Agent
 from metarl.run.experience import USES, Experience, Source, gather
 from metarl.run.files import tell
@@ -47,6 +47,12 @@ class Protocol:
         for name, least in {"tasks": 1, "steps": 0, "episodes": 1, "seed": 0}.items():
             if getattr(self, name) < least:
                 raise RequestError(f"{name} must be at least {least}, got {getattr(self, name)}")
+
+
+def standard(family: Family) -> Protocol:
+    """The protocol of an evaluation that is told nothing else."""
+    tasks, steps = (600, 10) if is_supervised(family) else (40, 3)
+    return Protocol("test", tasks, steps, episodes=20, seed=1, deterministic=False)
 
 
 def held_out_tasks(agent: Agent, protocol: Protocol) -> Tasks:
@@ -94,11 +100,18 @@ def sources(agent: Agent, protocol: Protocol) -> Iterator[Source]:
             yield serve(rows, address, protocol.deterministic)
 
 
-def tuned(agent: Agent, meta: Meta, profile: Profile, protocol: Protocol, name: str) -> Profile:
+def tuned(
+    agent: Agent,
+    meta: Meta,
+    profile: Profile,
+    protocol: Protocol,
+    name: str,
+    done: Callable[[], None] = lambda: None,
+) -> Profile:
     """``profile`` scaled so that it starts with the entry of ``GRID`` that does best on validation tasks.
 
     Best is the best mean of the metric over the adapted steps. What each entry gave is printed. Where the
-    rule has learned its steps there is nothing to choose.
+    rule has learned its steps there is nothing to choose. ``done`` is called after each entry.
     """
     if not profile or None in profile:
         return list(profile)
@@ -112,6 +125,8 @@ def tuned(agent: Agent, meta: Meta, profile: Profile, protocol: Protocol, name: 
         except RequestError:  # it diverged
             scores[first] = math.nan
             continue
+        finally:
+            done()
         assert values is not None, "an evaluation measures"
         scores[first] = float(values[1:].mean())
     best = _best(agent.metric, scores)

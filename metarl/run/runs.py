@@ -10,8 +10,9 @@ from metarl.core.errors import RequestError
 from metarl.run.adaptation import adapt_to, adapt_to_shots
 from metarl.run.callbacks import Callback
 from metarl.run.config import TrainConfig
-from metarl.run.evaluation import Evaluation, evaluate
+from metarl.run.evaluation import evaluate
 from metarl.run.policy import Policy
+from metarl.run.results import Evaluation
 from metarl.run.trainer import Trainer
 
 

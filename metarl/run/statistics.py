@@ -43,7 +43,7 @@ def _middle(values: Array) -> Array:
 
 def difference(one: Values, other: Values) -> Columns:
     """Mean of ``one`` less that of ``other``: the mean over tasks of their paired differences."""
-    return mean(one) - mean(other)
+    return np.asarray(mean(one) - mean(other))
 
 
 def improvement(one: Values, other: Values) -> Columns:
