@@ -47,7 +47,10 @@ class Group:
     @property
     def names(self) -> list[str]:
         """The agents that every run has beside it, the trained agent first."""
-        each = [[agent.name for agent in evaluation_of(run).agents] for run in self.runs]
+        each = [
+            [agent.name for agent in evaluation_of(run).agents if agent.per_task is not None]
+            for run in self.runs
+        ]
         return [name for name in each[0] if all(name in names for names in each)]
 
     def agents(self, name: str) -> list[Agent]:
@@ -119,8 +122,10 @@ def check_one_family(configs: Mapping[str, Mapping[str, Any]]) -> None:
     for name, other in others:
         for key in ("family", "spec", "family_arg"):
             if (one.get(key) or {}) != (other.get(key) or {}):
-                told = f"{key} {_written(one.get(key))} and {name} {key} {_written(other.get(key))}"
-                raise RequestError(f"runs of one family are put together; {first} has {told}")
+                told = (
+                    f"{key.replace('_', ' ')} {_written(one.get(key))} and {name} {_written(other.get(key))}"
+                )
+                raise RequestError(f"runs of different tasks are not put together: {first} has {told}")
 
 
 def check_comparable(runs: Sequence[RunData]) -> None:
@@ -140,10 +145,9 @@ def check_comparable(runs: Sequence[RunData]) -> None:
     for run in runs[1:]:
         other = evaluation_of(run)
         if other.protocol["hash"] != first.protocol["hash"]:
-            told = differences((first.metric, first.protocol), (other.metric, other.protocol))
-            raise RequestError(
-                f"{runs[0].path} and {run.path} are not comparable: {'; '.join(told) or 'other hashes'}"
-            )
+            found = differences((first.metric, first.protocol), (other.metric, other.protocol))
+            both = f"{runs[0].path} and {run.path}"
+            raise RequestError(f"{both} are not comparable: {'; '.join(found) or 'their hashes differ'}")
 
 
 def run_dirs(names: Sequence[str | Path]) -> list[Path]:
