@@ -1,6 +1,6 @@
 """Groups of runs side by side: adaptation, differences on the same tasks, probability of improvement."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -75,21 +75,18 @@ class Comparison:
             ]
             rows += [["", "IQM", *cells(shown, one.iqm, one.iqm_ci, steps)]]
         for label, versus in zip(self.labels[1:], self.versus, strict=True):
-            gaps = form_of(self.measure, map(float, [*versus.difference, *versus.difference_ci.flat]))
-            told = [gaps.change(versus.difference[k]) for k in steps]
-            bounds = [[gaps.change(x) for x in versus.difference_ci[k]] for k in steps]
-            rows += [
-                [
-                    f"{label} less {self.labels[0]}",
-                    "mean",
-                    *(f"{a} [{b}, {c}]" for a, (b, c) in zip(told, bounds, strict=True)),
-                ],
-                ["", "P(better)", *(chances(versus, k) for k in steps)],
-            ]
+            rows += self._against(label, versus)
         title = f"{self.metric} {about(self.groups[0])}; {better_words(self.measure)}"
-        return "\n".join([title, *coverage_words(self), *aligned(rows, left=(0, 1))])
+        return "\n".join([title, coverage_words(self), *aligned(rows, left=(0, 1))])
 
     __str__ = table
+
+    def _against(self, label: str, versus: Versus) -> list[list[str]]:
+        gap, ci = versus.difference, versus.difference_ci
+        write = form_of(self.measure, map(float, [*gap, *ci.flat])).change
+        told = [f"{write(gap[k])} [{write(ci[k, 0])}, {write(ci[k, 1])}]" for k in self.steps]
+        chance = [chances(versus, k) for k in self.steps]
+        return [[f"{label} less {self.labels[0]}", "mean", *told], ["", "P(better)", *chance]]
 
     def as_dict(self) -> dict[str, Any]:
         """All numbers, for a JSON file."""
@@ -185,10 +182,15 @@ def better_words(measure: Measure) -> str:
     return "lower is better" if measure.lower_is_better else "higher is better"
 
 
-def coverage_words(comparison: Comparison) -> list[str]:
-    """What the intervals cover: one line, or where groups differ one a group."""
-    told = {label: one.covers for label, one in zip(comparison.labels, comparison.pooled, strict=True)}
-    words = [told[comparison.labels[0]]] if len(set(told.values())) == 1 else None
-    if words:
-        return [interval_words(words[0])]
-    return [f"{label}: {interval_words(covers)}" for label, covers in told.items()]
+def coverage_words(comparison: Comparison) -> str:
+    """What the groups' intervals cover."""
+    told = zip(comparison.labels, comparison.pooled, strict=True)
+    return grouped({label: interval_words(one.covers) for label, one in told})
+
+
+def grouped(words: Mapping[str, str]) -> str:
+    """Words by label, each once: alone where all are the same, else behind the labels they are about."""
+    if len(set(words.values())) == 1:
+        return next(iter(words.values()))
+    each = {word: [label for label in words if words[label] == word] for word in words.values()}
+    return "; ".join(f"{', '.join(labels)}: {word}" for word, labels in each.items())

@@ -5,17 +5,26 @@ from collections.abc import Sequence
 from html import escape
 
 from metarl.run import figures
-from metarl.run.comparison import Comparison, better_words, chances, coverage_words, seeds_words
+from metarl.run.comparison import (
+    Comparison,
+    Versus,
+    better_words,
+    chances,
+    coverage_words,
+    grouped,
+    seeds_words,
+)
 from metarl.run.figures import Curve, Style
 from metarl.run.figures_groups import Gap, paired
 from metarl.run.pooled import Pooled, form
 from metarl.run.report_html import both, figure, page, section, table
-from metarl.run.report_numbers import Form, count, form_of, is_whole
+from metarl.run.report_numbers import Form, count, form_of, is_whole, number
 from metarl.run.report_sections import SHAPES, pairs
 
 INTERVALS = (
     "IQM: interquartile mean, without the lowest and the highest quarter of all values (Agarwal et al. "
-    "2021). Intervals are Student’s t, from leaving out seeds and tasks one by one."
+    "2021). Intervals are Student’s t, from leaving out seeds and tasks one by one. Used: what of each task "
+    "an agent has adapted to before."
 )
 
 
@@ -26,7 +35,7 @@ def render(comparison: Comparison) -> str:
     protocol = comparison.groups[0].evaluation.protocol
     parts = [
         f"<h1>{escape(title)} on {escape(str(protocol.get('family')))}</h1>",
-        f'<p class="lead">{escape(" ".join(_headline(comparison)))}</p>',
+        f'<p class="lead">{escape(_headline(comparison))}</p>',
         section("Adaptation", 2, _adaptation(comparison)),
         section(f"Against {labels[0]}", 2, _against(comparison)),
         section("Runs", 2, _runs(comparison)),
@@ -46,20 +55,20 @@ def mark(style: Style, label: str) -> str:
     return f"<span {look}>{SHAPES[style.marker]}</span>{escape(label)}"
 
 
-def _headline(comparison: Comparison) -> list[str]:
-    """What each group is against the first after the last step, a sentence each."""
-    first, told = comparison.labels[0], []
+def _headline(comparison: Comparison) -> str:
+    """What each group is against the first after the last step."""
+    shown, told = _gaps(comparison), []
     for label, versus in zip(comparison.labels[1:], comparison.versus, strict=True):
-        gap, (low, high) = versus.difference[-1], versus.difference_ci[-1]
-        shown = _gaps(comparison)
-        way = "above" if gap > 0 else "below"
-        certain = "" if low > 0 or high < 0 else ", which may be nothing"
-        told += [
-            f"After the last step {label} is {shown.change(abs(gap))} {way} {first} "
-            f"({shown.change(low)} to {shown.change(high)}){certain}; it does better on a task with "
-            f"probability {chances(versus, -1).split(' ')[0]}."
-        ]
-    return told
+        gap, (low, high) = float(versus.difference[-1]), map(float, versus.difference_ci[-1])
+        bounds = f"{shown.change(low)} to {shown.change(high)}" + (
+            "" if low > 0 or high < 0 else ", which holds 0"
+        )
+        chance = chances(versus, -1).split(" ")[0]
+        way = f"{shown.change(abs(gap))} {'above' if gap > 0 else 'below'} it ({bounds})"
+        told += [f"{label} is {way} and does better on a task with probability {chance}"]
+    steps = count(len(comparison.pooled[0].mean) - 1, "step")
+    name = comparison.measure.of_tasks
+    return f"{name.capitalize()} after {steps}, against {comparison.labels[0]}: {'; '.join(told)}."
 
 
 def _gaps(comparison: Comparison) -> Form:
@@ -80,7 +89,7 @@ def _adaptation(comparison: Comparison) -> str:
         return figures.adaptation(salt, curves, measure, xlabel, width, looks)
 
     caption = f"{measure.of_tasks.capitalize()} after each step; {better_words(measure)}. Bars and bands: "
-    caption += f"{'; '.join(coverage_words(comparison))}. {INTERVALS}"
+    caption += f"{coverage_words(comparison)}. {INTERVALS}"
     numbers = adaptation_table(
         comparison.labels, comparison.pooled, comparison.steps, comparison.metric, looks
     )
@@ -96,14 +105,12 @@ def adaptation_table(
     for label, one, style in zip(labels, pooled, looks, strict=True):
         for name, values, ci in (("mean", one.mean, one.ci), ("IQM", one.iqm, one.iqm_ci)):
             cells = [f"{shown(values[k])}<small>{shown.interval(*ci[k])}</small>" for k in steps]
-            rows += [[mark(style, label) if name == "mean" else "", name, *cells]]
-    for title, consumed in (
-        ("episodes of a task", pooled[0].episodes),
-        ("environment steps of a task", pooled[0].episode_env_steps),
-    ):
-        if consumed is not None:
-            rows += [[title, "", *(f"{consumed[k]:,.0f}".replace(",", "\u202f") for k in steps)]]
-    return table("numbers", ["", "", *(f"step {k}" for k in steps)], rows)
+            rows += [[mark(style, label) if name == "mean" else "<small>IQM</small>", *cells]]
+    used = {"episodes used": pooled[0].episodes, "env steps used": pooled[0].episode_env_steps}
+    for title, amount in used.items():
+        if amount is not None:
+            rows += [[title, *(number(float(amount[k]), 0) for k in steps)]]
+    return table("numbers", ["", *(f"step {k}" for k in steps)], rows)
 
 
 def _against(comparison: Comparison) -> str:
@@ -126,21 +133,20 @@ def _against(comparison: Comparison) -> str:
             f"{shown.change(change[k])}<small>{shown.change(low[k])} to {shown.change(high[k])}</small>"
             for k in comparison.steps
         ]
-        rows += [[mark(style, label), "difference", *cells]]
-        told = [chances(versus, k) for k in comparison.steps]
-        rows += [
-            [
-                "",
-                "P(better)",
-                *(f"{a}<small>{b.strip('[,')} to {c.strip(']')}</small>" for a, b, c in map(str.split, told)),
-            ]
-        ]
+        rows += [[mark(style, label), *cells]]
+        rows += [["<small>P(better)</small>", *(chance_cell(versus, k) for k in comparison.steps)]]
     caption = "Each dot is a task, of the means over seeds. Dashed line and band: mean and interval, "
-    caption += "; ".join(f"{label}: over {v.covers or 'nothing'}" for label, v, _ in others) + ". "
+    caption += f"{grouped({label: f'over {v.covers}' if v.covers else 'none' for label, v, _ in others})}. "
     caption += f"P(better): probability that a run does better than one of {first} on the same task, equals "
     caption += "counted half (Mann-Whitney U; Agarwal et al. 2021)."
-    numbers = table("numbers", ["", "", *(f"step {k}" for k in comparison.steps)], rows)
+    numbers = table("numbers", ["", *(f"step {k}" for k in comparison.steps)], rows)
     return f"{figure(both('groups-paired', draw), caption)}\n{numbers}"
+
+
+def chance_cell(versus: Versus, step: int) -> str:
+    """The probability of improvement after a step, with its interval beneath it."""
+    low, high = map(float, versus.improvement_ci[step])
+    return f"{number(float(versus.improvement[step]), 2)}<small>{number(low, 2)} to {number(high, 2)}</small>"
 
 
 def _runs(comparison: Comparison) -> str:

@@ -10,7 +10,7 @@ from metarl.run import figures
 from metarl.run.comparison import better_words, seeds_words
 from metarl.run.figures import Curve
 from metarl.run.figures_groups import one_task, training
-from metarl.run.groups import Group, check_comparable, find_groups
+from metarl.run.groups import Group, check_comparable, evaluation_of, find_groups
 from metarl.run.measures import measure_of
 from metarl.run.pooled import about, interval_words, pooled
 from metarl.run.report_axes import Line
@@ -62,6 +62,9 @@ def _adaptation(group: Group, key: str) -> str:
     covers = interval_words(found[0].covers)
     caption = f"{measure.of_tasks.capitalize()} {about(group)}; {better_words(measure)}. "
     caption += f"Bars and bands: {covers}. {INTERVALS}"
+    every = dict.fromkeys(agent.name for run in group.runs for agent in evaluation_of(run).agents)
+    missing = [name for name in every if name not in group.names]
+    caption += f" Not beside every run, hence left out: {', '.join(missing)}." if missing else ""
     looks = [figures.agent_style(name, group.names) for name in group.names]
     steps = shown_steps(len(found[0].mean) - 1)
     numbers = adaptation_table(group.names, found, steps, evaluation.metric, looks)
@@ -94,10 +97,10 @@ def _thinned(line: Line) -> Line:
     """A long line as the means of neighbouring points."""
     if len(line.x) <= POINTS:
         return line
-    parts = np.array_split(np.arange(len(line.x)), POINTS)
-    return Line(
-        line.name, *(np.array([values[part].mean() for part in parts]) for values in (line.x, line.y))
-    )
+    size = -(-len(line.x) // POINTS)
+    starts = np.arange(0, len(line.x), size)
+    counts = np.diff([*starts, len(line.x)])
+    return Line(line.name, *(np.add.reduceat(values, starts) / counts for values in (line.x, line.y)))
 
 
 def _tasks(group: Group, key: str) -> str:
