@@ -15,9 +15,13 @@ from metarl.run.report_together import _thinned, together
 from synthetic_run import make_evaluation, make_measured, make_run
 
 
+def levels(rng: np.random.Generator, tasks: int) -> np.ndarray:
+    return np.add(rng.normal(-30, 5, (tasks, 1)), [0, 10, 15]) + rng.normal(0, 1, (tasks, 3))
+
+
 def seeds(path: Path, tasks: int = 5, n: int = 3) -> list[Path]:
     rng = np.random.default_rng(0)
-    values = [rng.normal(-30, 5, (tasks, 1)) + [0, 10, 15] + rng.normal(0, 1, (tasks, 3)) for _ in range(n)]
+    values = [levels(rng, tasks) for _ in range(n)]
     return [
         make_measured(path / f"s{i}", v, {"random": v - 40} if i != 2 else {}, seed=i)
         for i, v in enumerate(values, 1)
@@ -51,7 +55,7 @@ def test_of_many_tasks_some_are_shown(tmp_path: Path) -> None:
 
 
 def test_why_runs_are_not_put_together_is_said(tmp_path: Path) -> None:
-    one, other = seeds(tmp_path, n=2)
+    one, _ = seeds(tmp_path, n=2)
     elsewhere = make_measured(tmp_path / "ood", [[0.0, 1.0]], told={"split": "ood"}, seed=9)
     (note,) = together([read_run(path) for path in (one, elsewhere)])
     assert "maml: not put together: " in note and "split is test and ood" in note
@@ -73,7 +77,4 @@ def test_long_lines_become_means_of_neighbours() -> None:
     np.testing.assert_allclose(thin.x[:2], [1, 4])  # of 0, 1, 2 and of 3, 4, 5
     np.testing.assert_allclose(thin.x[-1], 300)  # alone
     np.testing.assert_allclose(thin.y, 2 * thin.x)
-    assert (
-        _thinned(Line("a", x[:150], x[:150])).x is not None
-        and len(_thinned(Line("a", x[:150], x[:150])).x) == 150
-    )
+    assert len(_thinned(Line("a", x[:150], x[:150])).x) == 150
