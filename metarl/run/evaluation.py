@@ -67,11 +67,7 @@ def evaluate(
     """
     agent = with_family_arg(run.agent, family_arg or {})
     kinds = _checked(agent, [baselines] if isinstance(baselines, str) else baselines)
-    if is_supervised(agent.family) and (episodes is not None or deterministic):
-        told = "episodes" if episodes is not None else "deterministic"
-        raise RequestError(
-            f"{told} has no meaning for family {agent.family.name!r}, which gives labelled examples"
-        )
+    _check_episodes(agent, episodes, deterministic)
     numbers = {"tasks": tasks, "steps": steps, "episodes": episodes}
     asked: dict[str, Any] = {name: value for name, value in numbers.items() if value is not None}
     plain = standard(agent.family)
@@ -124,6 +120,15 @@ def _baseline(
         result = _result(measure(theirs, baseline.meta, best, protocol), best, baseline, protocol)
     done()
     return result
+
+
+def _check_episodes(agent: Agent, episodes: int | None, deterministic: bool) -> None:
+    """Refuses what is about episodes where there are none."""
+    if is_supervised(agent.family) and (episodes is not None or deterministic):
+        told = "episodes" if episodes is not None else "deterministic"
+        raise RequestError(
+            f"{told} has no meaning for family {agent.family.name!r}, which gives labelled examples"
+        )
 
 
 def _checked(agent: Agent, baselines: Sequence[str]) -> Sequence[str]:
