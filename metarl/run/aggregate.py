@@ -44,10 +44,9 @@ def evaluate_runs(
     _check_out(out, configs)
     for name, path in zip(names, paths, strict=True):
         show(f"{name}\n{evaluation.evaluate_run(path, **options).table()}")
-    runs = [read_run(path) for path in paths]
-    check_comparable(runs)
-    for group in find_groups(runs):
+    for group in find_groups([read_run(path) for path in paths]):
         if len(group.runs) > 1:
+            check_comparable(group.runs)
             show(f"\n{table(group)}")
             if out is not None:
                 save(group, out)

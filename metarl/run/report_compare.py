@@ -60,9 +60,8 @@ def _headline(comparison: Comparison) -> str:
     shown, told = _gaps(comparison), []
     for label, versus in zip(comparison.labels[1:], comparison.versus, strict=True):
         gap, (low, high) = float(versus.difference[-1]), map(float, versus.difference_ci[-1])
-        bounds = f"{shown.change(low)} to {shown.change(high)}" + (
-            "" if low > 0 or high < 0 else ", which holds 0"
-        )
+        bounds = f"{shown.change(low)} to {shown.change(high)}" if low <= high else "no interval"
+        bounds += ", which holds 0" if low <= 0 <= high else ""
         chance = chances(versus, -1).split(" ")[0]
         way = f"{shown.change(abs(gap))} {'above' if gap > 0 else 'below'} it ({bounds})"
         told += [f"{label} is {way} and does better on a task with probability {chance}"]

@@ -60,7 +60,7 @@ class Evaluation:
         )
         lines = [
             f"{self.metric} on {p['tasks']} {p['split']} tasks of {p['family']} ({p['spec']}), "
-            f"{drawn}, checkpoint {p['checkpoint']}; {p['interval']}"
+            f"{drawn}, checkpoint {p['checkpoint']}; {p['interval']}; protocol {p['name']} {p['hash'][:8]}"
         ]
         steps = shown_steps(p["steps"])
         head = ["agent", *(f"step {k}" if k else "before" for k in steps), "step sizes"]

@@ -91,3 +91,15 @@ def test_what_cannot_be_compared_is_refused_in_one_line(tmp_path: Path) -> None:
 def test_words_that_are_the_same_for_all_are_said_once() -> None:
     assert grouped({"a": "x", "b": "x"}) == "x"
     assert grouped({"a": "x", "b": "y", "c": "x"}) == "a, c: x; b: y"
+
+
+def test_single_runs_on_all_tasks_there_are_have_no_intervals(tmp_path: Path) -> None:
+    values = [[0.0, 1.0], [1.0, 4.0]]
+    told = {"tasks_in_all": 2}
+    paths = [make_measured(tmp_path / a, values, told=told, algorithm=a) for a in ("maml", "reptile")]
+    found = compare(paths)
+    assert np.isnan(found.versus[0].difference_ci).all() and found.versus[0].covers == ""
+    assert "no intervals: one run, on all tasks there are" in found.table()
+    page = found.save(tmp_path / "c.html").read_text()
+    assert "(no interval)" in page and "which holds 0" not in page
+    assert json.loads(found.save(tmp_path / "c.json").read_text())["groups"][0]["ci95"] == [[None, None]] * 2
