@@ -163,7 +163,7 @@ def _described(
     checkpoint: str,
     experience: Experience,
     inner_lr: float | Sequence[float] | None,
-    name: str,
+    called: str,
 ) -> dict[str, Any]:
     """The protocol as ``evaluation.json`` keeps it."""
     c, family = agent.config, agent.family
@@ -178,7 +178,7 @@ def _described(
         told |= {"horizon": agent.episodic.horizon}
     given = [inner_lr] if isinstance(inner_lr, (int, float)) else inner_lr
     described = {
-        "name": name,
+        "name": called,
         "algorithm": c.algorithm,
         "family": c.family,
         "spec": c.spec,
