@@ -53,7 +53,7 @@ def test_words_become_values(line: str, values: dict[str, Any]) -> None:
         ("", "no command given; allowed: train, resume, evaluate, report, compare, render, baseline, list"),
         (
             "trian maml",
-            "unknown command 'trian'; allowed: train, resume, evaluate, report, compare, render, baseline, list",
+            "unknown command 'trian'; allowed: train, resume, evaluate, report, compare, render, baseline",
         ),
         ("train maml --task 3", "unknown option --task of metarl train; did you mean --tasks"),
         ("train maml --zzz", "unknown option --zzz of metarl train; allowed: --family --spec"),
