@@ -14,21 +14,24 @@ if TYPE_CHECKING:
     from metarl.learn.learners import learners
     from metarl.rollout.registry import families, make
     from metarl.run.callbacks import Callback
+    from metarl.run.comparison import Comparison, compare
     from metarl.run.config import TrainConfig
-    from metarl.run.evaluation import Evaluation
     from metarl.run.policy import Policy
+    from metarl.run.results import Evaluation
     from metarl.run.runs import Run, load, resume, train
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "Callback": "metarl.run.callbacks",
-    "Evaluation": "metarl.run.evaluation",
+    "Comparison": "metarl.run.comparison",
+    "Evaluation": "metarl.run.results",
     "Policy": "metarl.run.policy",
     "RequestError": "metarl.core.errors",
     "Run": "metarl.run.runs",
     "RunFailed": "metarl.core.errors",
     "TrainConfig": "metarl.run.config",
+    "compare": "metarl.run.comparison",
     "families": "metarl.rollout.registry",
     "learners": "metarl.learn.learners",
     "load": "metarl.run.runs",
@@ -41,12 +44,14 @@ _HOMES = {
 
 __all__ = [
     "Callback",
+    "Comparison",
     "Evaluation",
     "Policy",
     "RequestError",
     "Run",
     "RunFailed",
     "TrainConfig",
+    "compare",
     "families",
     "learners",
     "load",

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from metarl.core.errors import EnvironmentFailed, RequestError, RunFailed
-from metarl.run.files import tell
-from metarl.run.options import Baseline, Evaluate, Files, List, Render, Report, Resume
+from metarl.run.files import run_dir, tell
+from metarl.run.options import Baseline, Compare, Evaluate, Files, List, Render, Report, Resume
 from metarl.run.parser import filled, parse
 from metarl.run.signals import Stopped
 
@@ -111,45 +111,50 @@ def _resume(values: Values) -> None:
 
 def _evaluate(values: Values) -> None:
     asked: Evaluate = filled(Evaluate, values)
-    if asked.out and len(asked.run_dirs) > 1:
-        raise RequestError(
-            f"out must be unset for {len(asked.run_dirs)} runs, got {asked.out!r}; each gets a file"
-        )
-    from metarl.run.evaluation import evaluate_run
+    from metarl.run.aggregate import evaluate_runs
 
-    for run_dir in asked.run_dirs:
-        evaluation = evaluate_run(
-            Path(run_dir),
-            checkpoint=asked.checkpoint,
-            split=asked.split,
-            tasks=asked.tasks,
-            steps=asked.steps,
-            episodes=asked.episodes,
-            inner_lr=asked.inner_lr,
-            family_arg=asked.family_arg,
-            baselines=asked.baselines,
-            deterministic=asked.deterministic,
-            seed=asked.seed,
-            out=_out(values),
-        )
-        print(f"{run_dir}\n{evaluation.table()}")
+    evaluate_runs(
+        asked.run_dirs,
+        family=asked.family,
+        spec=asked.spec,
+        checkpoint=asked.checkpoint,
+        split=asked.split,
+        tasks=asked.tasks,
+        steps=asked.steps,
+        episodes=asked.episodes,
+        inner_lr=asked.inner_lr,
+        family_arg=asked.family_arg,
+        baselines=asked.baselines,
+        deterministic=asked.deterministic,
+        seed=asked.seed,
+        out=_out(values),
+    )
 
 
 def _report(values: Values) -> None:
     asked: Report = filled(Report, values)
     from metarl.run.report import write_report
 
-    print(write_report([Path(run_dir) for run_dir in asked.run_dirs], _out(values)))
+    print(write_report([run_dir(name) for name in asked.run_dirs], _out(values)))
+
+
+def _compare(values: Values) -> None:
+    asked: Compare = filled(Compare, values)
+    from metarl.run.comparison import compare
+
+    comparison = compare(asked.run_dirs)
+    print(comparison.table())
+    print(comparison.save(Path(asked.out or "compare.html")))
 
 
 def _render(values: Values) -> None:
     asked: Render = filled(Render, values)
     from metarl.run.clip import render_run
 
-    run_dir = Path(asked.run_dir)
+    path = run_dir(asked.run_dir)
     clip = render_run(
-        run_dir,
-        _out(values) or run_dir / "clip.mp4",
+        path,
+        _out(values) or path / "clip.mp4",
         checkpoint=asked.checkpoint,
         split=asked.split,
         task=asked.task,
@@ -159,7 +164,7 @@ def _render(values: Values) -> None:
         deterministic=asked.deterministic,
         seed=asked.seed,
     )
-    print(f"{clip}; metarl report {run_dir} shows a strip of it")
+    print(f"{clip}; metarl report {path} shows a strip of it")
 
 
 def _baseline(values: Values) -> None:
@@ -225,6 +230,7 @@ HANDLERS: dict[str, Callable[[Values], None]] = {
     "resume": _resume,
     "evaluate": _evaluate,
     "report": _report,
+    "compare": _compare,
     "render": _render,
     "baseline": _baseline,
     "list": _list,

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import yaml
 
+from metarl.run.comparable import protocol_hash
+
 AGENTS = {
     "meta": (-40.1, -12.3, -8.2, -7.4),
     "random": (-82.7, -58.0, -53.8, -46.8),
@@ -164,3 +166,30 @@ def _traces(rng: np.random.Generator) -> dict[str, Any]:
     ]
     walk = [[np.linspace(0, goal, 5 + e).round(4).tolist() for e in range(3)] for goal in goals]
     return {"marks": goals.tolist(), "agents": {"meta": {"0": wander, "3": walk}}}
+
+
+def make_measured(
+    path: Path,
+    per_task: Any,
+    others: dict[str, Any] | None = None,
+    told: dict[str, Any] | None = None,
+    **config: Any,
+) -> Path:
+    """A run that was evaluated: values "task step" of it and of ``others`` by name, under one protocol.
+
+    Args:
+        told: what the protocol says otherwise, or the metric.
+        config: what the configuration says otherwise, such as the algorithm and the seed.
+    """
+    protocol = {**PROTOCOL, "name": "metarl-v1", "family_arg": {}, "step_sizes": "own", "tasks_in_all": None}
+    protocol |= {"tasks": len(per_task), "steps": len(per_task[0]) - 1, **(told or {})}
+    metric = protocol.pop("metric", "return")
+    protocol["hash"] = protocol_hash(metric, protocol)
+    agents = {}
+    for name, values in {"meta": per_task, **(others or {})}.items():
+        mean = np.mean(values, 0)
+        agents[name] = {"mean": mean.tolist(), "ci95": [[m - 1, m + 1] for m in mean.tolist()]}
+        agents[name] |= {"per_task": np.asarray(values).tolist(), "inner_lr": [0.5] * (len(mean) - 1)}
+        counts = [20 * k for k in range(len(mean))]
+        agents[name] |= {"episodes": counts, "episode_env_steps": [10.0 * n for n in counts]}
+    return make_run(path, 30, {"metric": metric, "protocol": protocol, "agents": agents}, **config)

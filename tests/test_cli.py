@@ -118,7 +118,19 @@ REFUSED = [
         "evaluate existing --baselines lucky",
         "baselines must be a list in which each is one of random, pretrained, oracle",
     ),
-    ("evaluate existing other --out e.json", "out must be unset for 2 runs, got 'e.json'"),
+    ("evaluate existing other --out e.json", "other is not a run directory: no config.yaml"),
+    (
+        "evaluate existing reptile --out e.json",
+        "out must be unset for 2 runs of different configurations (maml; reptile), got 'e.json'",
+    ),
+    ("evaluate existing existing/", "existing is given twice"),
+    ("evaluate existing maze", "not put together: existing has family None and maze maze"),
+    ("evaluate maze --spec open", "spec is 'walls' in maze, got 'open'; a run is evaluated on the spec that"),
+    ("evaluate maze --family bandit", "family is 'maze' in maze, got 'bandit'"),
+    ("compare", "compare needs RUN_DIR "),
+    ("compare existing", "compare needs at least two runs, got 1"),
+    ("compare existing maze", "existing has not been evaluated; next: metarl evaluate existing"),
+    ("compare existing absent", "absent is not a run directory"),
     ("report", "report needs RUN_DIR "),
     ("report absent", "absent"),
     ("list", "list needs {families,algorithms,objectives,rules}: "),
@@ -132,6 +144,9 @@ def test_what_cannot_be_met_ends_with_2_one_line_and_nothing_written(
 ) -> None:
     (tmp_path / "existing").mkdir()
     (tmp_path / "existing" / "config.yaml").write_text("algorithm: maml\n")
+    for name, config in {"reptile": "algorithm: reptile\n", "maze": "family: maze\nspec: walls\n"}.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.yaml").write_text(config)
     (tmp_path / "broken.yaml").write_text("tasks: 3\nhidden: [64}\n")
     (tmp_path / "list.yaml").write_text("- tasks\n")
     (tmp_path / "key.yaml").write_text("taskz: 3\n")
@@ -255,18 +270,17 @@ def test_resume_hands_on_the_run_and_its_new_length(replaced: Replace) -> None:
     assert [call.args for call in resume.call_args_list] == [(Path("a"), 9), (Path("a"), None)]
 
 
-def test_evaluate_takes_the_runs_in_turn_and_prints_each_table(
-    replaced: Replace, capsys: pytest.CaptureFixture[str]
-) -> None:
-    evaluation = SimpleNamespace(table=lambda: "the table")
-    evaluate = replaced("metarl.run.evaluation", "evaluate_run", evaluation)
+def test_evaluate_hands_on_the_runs_and_what_is_asked(replaced: Replace) -> None:
+    evaluate = replaced("metarl.run.aggregate", "evaluate_runs")
     line = (
         "evaluate a b --checkpoint 20 --split ood --tasks 4 --steps 2 --episodes 5 --seed 9 --deterministic"
     )
-    more = ["--inner-lr", "0.5", "0.25", "--baselines", "random", "oracle"]
-    assert main([*line.split(), "--family-arg", "shots=5", *more]) == 0
-    assert [call.args for call in evaluate.call_args_list] == [(Path("a"),), (Path("b"),)]
+    more = ["--inner-lr", "0.5", "0.25", "--baselines", "random", "oracle", "--family", "f", "--spec", "s"]
+    assert main([*line.split(), "--family-arg", "shots=5", *more, "--out", "e.json"]) == 0
+    assert [call.args for call in evaluate.call_args_list] == [(("a", "b"),)]
     assert evaluate.call_args.kwargs == {
+        "family": "f",
+        "spec": "s",
         "checkpoint": "20",
         "split": "ood",
         "tasks": 4,
@@ -277,19 +291,30 @@ def test_evaluate_takes_the_runs_in_turn_and_prints_each_table(
         "baselines": ("random", "oracle"),
         "deterministic": True,
         "seed": 9,
-        "out": None,
+        "out": Path("e.json"),
     }
-    assert capsys.readouterr().out == "a\nthe table\nb\nthe table\n"
 
 
-def test_what_evaluate_assumes_is_what_the_function_assumes(replaced: Replace) -> None:
+def test_what_evaluate_assumes_is_what_the_functions_assume(replaced: Replace) -> None:
     from metarl.run import evaluation
 
-    evaluate = replaced("metarl.run.evaluation", "evaluate_run", SimpleNamespace(table=str))
+    evaluate = replaced("metarl.run.aggregate", "evaluate_runs")
     assert main(["evaluate", "a"]) == 0
     given = evaluate.call_args.kwargs
-    own, shared = inspect.signature(evaluate).parameters, inspect.signature(evaluation.evaluate).parameters
-    assert given == {name: (own.get(name) or shared[name]).default for name in given}
+    found = dict(inspect.signature(evaluation.evaluate).parameters)
+    found |= inspect.signature(evaluation.evaluate_run).parameters
+    found |= inspect.signature(evaluate).parameters
+    assert given == {name: found[name].default for name in given}
+
+
+def test_compare_prints_the_table_and_the_page(replaced: Replace, capsys: pytest.CaptureFixture[str]) -> None:
+    made = SimpleNamespace(table=lambda: "the table", save=Mock(side_effect=lambda path: path))
+    compare = replaced("metarl.run.comparison", "compare", made)
+    assert main(["compare", "a", "b"]) == 0
+    assert main(["compare", "a", "b", "--out", "c.json"]) == 0
+    assert [call.args for call in compare.call_args_list] == [(("a", "b"),)] * 2
+    assert [call.args for call in made.save.call_args_list] == [(Path("compare.html"),), (Path("c.json"),)]
+    assert capsys.readouterr().out == "the table\ncompare.html\nthe table\nc.json\n"
 
 
 def test_report_hands_on_the_runs_and_prints_the_page(

@@ -1,9 +1,9 @@
 """How well an agent adapts to tasks it was not trained on, beside agents that show what that is worth."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,95 +14,19 @@ from metarl.rollout import seeding
 from metarl.rollout.family import is_supervised
 from metarl.run.agent import Agent, build_agent
 from metarl.run.baselines import baseline_config, baseline_of
+from metarl.run.comparable import NAME, protocol_hash
 from metarl.run.experience import USES, Experience
-from metarl.run.files import check_writable, to_json, write_atomic
+from metarl.run.files import check_writable
 from metarl.run.nearest import check_classification, measure_nearest
 from metarl.run.options import BASELINES
 from metarl.run.pictures import pictures
-from metarl.run.protocol import GRID, Protocol, held_out_tasks, measure, tuned
-from metarl.run.statistics import bootstrap_ci
+from metarl.run.progress import Progress
+from metarl.run.protocol import GRID, Protocol, held_out_tasks, measure, standard, tuned
+from metarl.run.results import Evaluation
+from metarl.run.statistics import bootstrap_ci, iqm
 from metarl.run.step_sizes import Profile, step_sizes
 from metarl.run.trainer import Trainer
 from metarl.run.worlds import world_of
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """What ``evaluation.json`` holds; ``mean``, ``ci95`` and ``per_task`` are the evaluated agent's.
-
-    ``agents`` maps a name ("meta", "random", …) to its mean after 0 … K steps, the 95 % intervals of these
-    means, the value of each task, the step sizes and the environment steps it was trained for.
-    """
-
-    metric: str
-    protocol: dict[str, Any]
-    metrics: dict[str, float]
-    agents: dict[str, dict[str, Any]]
-    traces: dict[str, Any] | None = None
-    fits: dict[str, Any] | None = None
-    samples: dict[str, Any] | None = None
-
-    @property
-    def mean(self) -> list[float]:
-        """Mean over tasks after 0 … K steps."""
-        return self.agents["meta"]["mean"]  # type: ignore[no-any-return]
-
-    @property
-    def ci95(self) -> list[list[float]]:
-        """Low and high after each number of steps."""
-        return self.agents["meta"]["ci95"]  # type: ignore[no-any-return]
-
-    @property
-    def per_task(self) -> list[list[float]]:
-        """For each task, its value after 0 … K steps."""
-        return self.agents["meta"]["per_task"]  # type: ignore[no-any-return]
-
-    def as_dict(self) -> dict[str, Any]:
-        """The object of ``evaluation.json``."""
-        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        return {name: value for name, value in values.items() if value is not None}
-
-    def save(self, path: str | Path) -> Path:
-        """Write it as JSON."""
-        return write_atomic(Path(path), to_json(self.as_dict(), indent=1))
-
-    def table(self) -> str:
-        """A line for each agent: its mean after each number of steps, with the interval."""
-        p = self.protocol
-        drawn = (
-            f"{p['episodes']} episodes a step"
-            if "episodes" in p
-            else f"{p['shots']} support and {p['queries']} query examples"
-        )
-        lines = [
-            f"{self.metric} on {p['tasks']} {p['split']} tasks of {p['family']} ({p['spec']}), "
-            f"{drawn}, checkpoint {p['checkpoint']}; {p['interval']}"
-        ]
-        steps = shown_steps(p["steps"])
-        head = ["agent", *(f"step {k}" if k else "before" for k in steps), "step sizes"]
-        rows = [head, *(self._row(name, steps) for name in self.agents)]
-        widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
-        for row in rows:
-            cells = [f"{cell:>{width}}" for cell, width in zip(row[1:-1], widths[1:-1], strict=True)]
-            lines.append("   ".join([f"{row[0]:<{widths[0]}}", *cells, row[-1]]))
-        return "\n".join(lines)
-
-    def _row(self, name: str, steps: Sequence[int]) -> list[str]:
-        agent = self.agents[name]
-        pairs = [(agent["mean"][k], agent["ci95"][k]) for k in steps]
-        digits = 2 if self.metric == "return" else 3
-        cells = [f"{mean:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]" for mean, (low, high) in pairs]
-        rates = agent["inner_lr"]
-        return [name, *cells, " ".join(f"{lr:g}" for lr in (rates[:1] if len(set(rates)) == 1 else rates))]
-
-    __str__ = table
-
-
-def shown_steps(steps: int) -> list[int]:
-    """The steps that a table shows: all up to five, else 0, 1, 2, 5, 10, 20, … and the last."""
-    if steps <= 5:
-        return list(range(steps + 1))
-    return sorted({0, 1, 2, *(k for k in (5, 10, 20, 50, 100, 200, 500) if k < steps), steps})
 
 
 def evaluate(
@@ -143,43 +67,73 @@ def evaluate(
     """
     agent = with_family_arg(run.agent, family_arg or {})
     kinds = _checked(agent, [baselines] if isinstance(baselines, str) else baselines)
-    supervised = is_supervised(agent.family)
-    tasks = (600 if supervised else 40) if tasks is None else tasks
-    steps = (10 if supervised else 3) if steps is None else steps
-    if supervised and (episodes is not None or deterministic):
+    _check_episodes(agent, episodes, deterministic)
+    numbers = {"tasks": tasks, "steps": steps, "episodes": episodes}
+    asked: dict[str, Any] = {name: value for name, value in numbers.items() if value is not None}
+    plain = standard(agent.family)
+    protocol = dataclasses.replace(plain, split=split, seed=seed, deterministic=deterministic, **asked)
+    name = NAME if protocol == plain and inner_lr is None and not family_arg else "custom"
+    profile = step_sizes(inner_lr, protocol.steps, agent)
+    chosen = held_out_tasks(agent, protocol)
+    protocol = dataclasses.replace(protocol, tasks=len(next(iter(chosen.values()))))
+    trained = {kind: None if kind == "nearest" else baseline_of(kind, run) for kind in kinds}
+    with _progress(run, profile, trained) as done:
+        with world_of(agent.family).open(agent) as serve:
+            experience = measure(agent, run.meta, profile, protocol, serve)
+        done()
+        agents = {"meta": _result(experience, profile, run, protocol)}
+        for kind, baseline in trained.items():
+            own = None if agent.learns_steps else inner_lr
+            agents[kind] = _baseline(kind, baseline, agent, protocol, own, done)
+    means = {agent.metric: agents["meta"]["mean"]}
+    means |= {name: values.mean(1).tolist() for name, values in experience.beside.items()}
+    metrics = {f"{name}/step_{k}": value for name in means for k, value in enumerate(means[name])}
+    described = _described(agent, protocol, checkpoint, experience, inner_lr, name)
+    return Evaluation(agent.metric, described, metrics, agents, **pictures(agent, chosen, experience))
+
+
+@contextmanager
+def _progress(
+    run: Trainer, profile: Profile, baselines: Mapping[str, Trainer | None]
+) -> Iterator[Callable[[], None]]:
+    """A bar of an evaluation's measurements, each baseline's step sizes among them; call after each."""
+    searched = len(GRID) if profile else 0
+    total = 1 + sum(1 if baseline is None else searched + 1 for baseline in baselines.values())
+    finished = itertools.count(1)
+    about = f"evaluating {run.path.name}"
+    with Progress(total, description=about, unit="measurement", lines=1) as progress:
+        yield lambda: progress.update(next(finished), {})
+
+
+def _baseline(
+    kind: str,
+    baseline: Trainer | None,
+    agent: Agent,
+    protocol: Protocol,
+    inner_lr: float | Sequence[float] | None,
+    done: Callable[[], None],
+) -> dict[str, Any]:
+    """What a baseline of the run does on the tasks of ``agent``'s family, with its best step sizes."""
+    if baseline is None:
+        result = _result(measure_nearest(agent, protocol), [], None, protocol)
+    else:
+        theirs = with_family_arg(baseline.agent, agent.config.family_arg)
+        profile = step_sizes(inner_lr, protocol.steps, theirs)
+        with world_of(theirs.family).open(theirs) as serve:
+            best = tuned(theirs, baseline.meta, profile, protocol, kind, serve, done)
+            experience = measure(theirs, baseline.meta, best, protocol, serve)
+        result = _result(experience, best, baseline, protocol)
+    done()
+    return result
+
+
+def _check_episodes(agent: Agent, episodes: int | None, deterministic: bool) -> None:
+    """Refuses what is about episodes where there are none."""
+    if is_supervised(agent.family) and (episodes is not None or deterministic):
         told = "episodes" if episodes is not None else "deterministic"
         raise RequestError(
             f"{told} has no meaning for family {agent.family.name!r}, which gives labelled examples"
         )
-    protocol = Protocol(split, tasks, steps, 20 if episodes is None else episodes, seed, deterministic)
-    profile = step_sizes(inner_lr, steps, agent)
-    chosen = held_out_tasks(agent, protocol)
-    protocol = dataclasses.replace(protocol, tasks=len(next(iter(chosen.values()))))
-    with world_of(agent.family).open(agent) as serve:
-        experience = measure(agent, run.meta, profile, protocol, serve)
-    agents = {"meta": _result(experience, profile, run, protocol)}
-    for kind in kinds:
-        agents[kind] = _baseline(kind, run, agent, protocol, None if agent.learns_steps else inner_lr)
-    means = {agent.metric: agents["meta"]["mean"]}
-    means |= {name: values.mean(1).tolist() for name, values in experience.beside.items()}
-    metrics = {f"{name}/step_{k}": value for name in means for k, value in enumerate(means[name])}
-    described = _described(agent, protocol, checkpoint, experience)
-    return Evaluation(agent.metric, described, metrics, agents, **pictures(agent, chosen, experience))
-
-
-def _baseline(
-    kind: str, run: Trainer, agent: Agent, protocol: Protocol, inner_lr: float | Sequence[float] | None
-) -> dict[str, Any]:
-    """What a baseline of the run does on the tasks of ``agent``'s family, with its best step sizes."""
-    if kind == "nearest":
-        return _result(measure_nearest(agent, protocol), [], None, protocol)
-    baseline = baseline_of(kind, run)
-    theirs = with_family_arg(baseline.agent, agent.config.family_arg)
-    profile = step_sizes(inner_lr, protocol.steps, theirs)
-    with world_of(theirs.family).open(theirs) as serve:
-        best = tuned(theirs, baseline.meta, profile, protocol, kind, serve)
-        experience = measure(theirs, baseline.meta, best, protocol, serve)
-    return _result(experience, best, baseline, protocol)
 
 
 def _checked(agent: Agent, baselines: Sequence[str]) -> Sequence[str]:
@@ -208,7 +162,14 @@ def with_family_arg(agent: Agent, family_arg: Mapping[str, Any]) -> Agent:
     return dataclasses.replace(agent, config=config, family=family)
 
 
-def _described(agent: Agent, protocol: Protocol, checkpoint: str, experience: Experience) -> dict[str, Any]:
+def _described(
+    agent: Agent,
+    protocol: Protocol,
+    checkpoint: str,
+    experience: Experience,
+    inner_lr: float | Sequence[float] | None,
+    called: str,
+) -> dict[str, Any]:
     """The protocol as ``evaluation.json`` keeps it."""
     c, family = agent.config, agent.family
     told = dataclasses.asdict(protocol)
@@ -220,7 +181,9 @@ def _described(agent: Agent, protocol: Protocol, checkpoint: str, experience: Ex
         told |= {"statistics": c.statistics} if c.model == "conv4" else {}
     else:
         told |= {"horizon": agent.episodic.horizon}
-    return {
+    given = [inner_lr] if isinstance(inner_lr, (int, float)) else inner_lr
+    described = {
+        "name": called,
         "algorithm": c.algorithm,
         "family": c.family,
         "spec": c.spec,
@@ -228,9 +191,12 @@ def _described(agent: Agent, protocol: Protocol, checkpoint: str, experience: Ex
         **told,
         "checkpoint": checkpoint,
         "tasks_seen_in_training": family.num_tasks is not None or protocol.split == "train",
+        "tasks_in_all": family.num_tasks,
         "interval": "95 % bootstrap over tasks",
+        "step_sizes": "own" if given is None else [float(lr) for lr in given],
         "inner_lr_grid": list(GRID),
     }
+    return described | {"hash": protocol_hash(agent.metric, described)}
 
 
 def evaluate_run(
@@ -257,10 +223,22 @@ def _result(
     rng = seeding.generator(protocol.seed, "bootstrap", USES[protocol.split])
     result = {
         "mean": per_task.mean(0).tolist(),
+        "iqm": iqm(per_task[None]).tolist(),
         "ci95": bootstrap_ci(per_task, rng).tolist(),
         "per_task": per_task.tolist(),
         "inner_lr": [lr for lr in profile if lr is not None],
     }
     if trained is not None:
         result[world_of(trained.agent.family).samples] = trained.standing.samples
+        if not is_supervised(trained.agent.family):
+            result |= _consumed(experience, protocol.episodes)
     return result
+
+
+def _consumed(experience: Experience, episodes: int) -> dict[str, list[Any]]:
+    """What of a task an agent has adapted to before it has each of its values: episodes, and on average over
+    the tasks their environment steps. The last collection only measures.
+    """
+    each = [float(batch.mask.sum((1, 2)).float().mean()) for batch in experience.batches[:-1]]
+    counts = [episodes * k for k in range(len(each) + 1)]
+    return {"episodes": counts, "episode_env_steps": [0.0, *itertools.accumulate(each)]}

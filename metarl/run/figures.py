@@ -39,6 +39,10 @@ SPARE = (
 )
 
 
+# Groups of runs, in turn.
+GROUPS = (*list(KNOWN.values())[:4], *SPARE, KNOWN["nearest"])
+
+
 class Curve(NamedTuple):
     """An agent's mean and interval at every step: "k" each, NaN where unknown."""
 
@@ -54,10 +58,19 @@ def agent_style(name: str, names: Sequence[str]) -> Style:
     return KNOWN[name] if name in KNOWN else SPARE[others.index(name) % len(SPARE)]
 
 
-def adaptation(name: str, curves: Sequence[Curve], measure: Measure, xlabel: str, width: int = WIDE) -> str:
-    """Mean over tasks after each inner step with its interval, one curve an agent."""
+def adaptation(
+    name: str,
+    curves: Sequence[Curve],
+    measure: Measure,
+    xlabel: str,
+    width: int = WIDE,
+    looks: Sequence[Style] = (),
+) -> str:
+    """Mean over tasks after each inner step with its interval, one curve an agent; ``looks`` are their styles
+    where they are no agents of one run.
+    """
     names = [curve.name for curve in curves]
-    styles = [agent_style(name, names) for name in names]
+    styles = list(looks) or [agent_style(name, names) for name in names]
     lines = [Line(curve.name, np.arange(len(curve.mean), dtype=np.float64), curve.mean) for curve in curves]
     last = max(len(curve.mean) for curve in curves) - 1
     few = slice(None, None, 1 + last // 16)  # more bars and marks would hide the lines

@@ -52,7 +52,9 @@ def _checkpoint() -> Any:
 class Evaluate:
     """What evaluate is told."""
 
-    run_dirs: tuple[str, ...] = option(None, many(text("RUN_DIR")), "runs to evaluate, one after the other")
+    run_dirs: tuple[str, ...] = option(
+        None, many(text("RUN_DIR")), "runs to evaluate; those that differ in their seed alone also together"
+    )
     checkpoint: str = _checkpoint()
     split: str = option("test", one_of("validation", "test", "ood"), "tasks to measure on")
     tasks: int | None = option(
@@ -76,10 +78,17 @@ class Evaluate:
     family_arg: Mapping[str, Any] | None = option(
         None, pairs(), "arguments of the family, such as shots=5", "those of training"
     )
+    family: str | None = option(None, text("NAME"), "family that the runs must be of", "theirs")
+    spec: str | None = option(None, text("NAME"), "spec that the runs must be of", "theirs")
     baselines: tuple[str, ...] = option((), many(one_of(*BASELINES), repeats=True), "agents to compare with")
     deterministic: bool = option(False, flag(), "act by the mode of the policy instead of sampling")
     seed: int = option(1, whole(0), "root of every random draw of the evaluation")
-    out: str | None = option(None, text("FILE"), "where to write", "RUN_DIR/evaluation.json")
+    out: str | None = option(
+        None,
+        text("FILE"),
+        "where to write; of several runs what they give together, besides each one's own file",
+        "RUN_DIR/evaluation.json",
+    )
 
 
 @dataclass(frozen=True)
@@ -89,6 +98,18 @@ class Report:
     run_dirs: tuple[str, ...] = option(None, many(text("RUN_DIR")), "runs to show on one page")
     out: str | None = option(
         None, text("FILE.html"), "where to write", "RUN_DIR/report.html of the first run"
+    )
+
+
+@dataclass(frozen=True)
+class Compare:
+    """What compare is told."""
+
+    run_dirs: tuple[str, ...] = option(
+        None, many(text("RUN_DIR")), "evaluated runs; those that differ in their seed alone are one group"
+    )
+    out: str | None = option(
+        "compare.html", text("FILE.html|FILE.json"), "where to write: a page, or the numbers"
     )
 
 
@@ -153,6 +174,12 @@ COMMANDS = {
         Command("evaluate", "Measure how well runs adapt to held-out tasks.", (Evaluate,), "run_dirs"),
         Command(
             "report", "Put runs and their evaluations on one self-contained page.", (Report,), "run_dirs"
+        ),
+        Command(
+            "compare",
+            "Put groups of evaluated runs side by side, on the same tasks.",
+            (Compare,),
+            "run_dirs",
         ),
         Command(
             "render", "Show a task before and after adaptation side by side, as a clip.", (Render,), "run_dir"

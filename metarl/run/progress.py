@@ -1,4 +1,4 @@
-"""Progress of a run: a bar on a terminal, now and then a line elsewhere."""
+"""Progress of a run or an evaluation: a bar on a terminal, now and then a line elsewhere."""
 
 import math
 import re
@@ -15,7 +15,7 @@ from metarl.run.measures import MEASURES, measure_of
 
 STEP = re.compile(rf"({'|'.join(MEASURES)})/step_(\d+)")
 DRAWN = {"env_steps": "env steps", "examples": "examples"}  # what rows count, and how it is called here
-LINES = 20  # plain lines a run
+LINES = 20  # plain lines of a run
 QUIET = 10.0  # s without a plain line at most
 
 
@@ -43,6 +43,8 @@ class Progress:
         start: iterations finished already (a resumed run).
         console: where to draw; standard error by default.
         clock: seconds; for tests.
+        unit: what is finished one by one.
+        lines: how many plain lines to print, about, where it goes fast.
     """
 
     def __init__(
@@ -52,7 +54,10 @@ class Progress:
         description: str = "",
         console: Console | None = None,
         clock: Callable[[], float] = time.monotonic,
+        unit: str = "iteration",
+        lines: int = LINES,
     ) -> None:
+        self._unit, self._lines = unit, lines
         self._total, self._start, self._description = total, start, description
         self._console = Console(stderr=True, highlight=False) if console is None else console
         self._clock = clock
@@ -85,13 +90,13 @@ class Progress:
             self._bar.update(self._bar.task_ids[0], completed=iteration, status=status, refresh=True)
         elif self._due(iteration):
             self._told = self._clock()
-            line = f"{self._description} iteration {iteration}/{self._total}  {status}".strip()
+            line = f"{self._description} {self._unit} {iteration}/{self._total}  {status}".strip()
             self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def _due(self, iteration: int) -> bool:
         return (
             iteration in (self._start + 1, self._total)
-            or iteration % max(1, self._total // LINES) == 0
+            or iteration % max(1, self._total // self._lines) == 0
             or self._clock() - self._told >= QUIET
         )
 

@@ -3,7 +3,7 @@
 import dataclasses
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ from metarl.core.errors import RequestError
 from metarl.core.params import Meta
 from metarl.rollout import seeding
 from metarl.rollout.collector import Address, Tasks
-from metarl.rollout.family import SPLITS, is_supervised
+from metarl.rollout.family import SPLITS, Family, is_supervised
 from metarl.run.agent import Agent
 from metarl.run.experience import USES, Experience, Serve, Source, gather
 from metarl.run.files import tell
@@ -48,6 +48,12 @@ class Protocol:
         for name, least in {"tasks": 1, "steps": 0, "episodes": 1, "seed": 0}.items():
             if getattr(self, name) < least:
                 raise RequestError(f"{name} must be at least {least}, got {getattr(self, name)}")
+
+
+def standard(family: Family) -> Protocol:
+    """The protocol of an evaluation that is told nothing else."""
+    tasks, steps = (600, 10) if is_supervised(family) else (40, 3)
+    return Protocol("test", tasks, steps, episodes=20, seed=1, deterministic=False)
 
 
 def held_out_tasks(agent: Agent, protocol: Protocol) -> Tasks:
@@ -104,13 +110,19 @@ def sources(agent: Agent, protocol: Protocol, serve: Serve) -> Iterator[Source]:
 
 
 def tuned(
-    agent: Agent, meta: Meta, profile: Profile, protocol: Protocol, name: str, serve: Serve | None = None
+    agent: Agent,
+    meta: Meta,
+    profile: Profile,
+    protocol: Protocol,
+    name: str,
+    serve: Serve | None = None,
+    done: Callable[[], None] = lambda: None,
 ) -> Profile:
     """``profile`` scaled so that it starts with the entry of ``GRID`` that does best on validation tasks.
 
     Best is the best mean of the metric over the adapted steps, and of equals the best of what is measured
-    beside it. What each entry gave is printed. Where the rule has learned its steps there is nothing to
-    choose.
+    beside it. What each entry gave is printed, and ``done`` called after it. Where the rule has learned its
+    steps there is nothing to choose.
     """
     if not profile or None in profile:
         return list(profile)
@@ -124,6 +136,8 @@ def tuned(
         except RequestError:  # it diverged
             scores[first] = (math.nan,)
             continue
+        finally:
+            done()
         assert found.values is not None, "an evaluation measures"
         scores[first] = tuple(float(x[1:].mean()) for x in (found.values, *found.beside.values()))
     best = _best(agent.metric, scores)

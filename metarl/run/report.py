@@ -12,9 +12,10 @@ from metarl.run import report_examples as examples
 from metarl.run import report_sections as sections
 from metarl.run.files import write_atomic
 from metarl.run.report_data import RunData, read_run
+from metarl.run.report_html import page, section
+from metarl.run.report_together import together
 from metarl.run.report_words import facts, headline
 
-POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 SECTIONS = (
     ("Adaptation", sections.adaptation),
     ("Paths before and after", examples.paths),
@@ -52,18 +53,9 @@ def render(runs: Sequence[RunData]) -> str:
     """The page as text; the same runs give the same bytes."""
     several = len(runs) > 1
     title = f"{len(runs)} runs" if several else _name(runs[0])
-    style = Path(__file__).with_name("report.css").read_text(encoding="utf-8")
     articles = [_article(run, f"run-{i}", level=2 if several else 1) for i, run in enumerate(runs, 1)]
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        '<meta name="color-scheme" content="light dark">\n<link rel="icon" href="data:,">\n'
-        f"<title>{escape(title)} – metarl</title>\n<style>\n{style}</style>\n</head>\n<body>\n"
-        f'<p class="kicker">metarl report</p>\n{_contents(title, runs) if several else ""}'
-        + "\n".join(articles)
-        + "\n</body>\n</html>\n"
-    )
+    head = [_contents(title, runs), *together(runs)] if several else []
+    return page("metarl report", title, "\n".join([*head, *articles]))
 
 
 def _contents(title: str, runs: Sequence[RunData]) -> str:
@@ -71,7 +63,7 @@ def _contents(title: str, runs: Sequence[RunData]) -> str:
     for i, run in enumerate(runs, 1):
         text = escape(f"({_name(run)}): {headline(run)}")
         links += [f'<li><a href="#run-{i}">{escape(str(run.path))}</a> {text}</li>']
-    return f"<h1>{title}</h1>\n<ol>{''.join(links)}</ol>\n"
+    return f"<h1>{title}</h1>\n<ol>{''.join(links)}</ol>"
 
 
 def _name(run: RunData) -> str:
@@ -82,7 +74,5 @@ def _name(run: RunData) -> str:
 def _article(run: RunData, key: str, level: int) -> str:
     parts = [f"<h{level}>{escape(_name(run))}</h{level}>", f'<p class="lead">{escape(headline(run))}</p>']
     parts += [f'<p class="facts">{escape(" · ".join(facts(run)))}</p>']
-    for title, section in SECTIONS:
-        if text := section(run, key):
-            parts += [f"<section>\n<h{level + 1}>{title}</h{level + 1}>\n{text}\n</section>"]
-    return "\n".join([f'<article id="{key}">', *parts, "</article>"])
+    parts += [section(title, level + 1, make(run, key)) for title, make in SECTIONS]
+    return "\n".join([f'<article id="{key}">', *filter(None, parts), "</article>"])

@@ -25,7 +25,8 @@ DRAWN = {"env_steps": "environment steps", "examples": "labelled examples"}
 class Agent:
     """One agent's evaluation: mean, low and high "k" at every step, per_task "task k" where kept.
 
-    ``samples`` is what it was trained on, environment steps or labelled examples; None where nothing is told.
+    ``samples`` is what it was trained on, environment steps or labelled examples; ``episodes`` and
+    ``episode_env_steps``, "k", what of a task it had adapted to at every step; None where nothing is told.
     """
 
     name: str
@@ -35,6 +36,8 @@ class Agent:
     per_task: Array | None
     inner_lr: tuple[float, ...]
     samples: float | None
+    episodes: Array | None = None
+    episode_env_steps: Array | None = None
 
 
 @dataclass(frozen=True)
@@ -115,7 +118,8 @@ def _agent(name: str, values: Mapping[str, Any]) -> Agent:
     per_task = array(values["per_task"], 2) if values.get("per_task") else None
     rates = tuple(float(rate) for rate in values.get("inner_lr") or ())
     samples = next((float(values[key]) for key in DRAWN if values.get(key) is not None), None)
-    return Agent(name, mean, ci[:, 0], ci[:, 1], per_task, rates, samples)
+    consumed = {key: array(values[key], 1) for key in ("episodes", "episode_env_steps") if values.get(key)}
+    return Agent(name, mean, ci[:, 0], ci[:, 1], per_task, rates, samples, **consumed)
 
 
 def series(rows: list[dict[str, Any]], key: str) -> tuple[Array, Array]:

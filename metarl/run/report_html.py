@@ -2,8 +2,29 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from html import escape
+from pathlib import Path
 
 from metarl.run.figures import NARROW, WIDE
+
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+
+
+def page(kicker: str, title: str, body: str) -> str:
+    """A whole page around what is HTML already."""
+    style = Path(__file__).with_name("report.css").read_text(encoding="utf-8")
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        '<meta name="color-scheme" content="light dark">\n<link rel="icon" href="data:,">\n'
+        f"<title>{escape(title)} – metarl</title>\n<style>\n{style}</style>\n</head>\n<body>\n"
+        f'<p class="kicker">{escape(kicker)}</p>\n{body}\n</body>\n</html>\n'
+    )
+
+
+def section(title: str, level: int, content: str) -> str:
+    """A section with its heading; nothing where there is nothing to show."""
+    return f"<section>\n<h{level}>{escape(title)}</h{level}>\n{content}\n</section>" if content else ""
 
 
 def table(kind: str, heads: Iterable[str], rows: Iterable[Sequence[str]]) -> str:

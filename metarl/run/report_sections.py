@@ -172,7 +172,7 @@ def protocol(run: RunData, key: str) -> str:
     return "\n".join(
         [
             *([f"<p>{escape(words)}</p>"] if words else []),
-            f'<div class="tables">{_pairs("Evaluation", evaluation)}{_pairs("Machine", machine)}</div>',
+            f'<div class="tables">{pairs("Evaluation", evaluation)}{pairs("Machine", machine)}</div>',
             "<p>To make this run, its evaluation and this page again:</p>",
             f"<pre>{escape(chr(10).join(commands(run)))}</pre>",
             f'<details class="printed"><summary>Configuration ({count(len(rows), "value")})</summary>'
@@ -181,7 +181,8 @@ def protocol(run: RunData, key: str) -> str:
     )
 
 
-def _pairs(title: str, values: Mapping[str, Any]) -> str:
+def pairs(title: str, values: Mapping[str, Any]) -> str:
+    """A table of names and values, nested ones by dotted names."""
     rows = [[escape(name.replace("_", " ")), _value(value)] for name, value in _flat(values).items()]
     return table("pairs", [title, ""], rows) if rows else ""
 

@@ -10,8 +10,10 @@ from metarl.core.errors import RequestError
 from metarl.run.adaptation import adapt_to, adapt_to_shots
 from metarl.run.callbacks import Callback
 from metarl.run.config import TrainConfig
-from metarl.run.evaluation import Evaluation, evaluate
+from metarl.run.evaluation import evaluate
+from metarl.run.files import run_dir
 from metarl.run.policy import Policy
+from metarl.run.results import Evaluation
 from metarl.run.trainer import Trainer
 
 
@@ -76,7 +78,7 @@ def train(config: TrainConfig, out: str | Path | None = None, callbacks: Sequenc
 
 def load(path: str | Path, checkpoint: str | int = "best") -> Run:
     """A trained run at a checkpoint: ``"best"`` on validation tasks, ``"last"``, or an iteration's number."""
-    return Run.load(path, checkpoint)
+    return Run.load(run_dir(path), checkpoint)
 
 
 def resume(path: str | Path, iterations: int | None = None, callbacks: Sequence[Callback] = ()) -> Run:

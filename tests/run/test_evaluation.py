@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from metarl.core.errors import RequestError
-from metarl.run.evaluation import Evaluation, evaluate, evaluate_run
+from metarl.run.comparable import protocol_hash
+from metarl.run.evaluation import evaluate, evaluate_run
 from metarl.run.protocol import GRID, Protocol, measure
+from metarl.run.results import Evaluation
 from metarl.run.runs import Run, train
 from tiny_runs import rows, same, tiny
 
@@ -31,6 +33,7 @@ def test_the_file_holds_what_the_contract_says(run: Run) -> None:
     best = evaluation.protocol["checkpoint"]
     assert best in ("best (iteration 2)", "best (iteration 4)")
     assert found["protocol"] == {
+        "name": "custom",
         "algorithm": "maml",
         "family": "point-goal",
         "spec": "finn2017",
@@ -42,12 +45,22 @@ def test_the_file_holds_what_the_contract_says(run: Run) -> None:
         "checkpoint": best,
         "horizon": 10,
         "tasks_seen_in_training": False,
+        "tasks_in_all": None,
         "interval": "95 % bootstrap over tasks",
+        "step_sizes": "own",
         "inner_lr_grid": list(GRID),
+        "hash": protocol_hash("return", found["protocol"]),
     }
     assert list(found["agents"]) == ["meta", "random"]
     for agent in found["agents"].values():
-        assert list(agent) == ["mean", "ci95", "per_task", "inner_lr", "env_steps"]
+        assert list(agent) == [
+            *("mean", "iqm", "ci95", "per_task", "inner_lr", "env_steps"),
+            *("episodes", "episode_env_steps"),
+        ]
+        # Of five tasks one is left out at either end. Nobody reaches the goal: every episode has ten steps.
+        np.testing.assert_allclose(np.sort(agent["per_task"], 0)[1:-1].mean(0), agent["iqm"], rtol=1e-12)
+        assert agent["episodes"] == [0, 3, 6]
+        assert agent["episode_env_steps"] == [0, 30, 60]
         assert np.shape(agent["mean"]) == (3,)
         assert np.shape(agent["ci95"]) == (3, 2)
         assert np.shape(agent["per_task"]) == (5, 3)
@@ -65,6 +78,32 @@ def test_the_file_holds_what_the_contract_says(run: Run) -> None:
     )
     assert np.shape(found["traces"]["marks"]) == (5, 2)
     assert list(found["traces"]["agents"]["meta"]) == ["0", "2"]
+
+
+def test_the_protocol_has_a_name_where_nothing_else_was_told(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("metarl.run.evaluation.standard", lambda _: Protocol("test", 5, 2, 3, 1, False))
+    assert evaluate(run).protocol["name"] == "metarl-v1"
+    assert evaluate(run, tasks=5, seed=1).protocol["name"] == "metarl-v1"
+    for told in ({"seed": 2}, {"inner_lr": 0.1}, {"split": "ood"}, {"family_arg": {"horizon": 10}}):
+        assert evaluate(run, **told).protocol["name"] == "custom"
+    assert evaluate(run, inner_lr=0.1).protocol["step_sizes"] == [0.1]
+
+
+def test_the_hash_is_that_of_what_was_measured_and_not_of_whom(run: Run) -> None:
+    found = evaluate(run, **FEW)
+    assert found.protocol["hash"] == evaluate(run, checkpoint="last", **FEW).protocol["hash"]
+    assert found.protocol["hash"] != evaluate(run, inner_lr=0.1, **FEW).protocol["hash"]
+    assert found.protocol["hash"] != evaluate(run, **FEW | {"steps": 1}).protocol["hash"]
+
+
+def test_progress_is_told_of_each_measurement(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    evaluate(run, baselines=["random"], **FEW)
+    told = capsys.readouterr().err
+    total = 1 + len(GRID) + 1  # the agent, the baseline's step sizes, the baseline
+    assert f"evaluating run measurement 1/{total}" in told
+    assert told.endswith(f"evaluating run measurement {total}/{total}\n")
 
 
 def test_step_k_is_worth_the_episodes_that_serve_step_k_plus_1(run: Run) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from metarl.core.errors import RequestError
 from metarl.run import protocol
+from metarl.run.comparable import protocol_hash
 from metarl.run.evaluation import evaluate_run
 from metarl.run.protocol import GRID, Protocol, measure, tuned
 from metarl.run.runs import Run, train
@@ -46,6 +47,7 @@ def test_the_file_holds_what_the_contract_says(waves: Run) -> None:
     best = evaluation.protocol["checkpoint"]
     assert best in ("best (iteration 2)", "best (iteration 4)")
     assert found["protocol"] == {
+        "name": "custom",
         "algorithm": "maml",
         "family": "sinusoid",
         "spec": "maml",
@@ -57,11 +59,14 @@ def test_the_file_holds_what_the_contract_says(waves: Run) -> None:
         "queries": 10,
         "checkpoint": best,
         "tasks_seen_in_training": False,
+        "tasks_in_all": None,
         "interval": "95 % bootstrap over tasks",
+        "step_sizes": "own",
         "inner_lr_grid": list(GRID),
+        "hash": protocol_hash("mse", found["protocol"]),
     }
     for agent in found["agents"].values():
-        assert list(agent) == ["mean", "ci95", "per_task", "inner_lr", "examples"]
+        assert list(agent) == ["mean", "iqm", "ci95", "per_task", "inner_lr", "examples"]
         assert np.shape(agent["per_task"]) == (5, 3)
         np.testing.assert_allclose(np.mean(agent["per_task"], 0), agent["mean"], rtol=1e-12)
         low, high = np.transpose(agent["ci95"])
@@ -241,7 +246,7 @@ def test_classes_are_compared_with_nearest_neighbours(blobs: Run) -> None:
     found = blobs.evaluate(baselines=["nearest", "random"], **FEW)
     assert list(found.agents) == ["meta", "nearest", "random"]
     alone = found.agents["nearest"]
-    assert list(alone) == ["mean", "ci95", "per_task", "inner_lr"]
+    assert list(alone) == ["mean", "iqm", "ci95", "per_task", "inner_lr"]
     assert alone["mean"][0] == alone["mean"][1] == alone["mean"][2] > 1 / 3
     assert alone["inner_lr"] == []
     assert "nearest" in str(found)

@@ -50,10 +50,10 @@ def test_words_become_values(line: str, values: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("line", "told"),
     [
-        ("", "no command given; allowed: train, resume, evaluate, report, render, baseline, list"),
+        ("", "no command given; allowed: train, resume, evaluate, report, compare, render, baseline, list"),
         (
             "trian maml",
-            "unknown command 'trian'; allowed: train, resume, evaluate, report, render, baseline, list",
+            "unknown command 'trian'; allowed: train, resume, evaluate, report, compare, render, baseline",
         ),
         ("train maml --task 3", "unknown option --task of metarl train; did you mean --tasks"),
         ("train maml --zzz", "unknown option --zzz of metarl train; allowed: --family --spec"),
@@ -67,7 +67,7 @@ def test_words_become_values(line: str, values: dict[str, Any]) -> None:
         ("evaluate --tasks 3", "evaluate needs RUN_DIR [RUN_DIR ...]: "),
         ("baseline --family f", "baseline needs {pretrained,oracle,random}: "),
         ("list", "list needs {families,algorithms,objectives,rules}: "),
-        ("evaluate a --family f", "unknown option --family of metarl evaluate; "),
+        ("evaluate a --model f", "unknown option --model of metarl evaluate; "),
     ],
 )
 def test_a_line_that_is_not_understood_is_told_in_one_line(line: str, told: str, capsys: Any) -> None:

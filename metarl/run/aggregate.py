@@ -1,0 +1,77 @@
+"""The evaluation of several runs in one go, and what those of one configuration give together."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from metarl.core.errors import RequestError
+from metarl.run import evaluation, yamlfile
+from metarl.run.files import check_writable
+from metarl.run.groups import check_comparable, check_one_family, find_groups, labels, run_dirs
+from metarl.run.pooled import save, table
+from metarl.run.report_data import read_run
+
+
+def evaluate_runs(
+    names: Sequence[str | Path],
+    *,
+    out: Path | None = None,
+    family: str | None = None,
+    spec: str | None = None,
+    show: Callable[[str], object] = print,
+    **options: Any,
+) -> None:
+    """``evaluate_run`` of each, and a table of what the runs of one configuration give together.
+
+    Args:
+        names: run directories, of one family, spec and family arguments.
+        out: where the evaluation of one run, or what several give together, is written.
+        family: what the runs must be of, likewise ``spec``: evaluating on another one is refused.
+        show: what becomes of each run's table and of each that several give together.
+        options: those of ``evaluate_run``.
+
+    Raises:
+        RequestError: runs of different families or specs, or an impossible option; nothing is measured.
+    """
+    paths = run_dirs(names)
+    configs = {str(path): _config(path) for path in paths}
+    _check_asked(configs, {"family": family, "spec": spec})
+    if len(paths) == 1:
+        made = evaluation.evaluate_run(paths[0], out=out, **options)
+        show(f"{names[0]}\n{made.table()}")
+        return
+    check_one_family(configs)
+    _check_out(out, configs)
+    for name, path in zip(names, paths, strict=True):
+        show(f"{name}\n{evaluation.evaluate_run(path, **options).table()}")
+    for group in find_groups([read_run(path) for path in paths]):
+        if len(group.runs) > 1:
+            check_comparable(group.runs)
+            show(f"\n{table(group)}")
+            if out is not None:
+                save(group, out)
+
+
+def _config(path: Path) -> Mapping[str, Any]:
+    if not (path / "config.yaml").is_file():
+        raise RequestError(f"{path} is not a run directory: no config.yaml")
+    return yamlfile.read_mapping(path / "config.yaml")
+
+
+def _check_asked(configs: Mapping[str, Mapping[str, Any]], asked: Mapping[str, str | None]) -> None:
+    for name, config in configs.items():
+        for key, value in asked.items():
+            if value is not None and value != config.get(key):
+                told = f"{key} is {config.get(key)!r} in {name}, got {value!r}"
+                raise RequestError(f"{told}; a run is evaluated on the {key} that it was trained on")
+
+
+def _check_out(out: Path | None, configs: Mapping[str, Mapping[str, Any]]) -> None:
+    """Refuses ``out`` where several runs do not give one thing together."""
+    if out is None:
+        return
+    names = list(dict.fromkeys(labels(list(configs.values()))))
+    if len(names) > 1:
+        told = f"{len(configs)} runs of different configurations ({'; '.join(names)})"
+        raise RequestError(f"out must be unset for {told}, got {str(out)!r}; allowed: for runs of one")
+    check_writable(out)
