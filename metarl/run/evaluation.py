@@ -68,8 +68,8 @@ def evaluate(
     agent = with_family_arg(run.agent, family_arg or {})
     kinds = _checked(agent, [baselines] if isinstance(baselines, str) else baselines)
     _check_episodes(agent, episodes, deterministic)
-    numbers = {"tasks": tasks, "steps": steps, "episodes": episodes}
-    asked: dict[str, Any] = {name: value for name, value in numbers.items() if value is not None}
+    asked: dict[str, Any] = {"tasks": tasks, "steps": steps, "episodes": episodes}
+    asked = {number: value for number, value in asked.items() if value is not None}
     plain = standard(agent.family)
     protocol = dataclasses.replace(plain, split=split, seed=seed, deterministic=deterministic, **asked)
     name = NAME if protocol == plain and inner_lr is None and not family_arg else "custom"
@@ -85,11 +85,16 @@ def evaluate(
         for kind, baseline in trained.items():
             own = None if agent.learns_steps else inner_lr
             agents[kind] = _baseline(kind, baseline, agent, protocol, own, done)
-    means = {agent.metric: agents["meta"]["mean"]}
-    means |= {name: values.mean(1).tolist() for name, values in experience.beside.items()}
-    metrics = {f"{name}/step_{k}": value for name in means for k, value in enumerate(means[name])}
     described = _described(agent, protocol, checkpoint, experience, inner_lr, name)
-    return Evaluation(agent.metric, described, metrics, agents, **pictures(agent, chosen, experience))
+    means = _means(agent.metric, agents["meta"]["mean"], experience)
+    return Evaluation(agent.metric, described, means, agents, **pictures(agent, chosen, experience))
+
+
+def _means(metric: str, mean: Sequence[float], experience: Experience) -> dict[str, float]:
+    """The evaluated agent's metric after each step, and what is measured beside it, as ``metrics`` has them."""
+    means = {metric: mean}
+    means |= {name: values.mean(1).tolist() for name, values in experience.beside.items()}
+    return {f"{name}/step_{k}": value for name in means for k, value in enumerate(means[name])}
 
 
 @contextmanager
