@@ -91,7 +91,7 @@ def evaluate(
 
 
 def _means(metric: str, mean: Sequence[float], experience: Experience) -> dict[str, float]:
-    """The evaluated agent's metric after each step, and what is measured beside it, as ``metrics`` has them."""
+    """The evaluated agent's metric after each step, and what is measured beside it, by name and step."""
     means = {metric: mean}
     means |= {name: values.mean(1).tolist() for name, values in experience.beside.items()}
     return {f"{name}/step_{k}": value for name in means for k, value in enumerate(means[name])}
