@@ -166,8 +166,8 @@ def _counted(recipe: Recipe, step_taken: Callable[[], None]) -> TaskFamily:
     family: Any = recipe.family(recipe.spec, **recipe.arguments)
     make = family.make
 
-    def counted() -> Any:
-        env = make()
+    def counted(*args: Any, **options: Any) -> Any:
+        env = make(*args, **options)
         step_taken()
         for name in ("reset", "step"):
             setattr(env, name, _after(step_taken, getattr(env, name)))

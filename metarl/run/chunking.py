@@ -42,7 +42,8 @@ def choose_chunking(
 ) -> Chunking:
     """The size of a chunk, unless the configuration says it; threads and held tasks by the memory there is.
 
-    Two tasks or more to a chunk, whatever the memory is: then none of this changes a bit of a result.
+    Two tasks or more to a chunk, whatever the memory is: then none of this changes a bit of a result, but of
+    networks that convolve (docs/determinism.md).
     """
     threads = 1 if device.type == "cuda" else (config.threads or 1)
     if is_supervised(family):

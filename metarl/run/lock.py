@@ -20,9 +20,14 @@ def alone_in(path: Path) -> Iterator[None]:
     The file stays, since to remove it would let a third process lock another one of its name.
 
     Raises:
-        RequestError: another process holds it, or another run in this one; the line names it.
+        RequestError: another process holds it, or another run in this one; or the directory cannot
+            be written.
     """
-    with (path / LOCK).open("a+") as file:
+    try:
+        opened = (path / LOCK).open("a+")
+    except OSError as error:
+        raise RequestError(f"{path} cannot be written: {error.strerror}") from error
+    with opened as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:

@@ -148,10 +148,12 @@ class Trainer:
             while going and self.iteration < total:
                 try:
                     with stop.interruptible():
-                        self.standing, row, validation = self._advance(serve, callbacks, total)
+                        advanced = self._advance(serve, callbacks, total)
                 except OutOfTime:
                     log.sync()
                     self._stop(stop)
+                # Not within what may be given up: an iteration that counts has its row.
+                self.standing, row, validation = advanced
                 due = self.iteration % self.config.checkpoint_every == 0
                 # The last iteration is a candidate for the best; its row is that of a run that goes on.
                 row |= validation if due else {}
