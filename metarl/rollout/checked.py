@@ -47,7 +47,7 @@ class Checked:
         rows = {name: np.repeat(value, self._episodes, axis=0) for name, value in self._tasks.items()}
         try:
             obs = self._env.reset(seed=seeds, options={"task": rows})[0]
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise self._failed(_told(error), error) from error
         self._look_at(obs, np.ones(self._rows, bool))
         return obs
@@ -62,7 +62,7 @@ class Checked:
             self._look_at_action(action, going)
         try:
             answer = self._env.step(taken)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise self._failed(_told(error), error) from error
         obs, reward, terminated, truncated, _ = answer
         if not self._usual(obs, reward, terminated, truncated):
@@ -109,7 +109,9 @@ class Checked:
             told = f"{self._where(row, self._time)}: the policy's action is {shown(action[row].tolist())}"
             raise Diverged(f"{told}, not finite", step=self._time)
 
-    def _failed(self, told: str, error: Exception | None = None, row: int | None = None) -> EnvironmentFailed:
+    def _failed(
+        self, told: str, error: BaseException | None = None, row: int | None = None
+    ) -> EnvironmentFailed:
         row, step = getattr(error, "row", row), getattr(error, "step", None)
         step = step if isinstance(step, int) else self._time
         return EnvironmentFailed(f"{self._where(row, step)}: {told}", step)
@@ -135,7 +137,7 @@ def _first_bad(values: np.ndarray, going: np.ndarray) -> int | None:
     return int(np.argmax(bad)) if bad.any() else None
 
 
-def _told(error: Exception) -> str:
+def _told(error: BaseException) -> str:
     line = next(iter(str(error).strip().splitlines()), "")
     return f"{type(error).__name__}: {line}" if line else type(error).__name__
 

@@ -43,7 +43,7 @@ class Scripted(VectorEnv[Any, Any, Any]):
         return self._given()
 
     def _given(self) -> Any:
-        if isinstance(self.answer, Exception):
+        if isinstance(self.answer, BaseException):
             raise self.answer
         return self.answer
 
@@ -135,7 +135,7 @@ def test_whole_numbers_are_not_replaced_by_fractions() -> None:
 
 @pytest.mark.parametrize("when", ["reset", "step"])
 def test_what_is_raised_is_the_cause(when: str) -> None:
-    def failing(error: Exception) -> str:
+    def failing(error: BaseException) -> str:
         env, served = checked()
         env.answer = error
         with pytest.raises(EnvironmentFailed) as caught:
@@ -145,6 +145,7 @@ def test_what_is_raised_is_the_cause(when: str) -> None:
 
     at = "reset" if when == "reset" else "step 1"
     assert failing(KeyError("wheel")) == f"{TITLE}: {at}: KeyError: 'wheel'"
+    assert failing(SystemExit(7)) == f"{TITLE}: {at}: SystemExit: 7"  # an environment ends no run
     assert failing(ValueError()) == f"{TITLE}: {at}: ValueError"
     assert failing(ValueError("one\ntwo")) == f"{TITLE}: {at}: ValueError: one"
     known = RuntimeError("unstable")
