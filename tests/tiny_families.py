@@ -87,19 +87,24 @@ class Field(_Tiny):
             new = state + np.clip(action, -0.5, 0.5)
             return new, -np.abs(new - tasks["goal"]).sum(1), new[:, 0] >= 1.0
 
-        return Analytic(
-            title="field",
-            horizon=self.horizon,
-            observation_space=Box(-20.0, 20.0, (2,), np.float32),
-            action_space=Box(-0.5, 0.5, (2,), np.float32),
-            task_shapes={"goal": (2,)},
-            task_draws=2,
-            task=lambda u: {"goal": u - 0.5},
-            start_draws=2,
-            start=(lambda u: u - 0.5) if self.spec == "random" else np.zeros_like,
-            step=step,
-            observe=lambda state, tasks: state.astype(np.float32),
-        )
+        return _towards_goal(self, Box(-0.5, 0.5, (2,), np.float32), step)
+
+
+def _towards_goal(family: _Tiny, actions: Any, step: Any) -> Analytic:
+    """In the plane, which is observed, with a goal that is not; starts at random or at 0."""
+    return Analytic(
+        title=family.name,
+        horizon=family.horizon,
+        observation_space=Box(-20.0, 20.0, (2,), np.float32),
+        action_space=actions,
+        task_shapes={"goal": (2,)},
+        task_draws=2,
+        task=lambda u: {"goal": u - 0.5},
+        start_draws=2,
+        start=(lambda u: u - 0.5) if family.spec == "random" else np.zeros_like,
+        step=step,
+        observe=lambda state, tasks: state.astype(np.float32),
+    )
 
 
 STRIDE, CENTRE = np.array([0.75, 0.25]), np.array([0.75, 0.375])
@@ -117,19 +122,7 @@ class Crane(_Tiny):
             new = state + (action - first) * STRIDE - CENTRE
             return new, -np.abs(new - tasks["goal"]).sum(1), np.abs(new[:, 0]) >= 1.0
 
-        return Analytic(
-            title="crane",
-            horizon=self.horizon,
-            observation_space=Box(-20.0, 20.0, (2,), np.float32),
-            action_space=MultiDiscrete([3, 4], start=[first, first]),
-            task_shapes={"goal": (2,)},
-            task_draws=2,
-            task=lambda u: {"goal": u - 0.5},
-            start_draws=2,
-            start=(lambda u: u - 0.5) if self.spec == "random" else np.zeros_like,
-            step=step,
-            observe=lambda state, tasks: state.astype(np.float32),
-        )
+        return _towards_goal(self, MultiDiscrete([3, 4], start=[first, first]), step)
 
 
 class Spot(_Tiny):

@@ -14,6 +14,8 @@ import gymnasium
 import numpy as np
 from gymnasium.envs.registration import load_env_creator
 
+from metarl_envs.extras import module_of_extra
+
 PARTS = ("arguments", "attributes", "fields", "options", "others")
 
 
@@ -93,9 +95,5 @@ def quiet() -> AbstractContextManager[None]:
 
 def mujoco_fields(title: str) -> ModuleType:
     """The module that needs MuJoCo; a ValueError of one line where there is none."""
-    try:
-        from metarl_envs import mujoco_fields as module
-    except ImportError as error:
-        needs = "fields need MuJoCo: pip install 'metarl-toolkit[mujoco]'"
-        raise ValueError(f"{title}: {needs} ({str(error).splitlines()[0]})") from error
-    return module
+    needs = "fields need MuJoCo: pip install 'metarl-toolkit[mujoco]'"
+    return module_of_extra("mujoco_fields", f"{title}: {needs}")

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from metarl_envs.analytic import Refusal, Tasks, read_tasks
 from metarl_envs.arguments import chosen_spec, known_split, no_others, positive_int
+from metarl_envs.extras import module_of_extra
 from metarl_envs.single_rows import SingleRows
 
 HORIZON = 500  # Meta-World's own, which no episode may exceed
@@ -181,9 +182,5 @@ class MetaWorldML45(MetaWorld):
 
 def engine(family: str) -> ModuleType:
     """The module that needs Meta-World; a ValueError of one line where there is none."""
-    try:
-        from metarl_envs import metaworld_envs
-    except ImportError as error:
-        needs = "Meta-World 3.1, in an environment of its own: pip install 'metarl-toolkit[metaworld]'"
-        raise ValueError(f"{family} needs {needs} ({str(error).splitlines()[0]})") from error
-    return metaworld_envs
+    needs = "Meta-World 3.1, in an environment of its own: pip install 'metarl-toolkit[metaworld]'"
+    return module_of_extra("metaworld_envs", f"{family} needs {needs}")

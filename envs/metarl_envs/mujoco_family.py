@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from metarl_envs.analytic import Bools, Floats, Refusal, Tasks, flat_features
 from metarl_envs.arguments import chosen_spec, known_split, no_others, positive_int
+from metarl_envs.extras import module_of_extra
 from metarl_envs.mujoco_aims import Aim
 
 
@@ -204,9 +205,5 @@ class MujocoFamily:
 
 def physics(family: str) -> ModuleType:
     """The module that needs MuJoCo; a ValueError of one line where there is none that will do."""
-    try:
-        from metarl_envs import mujoco_envs
-    except ImportError as error:
-        needs = "MuJoCo from 3.17 on, but not 4.0.0: pip install 'metarl-toolkit[mujoco]'"
-        raise ValueError(f"{family} needs {needs} ({str(error).splitlines()[0]})") from error
-    return mujoco_envs
+    needs = "MuJoCo from 3.17 on, but not 4.0.0: pip install 'metarl-toolkit[mujoco]'"
+    return module_of_extra("mujoco_envs", f"{family} needs {needs}")

@@ -80,10 +80,16 @@ class Omniglot(FewShot):
         return omniglot_images(self.path)
 
 
-# RuntimeError: an encrypted member; NotImplementedError: an unknown compression.
+# What reading an archive raises; RuntimeError for an encrypted member, NotImplementedError for an unknown
+# compression.
 _DAMAGED = (
-    *(OSError, EOFError, RuntimeError, NotImplementedError),
-    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError),
+    EOFError,
+    NotImplementedError,
+    OSError,
+    RuntimeError,
+    lzma.LZMAError,
+    zipfile.BadZipFile,
+    zlib.error,
 )
 
 

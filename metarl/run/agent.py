@@ -162,6 +162,7 @@ def build_agent(config: TrainConfig) -> Agent:
         torch.manual_seed(_init_seed(config.seed, 0))
         module = network(config, family)
         critic = value_network(config, family) if config.baseline == "value" else None
+    _together(module, critic)  # refuses what no parameters describe, before the network is tried
     chunking = choose_chunking(config, device, family, module, critic)
     executor, executor_reason = choose_executor(config.executor, config.workers or 1, family)
     config = dataclasses.replace(config, device=device.type, chunk=chunking.size, executor=executor)

@@ -2,7 +2,6 @@
 
 import math
 import os
-from contextlib import suppress
 from pathlib import Path
 from typing import cast
 
@@ -15,6 +14,7 @@ from metarl.learn.chunks import Chunking
 from metarl.rollout.collector import readable
 from metarl.rollout.family import Family, TaskFamily, is_supervised
 from metarl.run.config import TrainConfig
+from metarl.run.networks import blamed
 
 # Steps of experience in one chunk on a CPU: large enough that overhead does not show, small enough for the
 # caches (2×64 policy, two cores: 20,000 was fastest of 4,000 to 80,000).
@@ -49,7 +49,8 @@ def choose_chunking(
     if is_supervised(family):
         return Chunking(config.chunk or _chunk_of_examples(config, device, module), threads)
     episodic, room = cast(TaskFamily, family), SHARE * _memory(device)
-    kept = sum(kept_bytes(network, episodic) for network in (module, critic) if network is not None)
+    with blamed(config):
+        kept = sum(kept_bytes(network, episodic) for network in (module, critic) if network is not None)
     each = kept * config.episodes * episodic.horizon  # of a task's batch
     size = config.chunk or _chunk_of_episodes(
         config, device, episodic, module, int(room // (GRADIENT * each))
@@ -72,8 +73,7 @@ def kept_bytes(module: nn.Module, family: TaskFamily) -> int:
         kept[x.untyped_storage().data_ptr()] = x  # alive, so that no other takes its place
         return x
 
-    # A network that does not read this is refused by the probe, which says why.
-    with suppress(Exception), torch.enable_grad(), saved_tensors_hooks(keep, lambda x: x):
+    with torch.enable_grad(), saved_tensors_hooks(keep, lambda x: x):
         module(obs)
     return max(1, sum(x.untyped_storage().nbytes() for place, x in kept.items() if place not in own))
 

@@ -2,6 +2,8 @@
 
 import importlib
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import reduce
 from pathlib import Path
 from typing import Any, cast
@@ -132,6 +134,20 @@ def _own_module(name: str, observation_space: Any, action_space: Any) -> nn.Modu
     if not isinstance(made, nn.Module):
         raise RequestError(f"model {name!r} returned {type(made).__name__}; allowed: a torch.nn.Module")
     return made
+
+
+@contextmanager
+def blamed(config: TrainConfig) -> Iterator[None]:
+    """Whatever the network or the objective raises becomes one line that names both."""
+    try:
+        yield
+    except RequestError:
+        raise
+    except Exception as error:
+        told = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        raise RequestError(
+            f"model {config.model!r} cannot be adapted by {config.objective!r}: {told}"
+        ) from error
 
 
 def head(module: nn.Module) -> list[str]:

@@ -1,7 +1,6 @@
 """A trial of a network before anything is written."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from metarl.rollout import seeding
 from metarl.rollout.collector import chooses, possibilities, readable
 from metarl.rollout.shots import check_shots, sample_shots
 from metarl.run.agent import Agent
+from metarl.run.networks import blamed
 
 
 def probe_policy(agent: Agent, meta: Meta) -> None:
@@ -29,7 +29,7 @@ def probe_policy(agent: Agent, meta: Meta) -> None:
     observation = agent.family.observation_space
     dtype = torch.from_numpy(readable(np.zeros(1, observation.dtype))).dtype
     each, obs = expand(meta, 2), torch.zeros(2, 1, 2, *(observation.shape or ()), dtype=dtype)
-    with _blamed(agent):
+    with blamed(agent.config):
         with torch.no_grad():
             cpu = to_device(each.model, "cpu")
             policy = agent.apply_tasks(cpu, obs[:, :, 0])
@@ -72,7 +72,7 @@ def probe_network(agent: Agent, meta: Meta) -> None:
     if family.metric != fitting:
         given = f"the metric {family.metric!r} for labels in {family.action_space}"
         raise RequestError(f"family {family.name!r} has {given}; allowed: {fitting}")
-    with _blamed(agent):
+    with blamed(agent.config):
         with torch.no_grad():
             cpu = to_device(each.model, "cpu")
             outputs: Tensor = agent.apply_tasks(cpu, support.x)
@@ -86,20 +86,6 @@ def probe_network(agent: Agent, meta: Meta) -> None:
         if agent.config.order == 2:
             _check_curvature(agent, each, support.x)
         _adapt(agent, each, support)
-
-
-@contextmanager
-def _blamed(agent: Agent) -> Iterator[None]:
-    """Whatever the network or the objective raises becomes one line that names both."""
-    try:
-        yield
-    except RequestError:
-        raise
-    except Exception as error:
-        line, c = " ".join(str(error).split())[:200], agent.config
-        raise RequestError(
-            f"model {c.model!r} cannot be adapted by {c.objective!r}: {type(error).__name__}: {line}"
-        ) from error
 
 
 def _adapt(agent: Agent, each: Meta, batch: Any) -> None:

@@ -29,17 +29,20 @@ class Evaluation:
     @property
     def mean(self) -> list[float]:
         """Mean over tasks after 0 … K steps."""
-        return self.agents["meta"]["mean"]  # type: ignore[no-any-return]
+        found: list[float] = self.agents["meta"]["mean"]
+        return found
 
     @property
     def ci95(self) -> list[list[float]]:
         """Low and high after each number of steps."""
-        return self.agents["meta"]["ci95"]  # type: ignore[no-any-return]
+        found: list[list[float]] = self.agents["meta"]["ci95"]
+        return found
 
     @property
     def per_task(self) -> list[list[float]]:
         """For each task, its value after 0 … K steps."""
-        return self.agents["meta"]["per_task"]  # type: ignore[no-any-return]
+        found: list[list[float]] = self.agents["meta"]["per_task"]
+        return found
 
     def as_dict(self) -> dict[str, Any]:
         """The object of ``evaluation.json``."""

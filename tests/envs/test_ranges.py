@@ -65,14 +65,14 @@ def test_choice_by_hand() -> None:
         (Uniform(0.0, np.inf), "has a bound that is not finite; allowed: finite numbers"),
         (Uniform(0.0, 1.0, ood=(0.5, 2.0)), "has an ood that overlaps the training range; allowed: a range"),
         (Uniform(0.0, 1.0, ood=(3.0, 2.0)), "has an empty ood; allowed: low < high"),
-        (Uniform(0.0, 1.0, ood=3.0), "has an ood that is no pair; allowed: ood=(low, high)"),  # type: ignore[arg-type]
+        (Uniform(0.0, 1.0, ood=3.0), "has an ood that is no pair; allowed: ood=(low, high)"),
         (Scale(2.0, 0.5), "is empty; allowed: low < high"),
         (Scale(0.0, 2.0), "has a factor that is not positive; allowed: > 0"),
         (Scale(1.0, 2.0, ood=(-1.0, 0.5)), "has a factor that is not positive; allowed: > 0"),
-        (Scale([1.0], [2.0]), "allowed: two factors, for all entries alike"),  # type: ignore[arg-type]
+        (Scale([1.0], [2.0]), "allowed: two factors, for all entries alike"),
         (Choice([]), "is empty; allowed: one value or more"),
         (Choice("abc"), "has no list of values; allowed: Choice([...])"),
-        (Choice(3), "has no list of values; allowed: Choice([...])"),  # type: ignore[arg-type]
+        (Choice(3), "has no list of values; allowed: Choice([...])"),
         (Choice([1, 2], ood=[2]), "has a value twice; allowed: each once"),
         (Choice([1, 1.0]), "has a value twice; allowed: each once"),
         (Choice([1, np.nan]), "has a value that is not finite"),

@@ -3,17 +3,15 @@
 import warnings
 from typing import Any
 
+import metaworld
 import numpy as np
 import pytest
+from gymnasium.error import ResetNeeded
+from metaworld.env_dict import ALL_V3_ENVIRONMENTS
+from metaworld.policies import ENV_POLICY_MAP
 
-metaworld = pytest.importorskip("metaworld")
-
-from gymnasium.error import ResetNeeded  # noqa: E402
-from metaworld.env_dict import ALL_V3_ENVIRONMENTS  # noqa: E402
-from metaworld.policies import ENV_POLICY_MAP  # noqa: E402
-
-from metarl_envs import metaworld_family  # noqa: E402
-from metarl_envs.metaworld_envs import NAMES  # noqa: E402
+from metarl_envs import metaworld_family
+from metarl_envs.metaworld_envs import NAMES
 
 pytestmark = pytest.mark.metaworld
 

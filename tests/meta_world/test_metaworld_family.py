@@ -5,17 +5,15 @@ import pickle
 from pathlib import Path
 from typing import Any
 
+import metaworld
 import numpy as np
 import pytest
+from metaworld.env_dict import ML10_V3, ML45_V3
 
-metaworld = pytest.importorskip("metaworld")
-
-from metaworld.env_dict import ML10_V3, ML45_V3  # noqa: E402
-
-from metarl.cli import main  # noqa: E402
-from metarl.testing import check_family  # noqa: E402
-from metarl_envs.metaworld_envs import NAMES  # noqa: E402
-from metarl_envs.metaworld_family import MetaWorldML1, MetaWorldML10, MetaWorldML45  # noqa: E402
+from metarl.cli import main
+from metarl.testing import check_family
+from metarl_envs.metaworld_envs import NAMES
+from metarl_envs.metaworld_family import MetaWorldML1, MetaWorldML10, MetaWorldML45
 
 pytestmark = pytest.mark.metaworld
 

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from metarl.core.cnn import CNN
+from metarl.core.errors import RequestError
 from metarl.core.models import MLP
 from metarl.learn.chunks import Chunking
 from metarl.run import chunking
@@ -99,8 +100,9 @@ def test_what_a_network_keeps_of_an_observation_by_hand() -> None:
     assert kept_bytes(CNN((1, 7, 7), 4, (7,)), small) == 4 * (7 * 7 + maps + 7)
 
 
-def test_a_network_that_cannot_read_the_observations_is_left_to_the_probe() -> None:
-    assert kept_bytes(nn.Linear(3, 2), PointGoal()) >= 1
+def test_a_network_that_cannot_read_the_observations_is_refused_by_name() -> None:
+    with pytest.raises(RequestError, match=r"^model 'mlp' cannot be adapted by 'vpg': RuntimeError: "):
+        choose_chunking(resolved(tiny()), torch.device("cpu"), PointGoal(), nn.Linear(3, 2))
 
 
 class Wide(nn.Module):
