@@ -27,6 +27,16 @@ def with_a_child() -> None:
     time.sleep(600)
 
 
+def with_a_daemon() -> None:
+    """Ends, and leaves a process in a session of its own that holds the worker's pipe open."""
+    child = os.fork()
+    if child == 0:
+        os.setsid()
+        Path(os.environ["CHILDREN"], str(os.getpid())).touch()
+        time.sleep(600)
+    os._exit(7)
+
+
 TROUBLES: dict[str, Callable[[], Any]] = {
     "exits": lambda: os._exit(7),
     "is killed": lambda: os.kill(os.getpid(), signal.SIGKILL),
@@ -34,6 +44,7 @@ TROUBLES: dict[str, Callable[[], Any]] = {
     "spins": lambda: [None for _ in iter(int, 1)],
     "is stuck in C": lambda: re.match(r"(a+)+$", "a" * 60 + "b"),  # lets no other thread run
     "hangs with a child": with_a_child,
+    "leaves a daemon": with_a_daemon,
     "raises": lambda: {}["no such key"],
     "is not finite": lambda: np.array([np.nan, 0.0], np.float32),
 }

@@ -131,6 +131,9 @@ class GymFamily:
                 if key in known:
                     raise ValueError(f"{given}, a name that another part has; allowed: each name once")
                 known[key] = one
+        if self._parts["others"] and type(self).apply is GymFamily.apply:
+            given = f"others has {next(iter(self._parts['others']))!r}, and nothing reads it"
+            raise ValueError(f"{self.title}: {given}; allowed: with a method apply(self, env, task)")
         if not known:
             raise ValueError(f"{self.title} changes nothing; allowed: one of {', '.join(gym_parts.PARTS)}")
         return known

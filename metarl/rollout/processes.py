@@ -88,9 +88,16 @@ class Processes:
             self._workers.append(WorkerProcess(self._setup, self._timeout))
         answers: list[Any] = [None] * len(jobs)
         lost = [0] * len(jobs)
+        waiting: dict[int, Future[Any]] = {}
+
+        def ask(i: int) -> None:
+            self._workers[i].expect()
+            waiting[i] = threads.submit(self._workers[i].ask, jobs[i])
+
         with ThreadPoolExecutor(len(jobs)) as threads:
-            waiting = {i: threads.submit(self._workers[i].ask, job) for i, job in enumerate(jobs)}
             try:
+                for i in range(len(jobs)):
+                    ask(i)
                 while waiting:
                     wait(waiting.values(), _LOOK, FIRST_COMPLETED)
                     for i, future in list(waiting.items()):
@@ -99,7 +106,7 @@ class Processes:
                             lost[i] += 1
                             self._tell(reason, lost[i], tasks[i])
                             self._workers[i] = WorkerProcess(self._setup, self._timeout)
-                            waiting[i] = threads.submit(self._workers[i].ask, jobs[i])
+                            ask(i)
                         elif future.done():
                             answers[i] = waiting.pop(i).result()
             except BaseException:  # an impatient Ctrl-C, too; the threads wait for the workers

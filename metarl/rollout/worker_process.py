@@ -9,6 +9,7 @@ import mmap
 import os
 import pickle
 import signal
+import socket
 import tempfile
 import time
 from collections.abc import Iterator
@@ -69,7 +70,6 @@ class WorkerProcess:
         Raises:
             WorkerEnded: there will be none.
         """
-        self._since = time.monotonic()
         try:
             if not self._ready:
                 self._connection.send_bytes(self._setup)
@@ -81,6 +81,10 @@ class WorkerProcess:
             return pickle.loads(self._connection.recv_bytes())
         except (EOFError, OSError) as error:
             raise WorkerEnded from error
+
+    def expect(self) -> None:
+        """From now on progress is expected: to be called before a job is asked for."""
+        self._since = time.monotonic()
 
     def stuck(self) -> str | None:
         """Why the worker counts as stuck, if it does: there was no progress for too long."""
@@ -107,6 +111,10 @@ class WorkerProcess:
         wait([self._process.sentinel], patience)  # not join, after which its number may be another's
         _kill(self._process.pid)
         self._process.join(_CLOSE)
+        if not self._connection.closed:
+            # A process that it started in a session of its own may hold the other end open; who reads wakes.
+            with socket.socket(fileno=os.dup(self._connection.fileno())) as pipe, suppress(OSError):
+                pipe.shutdown(socket.SHUT_RDWR)
         self._at_exit.cancel()
         self._progress.unlink(missing_ok=True)
         self._how_it_ended = _in_words(self._process.exitcode)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
 from metarl.learn.chunks import Chunking
+from metarl.rollout.acting import convolves
 from metarl.rollout.collector import readable
 from metarl.rollout.family import Family, TaskFamily, is_supervised
 from metarl.run.config import TrainConfig
@@ -19,9 +20,6 @@ from metarl.run.networks import blamed
 # Steps of experience in one chunk on a CPU: large enough that overhead does not show, small enough for the
 # caches (2×64 policy, two cores: 20,000 was fastest of 4,000 to 80,000).
 CPU_CHUNK_STEPS = 20_000
-# The same for convolutions, which gain nothing by larger chunks (49 ms a task at 1, 2, 4 and 8), while memory
-# grows with them.
-CONVOLVED_CHUNK_STEPS = 2_000
 # Coordinates that the LSTM rule updates in one chunk on a CPU: above, its state leaves the caches (0.9 µs a
 # coordinate and step at 44,000, 0.5 µs at 20,000).
 LSTM_CHUNK_COORDINATES = 20_000
@@ -42,8 +40,8 @@ def choose_chunking(
 ) -> Chunking:
     """The size of a chunk, unless the configuration says it; threads and held tasks by the memory there is.
 
-    Two tasks or more to a chunk, whatever the memory is: then none of this changes a bit of a result, but of
-    networks that convolve (docs/determinism.md).
+    Two tasks or more to a chunk, whatever the memory is: then none of this changes a bit of a result. Where a
+    network convolves, two tasks take other kernels than more do, so on a CPU its chunks are always of two.
     """
     threads = 1 if device.type == "cuda" else (config.threads or 1)
     if is_supervised(family):
@@ -81,7 +79,7 @@ def kept_bytes(module: nn.Module, family: TaskFamily) -> int:
 def _chunk_of_examples(config: TrainConfig, device: torch.device, module: nn.Module) -> int:
     if device.type == "cuda":
         return config.tasks
-    if _convolves(module):
+    if convolves(module):  # larger chunks gain nothing (49 ms a task at 1, 2, 4 and 8), and take more memory
         return min(2, config.tasks)
     if config.rule == "lstm":
         coordinates = sum(p.numel() for p in module.parameters())
@@ -99,14 +97,11 @@ def _chunk_of_episodes(
     least = min(2, config.tasks)
     if device.type == "cuda":
         return max(least, min(config.tasks, fitting))
+    if convolves(module):
+        return least
     threads = config.threads or 1
-    steps = CONVOLVED_CHUNK_STEPS if _convolves(module) else CPU_CHUNK_STEPS
-    rounds = math.ceil(config.tasks * config.episodes * family.horizon / (threads * steps))
+    rounds = math.ceil(config.tasks * config.episodes * family.horizon / (threads * CPU_CHUNK_STEPS))
     return max(least, min(math.ceil(config.tasks / (threads * rounds)), fitting))
-
-
-def _convolves(module: nn.Module) -> bool:
-    return any(p.ndim > 2 for p in module.parameters())
 
 
 def _memory(device: torch.device) -> int:

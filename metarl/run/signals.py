@@ -15,6 +15,7 @@ from metarl.run.files import tell
 ECHO = (
     0.25  # s; timeout(1), uv and make pass on a signal that the process was sent already: not a second wish
 )
+AGAIN = 5.0  # s after which what was not given up, since something caught it, is given up again
 
 
 class Stopped(Exception):
@@ -85,7 +86,7 @@ class GracefulStop:
         if self.requested is None:
             self.requested, self._since = signum, self._clock()
             name = signal.Signals(signum).name
-            signal.setitimer(signal.ITIMER_REAL, self._grace)
+            signal.setitimer(signal.ITIMER_REAL, self._grace, AGAIN)
             within = f"finishing this iteration if it takes no more than {self._grace:g} s, then saving"
             tell(f"metarl: {name}: {within}; press again to end at once")
         elif self._clock() - self._since >= ECHO:

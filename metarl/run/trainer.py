@@ -33,6 +33,8 @@ from metarl.run.worlds import world_of
 # Not typing.Self, which the run-time type checker of the tests cannot check.
 T = TypeVar("T", bound="Trainer")
 
+FAILURE = "failure.txt"
+
 
 class Trainer:
     """A configuration, its run directory and how far its training has come.
@@ -133,6 +135,7 @@ class Trainer:
         with ExitStack() as stack:
             stack.enter_context(alone_in(self.path))
             total = self._total(iterations)
+            (self.path / FAILURE).unlink(missing_ok=True)  # of before
             c = self.config
             tell(f"metarl: {self.path}: {c.algorithm} on {c.family} ({c.spec}), {self.agent.where}")
             stop = stack.enter_context(GracefulStop(c.grace))
@@ -188,12 +191,12 @@ class Trainer:
             return standing, row, validate(self.agent, standing.meta, serve) if due else {}
         except Exception as error:
             self._save_if_new()
-            write_atomic(self.path / "failure.txt", traceback.format_exc())
+            write_atomic(self.path / FAILURE, traceback.format_exc())
             line = next(iter(str(error).strip().splitlines()), "")[:400]
             kind = "" if isinstance(error, (RunFailed, EnvironmentFailed)) else f"{type(error).__name__}: "
             raise RunFailed(
                 f"iteration {self.iteration + 1} failed: {kind}{line} (all of it: "
-                f"{self.path / 'failure.txt'}); go on with: metarl resume {self.path}"
+                f"{self.path / FAILURE}); go on with: metarl resume {self.path}"
             ) from error
 
     def _stop(self, stop: GracefulStop) -> NoReturn:

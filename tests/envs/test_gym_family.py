@@ -93,6 +93,17 @@ class Toys(GymFamily):
         env.unwrapped.noted = task["note"], task["word"]
 
 
+def test_what_nothing_reads_is_refused() -> None:
+    class Unread(GymFamily):
+        env = Toy
+        others = {"note": Uniform(0.0, 1.0)}
+        horizon = 6
+
+    line = r"^Unread/Toy: others has 'note', and nothing reads it; allowed: with a method apply\(.*\)$"
+    with pytest.raises(ValueError, match=line):
+        Unread()
+
+
 TASK = {"size": 5.0, "word": 1.0, "level": 0.25, "part.mass": 0.5, "goal": 5.5, "note": np.array([0.1, 0.2])}
 
 

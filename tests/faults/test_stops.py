@@ -1,5 +1,6 @@
 """Signals in collection, in an update and in a save; a second one; two processes in one run directory."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -14,7 +15,7 @@ import pytest
 from metarl.cli import main
 from metarl.core.errors import RequestError
 from metarl.run import checkpoint as store
-from metarl.run import iteration, worlds
+from metarl.run import iteration, signals, worlds
 from metarl.run.config import to_yaml
 from metarl.run.lock import LOCK, alone_in
 from metarl.run.resolve import resolved
@@ -92,6 +93,19 @@ def test_one_that_takes_longer_is_given_up(
     told = capsys.readouterr().err
     assert "finishing this iteration if it takes no more than 0.3 s" in told
     assert "saved iteration 2; go on with: metarl resume" in told
+    assert_goes_on(tmp_path / "run", 2, tmp_path)
+
+
+def test_one_that_catches_everything_is_given_up_again(tmp_path: Path, monkeypatch: Patch) -> None:
+    def ask_and_hang_twice() -> None:
+        with contextlib.suppress(BaseException):
+            ask_and_hang()
+        time.sleep(60)
+
+    monkeypatch.setattr(signals, "AGAIN", 0.3)
+    at_collection(3, ask_and_hang_twice, monkeypatch)
+    trained_until_stopped(tmp_path / "run", grace=0.3)
+    monkeypatch.undo()
     assert_goes_on(tmp_path / "run", 2, tmp_path)
 
 

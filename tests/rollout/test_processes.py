@@ -161,6 +161,19 @@ def test_what_an_environment_has_started_goes_with_its_worker(
         assert all_gone([child])
 
 
+def test_a_daemon_that_a_worker_leaves_behind_holds_nothing_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, expected: Episodes
+) -> None:
+    monkeypatch.setenv("CHILDREN", str(tmp_path))
+    (tmp_path / "leaves a daemon").touch()
+    with closing(processes(Stroll, workers=1, once=str(tmp_path))) as there:
+        assert same(collected(there), expected)
+        assert there.told == [lost("exit code 7", 5)]
+    (daemon,) = left_in(tmp_path)
+    assert not all_gone([daemon], within=0.0)  # it is not the worker's
+    os.kill(daemon, signal.SIGKILL)
+
+
 def test_tasks_that_no_worker_survives_end_the_run(tmp_path: Path) -> None:
     with closing(processes(Stroll, workers=1, trouble="exits", processes=str(tmp_path))) as there:
         line = (

@@ -228,3 +228,4 @@ def test_an_error_in_a_callback_leaves_rows_and_checkpoints_whole(tmp_path: Path
     whole = train(tiny(iterations=5), tmp_path / "whole")
     assert same(resume(tmp_path / "run", 5).meta, whole.meta)
     assert rows(tmp_path / "run") == rows(tmp_path / "whole")
+    assert not (tmp_path / "run" / "failure.txt").exists()  # it has been got over
