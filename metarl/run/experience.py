@@ -21,7 +21,7 @@ from metarl.rollout.collector import Address, Tasks
 from metarl.run.agent import Agent
 
 # What a draw is for, as it stands in every address. Append only.
-USES = {"train": 0, "validation": 1, "test": 2, "ood": 3, "adapt": 4}
+USES = {"train": 0, "validation": 1, "test": 2, "ood": 3, "adapt": 4, "sb3": 5}
 
 PerTask = Float[Tensor, " task"]
 
