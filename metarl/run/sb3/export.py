@@ -17,7 +17,7 @@ from metarl.run.adaptation import read_task
 from metarl.run.agent import Agent
 from metarl.run.files import check_writable, write_atomic
 from metarl.run.runs import load
-from metarl.run.sb3.names import check_expressible, ppo_network, to_sb3_names
+from metarl.run.sb3.names import check_expressible, names_of, network_options
 
 
 def ppo_of(
@@ -39,9 +39,9 @@ def ppo_of(
         RequestError: a policy that Stable-Baselines3 cannot express, or an environment with other spaces;
             both sides are named.
     """
-    check_expressible(agent)
+    check_expressible(agent.config, agent.family)
     family = agent.family
-    network = ppo_network(agent) | {"activation_fn": ACTIVATIONS[agent.config.activation]}
+    network = network_options(agent.config) | {"activation_fn": ACTIVATIONS[agent.config.activation]}
     told: dict[str, Any] = {"gamma": agent.config.gamma, "device": "cpu", "policy_kwargs": network} | options
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -86,7 +86,7 @@ def export_run(
         )
     wanted = None if task is None else read_task(task)
     run = load(path, checkpoint)
-    check_expressible(run.agent)
+    check_expressible(run.config, run.agent.family)
     check_writable(out)
     adapted = run if wanted is None else run.adapt(task=wanted, **told)
     return save_ppo(adapted.to_sb3(), out)
@@ -94,7 +94,8 @@ def export_run(
 
 def set_policy(model: PPO, params: Params, agent: Agent) -> None:
     """Give the model the agent's weights, and leave the rest as it is."""
-    model.policy.load_state_dict(to_sb3_names(params, agent), strict=False)
+    names = names_of(agent.config, agent.family, agent.module, agent.critic is not None)
+    model.policy.load_state_dict(names.to_sb3(params), strict=False)
 
 
 def _check_spaces(agent: Agent, env: Env[Any, Any] | VecEnv) -> None:

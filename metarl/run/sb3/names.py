@@ -4,86 +4,88 @@ Without Stable-Baselines3 itself, which only whoever builds its models needs.
 """
 
 import math
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from gymnasium.spaces import Box, Discrete, MultiDiscrete
+from torch import nn
 
 from metarl.core.baselines import value_unit
 from metarl.core.critic import PREFIX
 from metarl.core.errors import RequestError
 from metarl.core.models import Gaussian
 from metarl.core.params import Params
-from metarl.rollout.family import is_supervised
-from metarl.run.agent import Agent
+from metarl.rollout.family import Family, TaskFamily, is_supervised
+from metarl.run.config import TrainConfig
 
 POLICY, VALUE = ("mlp_extractor.policy_net", "action_net"), ("mlp_extractor.value_net", "value_net")
 
 
-def check_expressible(agent: Agent) -> None:
-    """Whether an ``MlpPolicy`` can be the agent's policy.
+def check_expressible(config: TrainConfig, family: Family) -> None:
+    """Whether an ``MlpPolicy`` can be a run's policy.
 
     Raises:
         RequestError: naming what the policy is and what Stable-Baselines3 takes.
     """
-    c, family = agent.config, agent.family
     if is_supervised(family):
-        raise _refusal(f"family {c.family!r} gives labelled examples", "families of episodes")
-    if c.model != "mlp":
-        raise _refusal(f"model {c.model!r}", "model mlp")
-    space, actions = family.observation_space, family.action_space
+        raise _refusal(f"family {config.family!r}, which gives labelled examples", "families of episodes")
+    if config.model != "mlp":
+        raise _refusal(f"model {config.model!r}", "model mlp")
+    actions = family.action_space
     if isinstance(actions, Discrete | MultiDiscrete) and np.any(actions.start):
-        raise _refusal(f"family {c.family!r} with actions in {actions}", "actions that count from 0")
+        raise _refusal(f"family {config.family!r} with actions in {actions}", "actions that count from 0")
     if isinstance(actions, Box) and not actions.is_bounded("both"):
-        raise _refusal(f"family {c.family!r} with actions in {actions}", "bounded actions")
-    assert isinstance(space, Box), "which mlp reads"
+        raise _refusal(f"family {config.family!r} with actions in {actions}", "bounded actions")
 
 
-def to_sb3_names(params: Params, agent: Agent) -> Params:
-    """Our parameters as entries of an ``MlpPolicy``'s state; those of the value network only if we have one.
+class Names(NamedTuple):
+    """The two names of each weight.
 
-    Its values are in units of return; ours are multiples of ``value_unit``.
+    Attributes:
+        theirs: an ``MlpPolicy``'s names by ours, in our order; the value network's if we have one.
+        unit: what our value network's outputs are multiples of (``value_unit``); theirs are returns.
     """
-    unit, found = _unit(agent), {}
-    for ours, theirs in _names(agent).items():
-        value = params[ours].detach().cpu().clone()
-        found[theirs] = value / unit if theirs.startswith("value_net.") else value
-    if "log_std" in found:
-        found["log_std"] = found["log_std"].clamp(min=math.log(Gaussian.min_std))
-    return found
+
+    theirs: Mapping[str, str]
+    unit: float
+
+    def to_sb3(self, params: Params) -> Params:
+        """Our parameters as entries of an ``MlpPolicy``'s state."""
+        found = {theirs: params[ours].detach().cpu().clone() for ours, theirs in self.theirs.items()}
+        found = {name: x / self.unit if name.startswith("value_net.") else x for name, x in found.items()}
+        if "log_std" in found:
+            found["log_std"] = found["log_std"].clamp(min=math.log(Gaussian.min_std))
+        return found
+
+    def from_sb3(self, state: Params) -> Params:
+        """An ``MlpPolicy``'s state under our names. What our policy lacks keeps its name, so that it is seen;
+        the value network, which is always there, is left out where we have none.
+        """
+        ours = {theirs: ours for ours, theirs in self.theirs.items()}
+        valued = any(name.startswith(PREFIX) for name in self.theirs)
+        return {
+            ours.get(name, name): x * self.unit if name.startswith("value_net.") else x
+            for name, x in state.items()
+            if valued or not name.startswith(VALUE)
+        }
 
 
-def from_sb3_names(state: Params, agent: Agent) -> Params:
-    """Entries of an ``MlpPolicy``'s state under our names: those that our network has, if they are there.
-
-    What our network lacks of the policy keeps its name, so that it is seen; the value network, which is
-    always there, is left out where we have none.
-    """
-    unit, ours = _unit(agent), {theirs: ours for ours, theirs in _names(agent).items()}
-    return {
-        ours.get(name, name): value * unit if name.startswith("value_net.") else value
-        for name, value in state.items()
-        if name in ours or not name.startswith(VALUE)
-    }
-
-
-def ppo_network(agent: Agent) -> dict[str, Any]:
-    """The run's network as ``policy_kwargs`` of Stable-Baselines3's PPO, without torch's classes."""
-    hidden = list(agent.config.hidden)
-    return {
-        "net_arch": {"pi": hidden, "vf": hidden},
-        "log_std_init": math.log(agent.config.init_std),
-    }
-
-
-def _names(agent: Agent) -> dict[str, str]:
-    """Their names by ours, in our order."""
-    own = [name for name, _ in agent.module.named_parameters()]
+def names_of(config: TrainConfig, family: Family, module: nn.Module, valued: bool) -> Names:
+    """The names for a run's network, which can be expressed, with a value network if it is ``valued``."""
+    own = [name for name, _ in module.named_parameters()]
     prefix = "net." if any(name.startswith("net.") for name in own) else ""
-    layers = 2 * len(agent.config.hidden)
     names = {"log_std": "log_std"} if "log_std" in own else {}
-    names |= _layers(prefix, layers, *POLICY)
-    return names if agent.critic is None else names | _layers(PREFIX, layers, *VALUE)
+    names |= _layers(prefix, 2 * len(config.hidden), *POLICY)
+    if valued:
+        names |= _layers(PREFIX, 2 * len(config.hidden), *VALUE)
+    return Names(names, value_unit(config.gamma, cast(TaskFamily, family).horizon))
+
+
+def network_options(config: TrainConfig) -> dict[str, Any]:
+    """A run's network as ``policy_kwargs`` of Stable-Baselines3, but for the activation, which is a class."""
+    hidden = list(config.hidden)
+    return {"net_arch": {"pi": hidden, "vf": hidden}, "log_std_init": math.log(config.init_std)}
 
 
 def _layers(prefix: str, last: int, hidden: str, output: str) -> dict[str, str]:
@@ -94,10 +96,6 @@ def _layers(prefix: str, last: int, hidden: str, output: str) -> dict[str, str]:
         for i, theirs in places.items()
         for kind in ("weight", "bias")
     }
-
-
-def _unit(agent: Agent) -> float:
-    return value_unit(agent.config.gamma, agent.episodic.horizon)
 
 
 def _refusal(given: str, allowed: str) -> RequestError:
