@@ -9,7 +9,8 @@ from metarl.run.config import TrainConfig
 from metarl.run.fields import flag, many, number, one_of, option, pairs, text, whole
 
 Field = dataclasses.Field[Any]
-BASELINES = ("random", "pretrained", "oracle", "nearest")
+SB3_BASELINES = ("sb3-pretrained", "sb3-scratch", "sb3-oracle")
+BASELINES = ("random", "pretrained", "oracle", "nearest", *SB3_BASELINES)
 
 
 @dataclass(frozen=True)
