@@ -25,21 +25,28 @@ class TaskVecEnv(VecEnv):
     whether time cut the episode short. ``reset_infos[row]["task"]`` is the task under way.
 
     Every episode has an address: episode e (from 0) of row r starts as the first episode of task r in a
-    collection at ``Address(seed, USES["sb3"], iteration=e)``, and the tasks of all rows' e-th episodes are
-    drawn together. So nothing depends on which rows end when.
+    collection at ``Address(seed, USES["sb3"], iteration=e)``, and the tasks of all rows' e-th episodes
+    are drawn together. So nothing depends on which rows end when.
 
     Args:
         family: ``observe_task(family)`` for an oracle.
         task: the one task of all episodes, such as ``{"goal": [0.3, -0.2]}``; None draws a training task for
             each.
+        per_task: episodes in a row on each of them.
         seed: root of all draws; ``seed(n)``, which Stable-Baselines3 calls by the model's own seed, sets it
             anew and begins with episode 0 again.
     """
 
     def __init__(
-        self, family: TaskFamily, num_envs: int, task: Mapping[str, Any] | None = None, seed: int = 0
+        self,
+        family: TaskFamily,
+        num_envs: int,
+        task: Mapping[str, Any] | None = None,
+        *,
+        per_task: int = 1,
+        seed: int = 0,
     ) -> None:
-        self._family, self._seed = family, seed
+        self._family, self._seed, self._per_task = family, seed, per_task
         self._task = None if task is None else {key: np.asarray(value) for key, value in task.items()}
         self._env = family.make_vec(num_envs)
         self._episode = np.full(num_envs, -1)
@@ -120,10 +127,11 @@ class TaskVecEnv(VecEnv):
         if self._task is not None:
             return {key: np.repeat(value[None], self.num_envs, 0) for key, value in self._task.items()}
         found: dict[str, Array] = {}
-        for number in np.unique(self._episode[mask]):
+        numbers = self._episode // self._per_task
+        for number in np.unique(numbers[mask]):
             rng = seeding.generator(self._seed, "tasks", USES["sb3"], int(number))
             drawn = self._family.sample_tasks(self.num_envs, rng, "train")
-            here = self._episode == number
+            here = numbers == number
             for key, value in drawn.items():
                 found.setdefault(key, value.copy())[here] = value[here]
         return found

@@ -92,6 +92,18 @@ def test_each_episode_has_a_task_of_its_own_which_the_reset_names() -> None:
     assert len({tuple(goal) for goal in seen}) == 3 * ROWS
 
 
+def test_several_episodes_in_a_row_may_share_a_task() -> None:
+    env, goals = TaskVecEnv(Field(horizon=2), ROWS, per_task=3, seed=SEED), []
+    starts = [env.reset()]
+    for _ in range(6):
+        goals.append(np.stack([info["task"]["goal"] for info in env.reset_infos]))
+        env.step(np.zeros((ROWS, 2), np.float32))
+        starts.append(env.step(np.zeros((ROWS, 2), np.float32))[0])
+    first, second = (drawn_tasks(Field(), number)["goal"] for number in (0, 1))
+    np.testing.assert_array_equal(goals, [first] * 3 + [second] * 3)
+    assert len({tuple(row) for start in starts for row in start.tolist()}) == 7 * ROWS
+
+
 def test_the_one_task_that_is_given_is_that_of_all_episodes() -> None:
     env = TaskVecEnv(Field(horizon=2), 2, {"goal": [0.5, -0.25]})
     env.reset()
