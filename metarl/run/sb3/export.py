@@ -33,7 +33,8 @@ def ppo_of(
         params: of one policy, without a task axis; None for Stable-Baselines3's own initialisation. A value
             network that is not among them starts as Stable-Baselines3 draws it from ``seed``.
         env: what the model is to learn in; None leaves that to ``set_env`` or to ``PPO.load(..., env=env)``.
-        options: of ``PPO``, in place of its defaults; gamma is the run's.
+        options: of ``PPO``, in place of its defaults; gamma is the run's, and so is the network, beside which
+            ``policy_kwargs`` may say other things.
 
     Raises:
         RequestError: a policy that Stable-Baselines3 cannot express, or an environment with other spaces;
@@ -42,7 +43,8 @@ def ppo_of(
     check_expressible(agent.config, agent.family)
     family = agent.family
     network = network_options(agent.config) | {"activation_fn": ACTIVATIONS[agent.config.activation]}
-    told: dict[str, Any] = {"gamma": agent.config.gamma, "device": "cpu", "policy_kwargs": network} | options
+    told: dict[str, Any] = {"gamma": agent.config.gamma, "device": "cpu"} | options
+    told["policy_kwargs"] = network | options.get("policy_kwargs", {})
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         if env is None:  # as PPO.load makes a model that has no environment yet
