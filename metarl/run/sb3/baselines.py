@@ -22,7 +22,7 @@ from metarl.run.agent import Agent, build_agent
 from metarl.run.baselines import baseline_config
 from metarl.run.config import TrainConfig
 from metarl.run.experience import USES, Experience, Serve, judge
-from metarl.run.files import tell, to_json, write_atomic
+from metarl.run.files import tell, to_json, warn, write_atomic
 from metarl.run.protocol import Protocol, best_of, sources
 from metarl.run.sb3.export import ppo_of
 from metarl.run.sb3.names import names_of
@@ -46,7 +46,7 @@ def sb3_baseline_of(kind: str, run: Trainer) -> Trainer:
     path = run.path / "baselines" / kind
     baseline = Trainer(build_agent(sb3_config(kind, run.config)), path)
     env_steps, meta = _env_steps(run), baseline.agent.initial_meta()
-    saved = store.latest_intact(baseline.checkpoints, tell)
+    saved = store.latest_intact(baseline.checkpoints, warn)
     if saved is None or saved.extra["asked"] < env_steps:
         tell(f"metarl: training the baseline {kind}: PPO for {env_steps:,} environment steps")
         model = train_on_tasks(baseline.agent, env_steps, run.config.seed, kind)

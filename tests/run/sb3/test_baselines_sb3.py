@@ -92,6 +92,13 @@ def test_scratch_starts_untrained_on_the_episodes_that_everybody_has() -> None:
         expected = undiscounted_returns(batch)[0]
         torch.testing.assert_close(experience.values[0, t], expected, rtol=1e-5, atol=1e-5)
     assert len(experience.path) == 3 and not same(experience.path[0], experience.path[2])
+    for k in (1, 2):  # the policies after each update, and the episodes that judge them
+        batch = collect(
+            built.episodic.make_vec(12), built.apply_tasks, experience.path[k], tasks,
+            episodes=3, horizon=10, address=Address(1, USES["test"], inner_step=k),
+        )  # fmt: skip
+        torch.testing.assert_close(experience.values[k], undiscounted_returns(batch))
+        assert torch.equal(experience.batches[k].reward, batch.reward)
 
 
 def test_scratch_learns_each_task_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
