@@ -120,8 +120,8 @@ def dealt(family: str) -> TaskData:
     if family == "point-goal":
         return gathered(agent(), [0.1, 0.1]).data
     built = pupil()
-    with open_lessons(built, 4, 1) as serve:
-        source = serve(tasks_of(built), ADDRESS, False)
+    with open_lessons(built) as serve:
+        source = serve(tasks_of(built), 1, ADDRESS, False)
         return deal(built, meta_of(built), source, built.adaptations([0.1], 2)).data
 
 

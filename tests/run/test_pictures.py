@@ -22,10 +22,9 @@ from tiny_runs import ADDRESS, IMAGES, agent, gathered, meta_of, pupil, tasks_of
 def taken(built: Agent, steps: int, n: int = 8) -> tuple[dict[str, Any], Experience]:
     """The pictures of so many tasks after so many steps, as they come out of a file."""
     tasks = tasks_of(built, n)
-    with open_lessons(built, n, 1) as serve:
-        experience = gather(
-            built, meta_of(built), serve(tasks, ADDRESS, False), built.adaptations([0.3], steps)
-        )
+    with open_lessons(built) as serve:
+        source = serve(tasks, 1, ADDRESS, False)
+        experience = gather(built, meta_of(built), source, built.adaptations([0.3], steps))
     return json.loads(json.dumps(pictures(built, tasks, experience))), experience
 
 

@@ -20,8 +20,8 @@ STEPS = 3
 
 def experienced(built: Agent) -> Experience:
     tasks = tasks_of(built, 2)
-    with open_lessons(built, 2, 1) as serve:
-        return gather(built, meta_of(built), serve(tasks, ADDRESS, False), built.adaptations([0.2], STEPS))
+    with open_lessons(built) as serve:
+        return gather(built, meta_of(built), serve(tasks, 1, ADDRESS, False), built.adaptations([0.2], STEPS))
 
 
 def said(statistics: str, change: Any = lambda data: data, **options: Any) -> list[Tensor]:
@@ -100,8 +100,8 @@ def test_a_support_that_no_step_read_serves_as_before_the_first_step(statistics:
 
 def test_alone_each_query_stands_beside_the_whole_support_not_a_mini_batch_of_it() -> None:
     built = pupil(**IMAGES, inner_batch=2, statistics="alone")
-    with open_lessons(built, 2, 1) as serve:
-        lessons = serve(tasks_of(built, 2), ADDRESS, False)
+    with open_lessons(built) as serve:
+        lessons = serve(tasks_of(built, 2), 1, ADDRESS, False)
         found = gather(built, meta_of(built), lessons, built.adaptations([0.2], 1))
     whole = lessons._support
     assert found.data.support[0].x.shape[1] == 2 < whole.x.shape[1]
