@@ -212,7 +212,7 @@ def test_a_policy_that_cannot_be_expressed_is_refused_with_both_sides_named() ->
         told = cannot(family=f"tiny_families:{name}", family_arg={"first": 2})
         assert "start=" in told and told.endswith("allowed: actions that count from 0")
     taught = pupil()
-    with pytest.raises(RequestError, match="'sinusoid' gives labelled examples; allowed: families of epis"):
+    with pytest.raises(RequestError, match="'sinusoid', which gives labelled examples; allowed: fam"):
         ppo_of(taught, taught.initial_meta().model)
 
 

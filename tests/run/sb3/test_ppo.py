@@ -98,7 +98,7 @@ def test_it_is_what_stable_baselines3_makes_of_the_same_episodes(monkeypatch: py
     for name in ("observations", "rewards", "values", "advantages", "returns", "episode_starts"):
         column = getattr(theirs.rollout_buffer, name).swapaxes(0, 1)
         found = getattr(ours.rollout_buffer, name)
-        np.testing.assert_allclose(found[:, 0], column.reshape(18, *column.shape[2:]), atol=2e-5)
+        np.testing.assert_allclose(found[:, 0], column.reshape(18, *column.shape[2:]), atol=2e-4)
 
 
 def test_the_update_moves_towards_what_paid() -> None:
