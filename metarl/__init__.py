@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from metarl.run.policy import Policy
     from metarl.run.results import Evaluation
     from metarl.run.runs import Run, load, resume, train
+    from metarl.run.sb3.vec_env import TaskVecEnv
 
 __version__ = "0.1.0"
 
@@ -30,6 +31,7 @@ _HOMES = {
     "RequestError": "metarl.core.errors",
     "Run": "metarl.run.runs",
     "RunFailed": "metarl.core.errors",
+    "TaskVecEnv": "metarl.run.sb3.vec_env",
     "TrainConfig": "metarl.run.config",
     "compare": "metarl.run.comparison",
     "families": "metarl.rollout.registry",
@@ -50,6 +52,7 @@ __all__ = [
     "RequestError",
     "Run",
     "RunFailed",
+    "TaskVecEnv",
     "TrainConfig",
     "compare",
     "families",

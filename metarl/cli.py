@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from metarl.core.errors import EnvironmentFailed, RequestError, RunFailed
 from metarl.run.files import run_dir, tell
-from metarl.run.options import Baseline, Compare, Evaluate, Files, List, Render, Report, Resume
+from metarl.run.options import Baseline, Compare, Evaluate, Export, Files, List, Render, Report, Resume
 from metarl.run.parser import filled, parse
 from metarl.run.signals import Stopped
 
@@ -167,6 +167,24 @@ def _render(values: Values) -> None:
     print(f"{clip}; metarl report {path} shows a strip of it")
 
 
+def _export(values: Values) -> None:
+    asked: Export = filled(Export, values)
+    from metarl.run.sb3.export import export_run
+
+    path = run_dir(asked.run_dir)
+    written = export_run(
+        path,
+        _out(values) or path / "policy.zip",
+        checkpoint=asked.checkpoint,
+        task=asked.task,
+        steps=asked.steps,
+        episodes=asked.episodes,
+        inner_lr=asked.inner_lr,
+        seed=asked.seed,
+    )
+    print(f'{written}; next, in Python: PPO.load("{written}", env=your_environment).learn(10_000)')
+
+
 def _baseline(values: Values) -> None:
     asked: Baseline = filled(Baseline, values)
     config = _config(values, algorithm="maml")
@@ -232,6 +250,7 @@ HANDLERS: dict[str, Callable[[Values], None]] = {
     "report": _report,
     "compare": _compare,
     "render": _render,
+    "export": _export,
     "baseline": _baseline,
     "list": _list,
 }

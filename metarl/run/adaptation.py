@@ -1,5 +1,6 @@
 """Adapting to one task of the family, to any environment with its spaces, or to labelled examples."""
 
+import json
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
 from typing import Any
@@ -59,8 +60,18 @@ def adapt_to(
         except (ValueError, EnvironmentFailed) as error:  # such as a task that the family cannot serve
             raise RequestError(str(error)) from error
     params = tree_map(lambda x: x[0], policies[-1])
-    family = agent.family
-    return Policy(agent.apply, params, family.observation_space, family.action_space, seed)
+    return Policy.of(agent, params, seed)
+
+
+def read_task(text: str) -> dict[str, Any]:
+    """One task written as JSON."""
+    try:
+        task = json.loads(text)
+    except ValueError:
+        task = None
+    if not isinstance(task, dict) or not task:
+        raise RequestError(f"a task is JSON such as '{{\"goal\": [0.3, -0.2]}}', got {text!r}")
+    return task
 
 
 def _row(task: Mapping[str, Any]) -> dict[str, np.ndarray]:

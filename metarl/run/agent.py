@@ -5,7 +5,6 @@ import fnmatch
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import cast
 
 import torch
@@ -31,7 +30,7 @@ from metarl.rollout.registry import make
 from metarl.run.chunking import choose_chunking
 from metarl.run.config import TrainConfig
 from metarl.run.measures import OF_EPISODES
-from metarl.run.networks import head, network, read_params, value_network
+from metarl.run.networks import head, network, starting_params, value_network
 from metarl.run.resolve import choose_device, choose_executor
 from metarl.run.scores import report
 
@@ -113,7 +112,7 @@ class Agent:
         meta = self.initial_meta()
         if self.config.init_from is None:
             return meta
-        params = read_params(Path(self.config.init_from), self._drawn())
+        params = starting_params(self.config, self.family, self.module, self._drawn())
         return meta._replace(model=to_device(params, self.device))
 
     def _drawn(self) -> Params:

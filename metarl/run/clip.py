@@ -1,7 +1,6 @@
 """A clip of one task before and after adaptation, side by side, and the strip of it that reports show."""
 
 import io
-import json
 import secrets
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
@@ -13,6 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from metarl.core.errors import RequestError
 from metarl.rollout.family import is_supervised
+from metarl.run.adaptation import read_task
 from metarl.run.episode_pictures import Picture, Shown, show
 from metarl.run.files import check_writable, write_atomic
 from metarl.run.protocol import Protocol, held_out_tasks
@@ -65,17 +65,6 @@ def render_run(
     write_atomic(run_dir / STRIP, _png(strip(shown, names)))
     writer(out, side_by_side(shown, names), speed)
     return out
-
-
-def read_task(text: str) -> dict[str, Any]:
-    """One task written as JSON."""
-    try:
-        task = json.loads(text)
-    except ValueError:
-        task = None
-    if not isinstance(task, dict) or not task:
-        raise RequestError(f"a task is JSON such as '{{\"goal\": [0.3, -0.2]}}', got {text!r}")
-    return task
 
 
 def _first_task(run: Run, split: str, seed: int) -> dict[str, Any]:

@@ -84,8 +84,9 @@ class TrainConfig:
         "not as the environment scales it (Finn et al. 2017)",
     )
     init_from: str | None = option(
-        None, text("FILE"), "safetensors file with the initial weights", "drawn from the seed"
+        None, text("FILE"), "initial weights: safetensors, or with --trust an SB3 zip", "drawn from the seed"
     )
+    trust: Resolved[bool] = option(False, flag(), "let --init-from be a zip of Stable-Baselines3 (SB3)")
 
     seed: Resolved[int] = option(1, whole(0), "root of every random draw of the run")
     iterations: Resolved[int] = option(

@@ -18,11 +18,12 @@ from metarl.run.comparable import NAME, protocol_hash
 from metarl.run.experience import USES, Experience
 from metarl.run.files import check_writable
 from metarl.run.nearest import check_classification, measure_nearest
-from metarl.run.options import BASELINES
+from metarl.run.options import BASELINES, SB3_BASELINES
 from metarl.run.pictures import pictures
 from metarl.run.progress import Progress
 from metarl.run.protocol import GRID, Protocol, held_out_tasks, measure, standard, tuned
 from metarl.run.results import Evaluation
+from metarl.run.sb3.names import check_expressible
 from metarl.run.statistics import bootstrap_ci, iqm
 from metarl.run.step_sizes import Profile, step_sizes
 from metarl.run.trainer import Trainer
@@ -76,7 +77,7 @@ def evaluate(
     profile = step_sizes(inner_lr, protocol.steps, agent)
     chosen = held_out_tasks(agent, protocol)
     protocol = dataclasses.replace(protocol, tasks=len(next(iter(chosen.values()))))
-    trained = {kind: None if kind == "nearest" else baseline_of(kind, run) for kind in kinds}
+    trained = {kind: _trained(kind, run) for kind in kinds}
     with _progress(run, profile, trained) as done:
         with world_of(agent.family).open(agent) as serve:
             experience = measure(agent, run.meta, profile, protocol, serve)
@@ -84,10 +85,35 @@ def evaluate(
         agents = {"meta": _result(experience, profile, run, protocol)}
         for kind, baseline in trained.items():
             own = None if agent.learns_steps else inner_lr
-            agents[kind] = _baseline(kind, baseline, agent, protocol, own, done)
+            agents[kind] = _baseline(kind, run, baseline, agent, protocol, own, done)
+            done()
     described = _described(agent, protocol, checkpoint, experience, inner_lr, name)
     means = _means(agent.metric, agents["meta"]["mean"], experience)
     return Evaluation(agent.metric, described, means, agents, **pictures(agent, chosen, experience))
+
+
+def _trained(kind: str, run: Trainer) -> Trainer | None:
+    """A baseline that is trained before it is measured."""
+    if kind in ("nearest", "sb3-scratch"):
+        return None
+    if kind not in SB3_BASELINES:
+        return baseline_of(kind, run)
+    from metarl.run.sb3.baselines import sb3_baseline_of  # which takes a second
+
+    return sb3_baseline_of(kind, run)
+
+
+def _scratch(run: Trainer, agent: Agent, protocol: Protocol) -> dict[str, Any]:
+    """What PPO learns of each task from nothing; kept in the run's directory, since it takes a while."""
+    from metarl.run.sb3.baselines import kept, measure_scratch, scratch_file
+
+    def compute() -> dict[str, Any]:
+        with world_of(agent.family).open(agent) as serve:
+            experience, rate = measure_scratch(agent, protocol, serve)
+        result = _result(experience, [rate] * protocol.steps, None, protocol)
+        return result | {"env_steps": 0} | _consumed(experience, protocol.episodes)
+
+    return kept(scratch_file(run.path, agent, protocol), compute)
 
 
 def _means(metric: str, mean: Sequence[float], experience: Experience) -> dict[str, float]:
@@ -112,6 +138,7 @@ def _progress(
 
 def _baseline(
     kind: str,
+    run: Trainer,
     baseline: Trainer | None,
     agent: Agent,
     protocol: Protocol,
@@ -119,17 +146,16 @@ def _baseline(
     done: Callable[[], None],
 ) -> dict[str, Any]:
     """What a baseline of the run does on the tasks of ``agent``'s family, with its best step sizes."""
+    if kind == "sb3-scratch":
+        return _scratch(run, agent, protocol)
     if baseline is None:
-        result = _result(measure_nearest(agent, protocol), [], None, protocol)
-    else:
-        theirs = with_family_arg(baseline.agent, agent.config.family_arg)
-        profile = step_sizes(inner_lr, protocol.steps, theirs)
-        with world_of(theirs.family).open(theirs) as serve:
-            best = tuned(theirs, baseline.meta, profile, protocol, kind, serve, done)
-            experience = measure(theirs, baseline.meta, best, protocol, serve)
-        result = _result(experience, best, baseline, protocol)
-    done()
-    return result
+        return _result(measure_nearest(agent, protocol), [], None, protocol)
+    theirs = with_family_arg(baseline.agent, agent.config.family_arg)
+    profile = step_sizes(inner_lr, protocol.steps, theirs)
+    with world_of(theirs.family).open(theirs) as serve:
+        best = tuned(theirs, baseline.meta, profile, protocol, kind, serve, done)
+        experience = measure(theirs, baseline.meta, best, protocol, serve)
+    return _result(experience, best, baseline, protocol)
 
 
 def _check_episodes(agent: Agent, episodes: int | None, deterministic: bool) -> None:
@@ -148,6 +174,9 @@ def _checked(agent: Agent, baselines: Sequence[str]) -> Sequence[str]:
             raise RequestError(f"unknown baseline {kind!r}; allowed: {', '.join(BASELINES)}")
         if kind == "nearest":
             check_classification(agent)
+        elif kind in SB3_BASELINES:
+            check_expressible(agent.config, agent.family)
+            build_agent(baseline_config("oracle" if kind == "sb3-oracle" else "random", agent.config))
         else:
             build_agent(baseline_config(kind, agent.config))
     return baselines

@@ -21,7 +21,7 @@ from metarl.rollout.collector import Address, Tasks
 from metarl.run.agent import Agent
 
 # What a draw is for, as it stands in every address. Append only.
-USES = {"train": 0, "validation": 1, "test": 2, "ood": 3, "adapt": 4}
+USES = {"train": 0, "validation": 1, "test": 2, "ood": 3, "adapt": 4, "sb3": 5}
 
 PerTask = Float[Tensor, " task"]
 
@@ -132,11 +132,22 @@ def explore(
 
 def gather(agent: Agent, meta: Meta, source: Source, adaptations: Sequence[Adaptation]) -> Experience:
     """``explore``, and a last batch to judge the adapted parameters by."""
-    path, support = explore(agent, meta, source, adaptations)
+    # The learner repeats each update: those on the same batch have it several times, which costs no memory.
+    return judge(
+        agent, source, *explore(agent, meta, source, adaptations), epochs=agent.config.inner_epochs or 1
+    )
+
+
+def judge(
+    agent: Agent, source: Source, path: tuple[Params, ...], support: tuple[Any, ...], epochs: int = 1
+) -> Experience:
+    """What the parameters along a path have given, and a last batch to judge the adapted ones by.
+
+    Args:
+        support: the batch that each step of the path learned from, in ``epochs`` updates.
+    """
     query = source.query(path[-1], len(support))
     drawn = TaskData(support, query.batch)
-    # The learner repeats each update: those on the same batch have it several times, which costs no memory.
-    epochs = agent.config.inner_epochs or 1
     data = TaskData(tuple(b for b in support for _ in range(epochs)), query.batch, query.credit)
     measures = source.measures(path, drawn)
     values = measures.pop(agent.metric)

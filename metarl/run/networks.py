@@ -23,6 +23,8 @@ from metarl.rollout.collector import possibilities
 from metarl.rollout.family import Family, is_supervised
 from metarl.run.config import TrainConfig
 from metarl.run.files import warn
+from metarl.run.sb3.archive import is_archive, read_archive
+from metarl.run.sb3.names import check_expressible, names_of
 
 
 def network(config: TrainConfig, family: Family) -> nn.Module:
@@ -159,19 +161,47 @@ def head(module: nn.Module) -> list[str]:
     return [name for name, _ in module.named_parameters() if name.startswith(prefix)]
 
 
-def read_params(path: Path, like: Params) -> Params:
-    """Weights from a safetensors file that fit the network. A value network's are taken if both have them;
-    what one of the two lacks is told, and stays as it is drawn.
+def starting_params(config: TrainConfig, family: Family, module: nn.Module, like: Params) -> Params:
+    """The weights of the file ``init_from``, ours or Stable-Baselines3's, once they fit those drawn.
 
     Raises:
-        RequestError: no such file, no safetensors, or weights of another network; both sides are named.
+        RequestError: no such file, one that is not trusted, or another network's; both sides are named.
     """
+    path = Path(str(config.init_from))
     if not path.is_file():
         raise RequestError(f"init-from file {path} does not exist")
+    if not is_archive(path):
+        return read_params(path, like)
+    state, activation = read_archive(path, config.trust)
+    check_expressible(config, family)
+    if activation != config.activation and config.hidden:
+        raise RequestError(
+            f"init-from file {path} has activation {activation}, the network has {config.activation}"
+        )
+    valued = any(name.startswith(PREFIX) for name in like)
+    return fitting(names_of(config, family, module, valued).from_sb3(state), like, path)
+
+
+def read_params(path: Path, like: Params) -> Params:
+    """Weights from a safetensors file that fit the network.
+
+    Raises:
+        RequestError: no safetensors, or weights of another network; both sides are named.
+    """
     try:
         found = safetensors.torch.load_file(path)
     except (SafetensorError, OSError) as error:
         raise RequestError(f"init-from file {path} is not a safetensors file: {error}") from error
+    return fitting(found, like, path)
+
+
+def fitting(found: Params, like: Params, path: Path) -> Params:
+    """Weights that were found in a file, once they fit the network. A value network's are taken if both have
+    them; what one of the two lacks is told, and stays as it is drawn.
+
+    Raises:
+        RequestError: weights of another network; both sides are named.
+    """
     has, wants = (any(name.startswith(PREFIX) for name in tree) for tree in (found, like))
     if has and not wants:
         warn(f"init-from file {path} has a value network, which is left out")

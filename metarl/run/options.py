@@ -9,7 +9,8 @@ from metarl.run.config import TrainConfig
 from metarl.run.fields import flag, many, number, one_of, option, pairs, text, whole
 
 Field = dataclasses.Field[Any]
-BASELINES = ("random", "pretrained", "oracle", "nearest")
+SB3_BASELINES = ("sb3-pretrained", "sb3-scratch", "sb3-oracle")
+BASELINES = ("random", "pretrained", "oracle", "nearest", *SB3_BASELINES)
 
 
 @dataclass(frozen=True)
@@ -132,6 +133,30 @@ class Render:
 
 
 @dataclass(frozen=True)
+class Export:
+    """What export is told."""
+
+    run_dir: str = option(None, text("RUN_DIR"), "run whose policy is exported")
+    to: str = option("sb3", one_of("sb3"), "format: a PPO model of Stable-Baselines3, which PPO.load opens")
+    checkpoint: str = _checkpoint()
+    task: str | None = option(
+        None, text("JSON"), "task to adapt to first", "none, the policy is exported as it was meta-learned"
+    )
+    steps: int | None = option(None, whole(0), "gradient steps of adaptation to --task", "1")
+    episodes: int | None = option(None, whole(1), "episodes of --task before each gradient step", "20")
+    inner_lr: tuple[float, ...] | None = option(
+        None, many(number(above=0)), "step size of each gradient step", "that of training"
+    )
+    seed: int | None = option(None, whole(0), "root of every random draw of the adaptation", "0")
+    out: str | None = option(
+        None,
+        text("FILE.zip", "the name of a file that ends in .zip", lambda name: name.endswith(".zip")),
+        "where to write",
+        "RUN_DIR/policy.zip",
+    )
+
+
+@dataclass(frozen=True)
 class List:
     """What list is told."""
 
@@ -183,6 +208,12 @@ COMMANDS = {
         ),
         Command(
             "render", "Show a task before and after adaptation side by side, as a clip.", (Render,), "run_dir"
+        ),
+        Command(
+            "export",
+            "Write a policy for Stable-Baselines3, which goes on learning from it.",
+            (Export,),
+            "run_dir",
         ),
         Command(
             "baseline",

@@ -1,7 +1,7 @@
 """A policy as Stable-Baselines3's users know it: ``predict`` and ``save``."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gymnasium
 import numpy as np
@@ -12,7 +12,11 @@ from metarl.core.errors import RequestError
 from metarl.core.models import Apply
 from metarl.core.params import Params, to_device
 from metarl.rollout.collector import noise_for, readable, to_action_space
+from metarl.run.agent import Agent
 from metarl.run.files import write_atomic
+
+if TYPE_CHECKING:
+    from stable_baselines3 import PPO
 
 
 class Policy:
@@ -29,11 +33,19 @@ class Policy:
         observation_space: gymnasium.Space[Any],
         action_space: gymnasium.Space[Any],
         seed: int = 0,
+        agent: Agent | None = None,
     ) -> None:
+        self._agent = agent
         self.params = to_device(params, "cpu")
         self.observation_space, self.action_space = observation_space, action_space
         self._apply = apply
         self._rng = np.random.default_rng(seed)
+
+    @classmethod
+    def of(cls, agent: Agent, params: Params, seed: int = 0) -> "Policy":
+        """A policy of an agent, whose network and family it knows."""
+        family = agent.episodic
+        return cls(agent.apply, params, family.observation_space, family.action_space, seed, agent)
 
     def predict(
         self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False
@@ -63,6 +75,22 @@ class Policy:
     def save(self, path: str | Path) -> Path:
         """Write the parameters as a safetensors file, which ``--init-from`` reads."""
         return write_atomic(Path(path), safetensors.torch.save(self.params))
+
+    def to_sb3(self, env: gymnasium.Env[Any, Any] | None = None, **options: Any) -> "PPO":
+        """The policy as a PPO model of Stable-Baselines3, on the CPU: it acts alike and goes on learning.
+
+        Args:
+            env: what it is to learn in; None leaves that to ``set_env`` or ``PPO.load(..., env=env)``.
+            options: of ``PPO``, in place of its defaults; gamma is the run's.
+
+        Raises:
+            RequestError: a policy that Stable-Baselines3 cannot express, or another environment's spaces.
+        """
+        from metarl.run.sb3.export import ppo_of  # which takes a second
+
+        if self._agent is None:
+            raise RequestError("to_sb3 needs a policy of a run: run.policy or run.adapt(...)")
+        return ppo_of(self._agent, self.params, env, **options)
 
     def _noise(self, n: int) -> torch.Tensor:
         shape = (n, *(self.action_space.shape or ()))

@@ -3,7 +3,7 @@
 import dataclasses
 import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -128,22 +128,41 @@ def tuned(
         return list(profile)
     tasks = min(protocol.tasks, BLOCK) if is_supervised(agent.family) else protocol.tasks
     validation = dataclasses.replace(protocol, split="validation", tasks=tasks)
+    best = best_of(
+        GRID,
+        lambda first: measure(agent, meta, scaled(profile, first), validation, serve),
+        agent.metric,
+        name,
+        "step size",
+        done,
+    )
+    return scaled(profile, best)
+
+
+def best_of(
+    grid: Sequence[float],
+    tried: Callable[[float], Experience],
+    metric: str,
+    name: str,
+    what: str,
+    done: Callable[[], None] = lambda: None,
+) -> float:
+    """The entry of ``grid`` with the best experience on validation tasks, ``tried(entry)``: see ``tuned``."""
     scores: dict[float, tuple[float, ...]] = {}
-    for first in GRID:
-        rates = scaled(profile, first)
+    for entry in grid:
         try:
-            found = measure(agent, meta, rates, validation, serve)
+            found = tried(entry)
         except RequestError:  # it diverged
-            scores[first] = (math.nan,)
+            scores[entry] = (math.nan,)
             continue
         finally:
             done()
         assert found.values is not None, "an evaluation measures"
-        scores[first] = tuple(float(x[1:].mean()) for x in (found.values, *found.beside.values()))
-    best = _best(agent.metric, scores)
-    tried = ", ".join(f"{lr:g}: {score[0]:.4g}" for lr, score in scores.items())
-    tell(f"metarl: {name}: mean {agent.metric} on validation tasks by step size {tried}; best {best:g}")
-    return scaled(profile, best)
+        scores[entry] = tuple(float(x[1:].mean()) for x in (found.values, *found.beside.values()))
+    best = _best(metric, scores)
+    told = ", ".join(f"{entry:g}: {score[0]:.4g}" for entry, score in scores.items())
+    tell(f"metarl: {name}: mean {metric} on validation tasks by {what} {told}; best {best:g}")
+    return best
 
 
 def scaled(profile: Profile, first: float) -> list[float]:

@@ -12,6 +12,9 @@ AGENTS = {
     "random": "the untrained initialisation",
     "oracle": "like pretrained, and it observes which task it is in",
     "nearest": "the label of the nearest support image, pixel by pixel; it learns nothing",
+    "sb3-pretrained": "the same network trained by Stable-Baselines3’s PPO on the same tasks",
+    "sb3-scratch": "the same network trained by Stable-Baselines3’s PPO on each task alone, from nothing",
+    "sb3-oracle": "like sb3-pretrained, and it observes which task it is in",
 }
 PRETRAINED = {  # where tasks give labelled examples
     "mse": "the same network trained on all tasks together without inner steps, then fine-tuned on each",

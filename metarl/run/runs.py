@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gymnasium
 
@@ -16,6 +16,9 @@ from metarl.run.policy import Policy
 from metarl.run.results import Evaluation
 from metarl.run.trainer import Trainer
 
+if TYPE_CHECKING:
+    from stable_baselines3 import PPO
+
 
 class Run(Trainer):
     """A run: ``learn`` trains it further, ``evaluate`` measures it, ``adapt`` makes a policy for a task."""
@@ -23,8 +26,13 @@ class Run(Trainer):
     @property
     def policy(self) -> Policy:
         """The policy before any adaptation, of a family of episodes."""
-        family = self.agent.episodic
-        return Policy(self.agent.apply, self.meta.model, family.observation_space, family.action_space)
+        return Policy.of(self.agent, self.meta.model)
+
+    def to_sb3(self, env: gymnasium.Env[Any, Any] | None = None, **options: Any) -> "PPO":
+        """The policy before any adaptation as a PPO model of Stable-Baselines3; see ``Policy.to_sb3``."""
+        from metarl.run.sb3.export import ppo_of  # which takes a second
+
+        return ppo_of(self.agent, self.meta.model, env, **options)
 
     def evaluate(self, **options: Any) -> Evaluation:
         """How well the agent adapts to held-out tasks; the options are those of ``evaluation.evaluate``."""

@@ -15,6 +15,7 @@ from metarl.core.errors import RequestError
 from metarl.core.models import MLP, GaussianMLP
 from metarl.core.params import Params, tree_map
 from metarl.rollout.collector import Address, collect, collect_in
+from metarl.run.adaptation import read_task
 from metarl.run.experience import USES
 from metarl.run.runs import Run, train
 from tiny_families import OfOneTask
@@ -197,3 +198,9 @@ def test_an_environment_may_observe_in_double_precision(run: Run) -> None:
     adapted = run.adapt(env=env, episodes=2)
     assert {value.dtype for value in adapted.params.values()} == {torch.float32}
     assert not same(adapted.params, run.meta.model)
+
+
+@pytest.mark.parametrize("text", ["goal", "[1, 2]", "{}", "3"])
+def test_a_task_that_is_no_object_is_refused(text: str) -> None:
+    with pytest.raises(RequestError, match=r"a task is JSON such as .*goal.*, got"):
+        read_task(text)

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from metarl.core.errors import RequestError
-from metarl.run.clip import CAPTION, STRIP_FRAMES, STRIP_HEIGHT, read_task, render_run, side_by_side
+from metarl.run.clip import CAPTION, STRIP_FRAMES, STRIP_HEIGHT, render_run, side_by_side
 from metarl.run.episode_pictures import SIDE, Shown, play, show
 from metarl.run.policy import Policy
 from metarl.run.report import write_report
@@ -139,12 +139,6 @@ def test_without_a_plane_the_return_is_plotted(tmp_path: Path) -> None:
     render_run(made.path, tmp_path / "clip.gif", episodes=2)
     first, *_, last = frames(tmp_path / "clip.gif")
     assert (first != last).any()
-
-
-@pytest.mark.parametrize("text", ["goal", "[1, 2]", "{}", "3"])
-def test_a_task_that_is_no_object_is_refused(text: str) -> None:
-    with pytest.raises(RequestError, match=r"a task is JSON such as .*goal.*, got"):
-        read_task(text)
 
 
 @pytest.mark.parametrize(

@@ -143,7 +143,7 @@ def test_discounts_reach_the_advantages() -> None:
 
 
 def test_uses_are_never_renumbered() -> None:
-    assert USES == {"train": 0, "validation": 1, "test": 2, "ood": 3, "adapt": 4}
+    assert USES == {"train": 0, "validation": 1, "test": 2, "ood": 3, "adapt": 4, "sb3": 5}
 
 
 def test_an_inner_step_of_several_epochs_is_as_many_updates_on_the_same_episodes() -> None:

@@ -261,7 +261,11 @@ def test_what_cannot_be_compared_with_is_refused_before_anything_is_trained(
             ["pretrained", "nearest"],
             "baseline 'nearest' needs a family of classification, 'sinusoid' is none",
         ),
-        (["pretrained", "lucky"], "unknown baseline 'lucky'; allowed: random, pretrained, oracle, nearest"),
+        (
+            ["pretrained", "lucky"],
+            "unknown baseline 'lucky'; allowed: random, pretrained, oracle, nearest, sb3-pretrained, "
+            "sb3-scratch, sb3-oracle",
+        ),
     ):
         with pytest.raises(RequestError) as caught:
             fresh.evaluate(baselines=kinds, **FEW)

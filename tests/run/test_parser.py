@@ -50,10 +50,13 @@ def test_words_become_values(line: str, values: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("line", "told"),
     [
-        ("", "no command given; allowed: train, resume, evaluate, report, compare, render, baseline, list"),
+        (
+            "",
+            "no command given; allowed: train, resume, evaluate, report, compare, render, export",
+        ),
         (
             "trian maml",
-            "unknown command 'trian'; allowed: train, resume, evaluate, report, compare, render, baseline",
+            "unknown command 'trian'; allowed: train, resume, evaluate, report, compare, render, export",
         ),
         ("train maml --task 3", "unknown option --task of metarl train; did you mean --tasks"),
         ("train maml --zzz", "unknown option --zzz of metarl train; allowed: --family --spec"),

@@ -1,0 +1,156 @@
+"""Agents trained by Stable-Baselines3's PPO, beside those of ``metarl.run.baselines``.
+
+``sb3-pretrained`` and ``sb3-oracle`` are trained once, as long as the run, and then adapt as it does;
+``sb3-scratch`` learns each task from nothing, from the episodes that the others adapt to.
+"""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from stable_baselines3 import PPO
+
+from metarl.core.errors import RequestError
+from metarl.core.params import Params, to_device, tree_map
+from metarl.rollout import seeding
+from metarl.run import checkpoint as store
+from metarl.run.agent import Agent, build_agent
+from metarl.run.baselines import baseline_config
+from metarl.run.config import TrainConfig
+from metarl.run.experience import USES, Experience, Serve, judge
+from metarl.run.files import tell, to_json, warn, write_atomic
+from metarl.run.protocol import Protocol, best_of, sources
+from metarl.run.sb3.export import ppo_of
+from metarl.run.sb3.names import names_of
+from metarl.run.sb3.ppo import learn_from, own_randomness, train_on_tasks
+from metarl.run.trainer import Trainer
+
+# Learning rates of Adam tried for sb3-scratch, and on how many validation tasks.
+RATES, RATE_TASKS = (3e-4, 1e-3, 3e-3, 1e-2, 3e-2), 20
+
+
+def sb3_config(kind: str, config: TrainConfig) -> TrainConfig:
+    """The configuration of a baseline whose weights come from Stable-Baselines3."""
+    plain = baseline_config("random", config)
+    return dataclasses.replace(plain, observe_task=kind == "sb3-oracle" or plain.observe_task)
+
+
+def sb3_baseline_of(kind: str, run: Trainer) -> Trainer:
+    """``sb3-pretrained`` or ``sb3-oracle``, trained under ``RUN_DIR/baselines`` on first use and where the
+    run has been trained further since; its weights are in our network, so that it adapts as the run does.
+    """
+    path = run.path / "baselines" / kind
+    baseline = Trainer(build_agent(sb3_config(kind, run.config)), path)
+    env_steps, meta = _env_steps(run), baseline.agent.initial_meta()
+    saved = store.latest_intact(baseline.checkpoints, warn)
+    if saved is None or saved.extra["asked"] < env_steps:
+        tell(f"metarl: training the baseline {kind}: PPO for {env_steps:,} environment steps")
+        model = train_on_tasks(baseline.agent, env_steps, run.config.seed, kind)
+        extra = {"samples": model.num_timesteps, "asked": env_steps}
+        store.save(baseline.checkpoints, 1, _weights(baseline.agent, model), extra)
+        saved = store.load(store.find(baseline.checkpoints))
+    weights = {name: saved.tensors[name] for name in meta.model}
+    baseline.standing = baseline.standing._replace(
+        meta=meta._replace(model=to_device(weights, baseline.agent.device)),
+        samples=int(saved.extra["samples"]),
+    )
+    return baseline
+
+
+def measure_scratch(agent: Agent, protocol: Protocol, serve: Serve) -> tuple[Experience, float]:
+    """PPO from nothing on every task of a protocol, and its learning rate: the best of ``RATES`` on
+    validation tasks.
+    """
+    validation = dataclasses.replace(protocol, split="validation", tasks=min(protocol.tasks, RATE_TASKS))
+
+    def tried(rate: float) -> Experience:
+        try:
+            return _scratch(agent, validation, serve, rate)
+        except ValueError as error:  # weights or actions that are not finite
+            raise RequestError(
+                f"sb3-scratch cannot be measured with learning rate {rate:g}: {error}"
+            ) from error
+
+    best = RATES[0]
+    if protocol.steps:
+        best = best_of(RATES, tried, agent.metric, "sb3-scratch", "learning rate")
+    return _scratch(agent, protocol, serve, best), best
+
+
+def scratch_file(run_path: Path, agent: Agent, protocol: Protocol) -> Path:
+    """Where a run keeps what ``sb3-scratch`` gave under a protocol: nothing of the run itself enters it."""
+    c = agent.config
+    told = dataclasses.asdict(protocol) | {
+        name: getattr(c, name)
+        for name in (
+            "family",
+            "spec",
+            "family_arg",
+            "hidden",
+            "activation",
+            "init_std",
+            "gamma",
+            "baseline",
+            "seed",
+        )
+    }
+    key = to_json(told | {"rates": RATES, "rate_tasks": RATE_TASKS}, sort_keys=True)
+    return run_path / "baselines" / "sb3-scratch" / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.json"
+
+
+def kept(path: Path, compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What a JSON file holds, or else what is computed, which it holds from then on."""
+    try:
+        found = json.loads(path.read_text())
+        if isinstance(found, dict):
+            return found
+    except (OSError, ValueError):  # none yet, or half of one
+        pass
+    result = compute()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(path, to_json(result, indent=1))
+    return result
+
+
+def _scratch(agent: Agent, protocol: Protocol, serve: Serve, rate: float) -> Experience:
+    """One policy a task. Each update learns from the episodes that measured the policy before it."""
+    (source,) = sources(agent, protocol, serve)
+    # A seed for the first weights and for each update of each task, so that no task depends on others.
+    seeds = [
+        seeding.seeds(agent.config.seed, "baselines", USES["sb3"], t, n=protocol.steps + 1).tolist()
+        for t in range(source.tasks)
+    ]
+    models = [ppo_of(agent, None, seed=first % 2**32, learning_rate=rate) for first, *_ in seeds]
+    path, support = [_together(agent, models)], []
+    for k in range(protocol.steps):
+        support.append(source.support(path[-1], k))
+        episodes = to_device(support[-1], "cpu")
+        for t, model in enumerate(models):
+            with own_randomness(seeds[t][k + 1]):
+                learn_from(model, tree_map(lambda x, t=t: x[t], episodes))
+        path.append(_together(agent, models))
+    return judge(agent, source, tuple(path), tuple(support))
+
+
+def _together(agent: Agent, models: Sequence[PPO]) -> Params:
+    """The models' weights under our names, with the task axis first."""
+    each = [_weights(agent, model) for model in models]
+    stacked = {name: torch.stack([weights[name] for weights in each]) for name in each[0]}
+    return to_device(stacked, agent.device)
+
+
+def _weights(agent: Agent, model: PPO) -> Params:
+    """The model's weights under our names, and in our order."""
+    names = names_of(agent.config, agent.family, agent.module, agent.critic is not None)
+    found = names.from_sb3({name: x.detach().clone() for name, x in model.policy.state_dict().items()})
+    return {name: found[name] for name in agent.initial_meta().model}
+
+
+def _env_steps(run: Trainer) -> int:
+    """Environment steps of the run's training, up to its last checkpoint."""
+    saved = [store.read_manifest(store.find(run.checkpoints))] if store.available(run.checkpoints) else []
+    return max([run.standing.samples, *(int(manifest["extra"]["samples"]) for manifest in saved)])

@@ -1,0 +1,144 @@
+"""A family's vector environment as a ``VecEnv`` of Stable-Baselines3."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+import gymnasium
+import numpy as np
+from gymnasium.spaces import Discrete, MultiDiscrete
+from numpy.typing import NDArray
+from stable_baselines3.common.vec_env import VecEnv
+
+from metarl.core.errors import RequestError
+from metarl.rollout import seeding
+from metarl.rollout.collector import Address, to_action_space
+from metarl.rollout.family import Array, TaskFamily
+from metarl.run.experience import USES
+
+Indices: TypeAlias = int | Iterable[int] | None
+
+
+class TaskVecEnv(VecEnv):
+    """``num_envs`` rows of a family; a row that ends begins its next episode at once.
+
+    The info of a row that ended has ``terminal_observation``; every info says by ``TimeLimit.truncated``
+    whether time cut the episode short. ``reset_infos[row]["task"]`` is the task under way.
+
+    Every episode has an address: episode e (from 0) of row r starts as the first episode of task r in a
+    collection at ``Address(seed, USES["sb3"], iteration=e)``, and the tasks of all rows' e-th episodes
+    are drawn together. So nothing depends on which rows end when.
+
+    Args:
+        family: ``observe_task(family)`` for an oracle.
+        task: the one task of all episodes, such as ``{"goal": [0.3, -0.2]}``; None draws a training task for
+            each.
+        per_task: episodes in a row on each of them.
+        seed: root of all draws; ``seed(n)``, which Stable-Baselines3 calls by the model's own seed, sets it
+            anew and begins with episode 0 again.
+    """
+
+    def __init__(
+        self,
+        family: TaskFamily,
+        num_envs: int,
+        task: Mapping[str, Any] | None = None,
+        *,
+        per_task: int = 1,
+        seed: int = 0,
+    ) -> None:
+        self._family, self._seed, self._per_task = family, seed, per_task
+        self._task = None if task is None else {key: np.asarray(value) for key, value in task.items()}
+        self._env = family.make_vec(num_envs)
+        self._episode = np.full(num_envs, -1)
+        self._actions: Any = None
+        super().__init__(num_envs, family.observation_space, _from_zero(family.action_space))
+
+    def reset(self) -> Array:
+        """First observations of a next episode in every row."""
+        return self._begin(np.ones(self.num_envs, dtype=np.bool_))
+
+    def step_async(self, actions: Array) -> None:
+        """Actions "num_envs …" of the step to come, discrete ones counted from 0."""
+        self._actions = actions
+
+    def step_wait(self) -> tuple[Array, NDArray[np.float32], NDArray[np.bool_], list[dict[str, Any]]]:
+        """Observations, rewards, ends and infos of the step; an ended row's observation is the next first."""
+        taken = to_action_space(self._env.action_space, np.asarray(self._actions))
+        obs, reward, terminated, truncated, _ = self._env.step(taken)
+        done = np.logical_or(terminated, truncated)
+        cut = np.logical_and(truncated, ~np.asarray(terminated))
+        infos: list[dict[str, Any]] = [{"TimeLimit.truncated": bool(each)} for each in cut]
+        if done.any():
+            for row in np.flatnonzero(done):
+                infos[row]["terminal_observation"] = np.array(obs[row])
+            obs = self._begin(done)
+        return np.array(obs), np.asarray(reward, np.float32), done, infos
+
+    def close(self) -> None:
+        """Closes the environment."""
+        self._env.close()
+
+    def seed(self, seed: int | None = None) -> Sequence[int | None]:
+        """Sets the root of all draws (None leaves it) and begins with episode 0; returns it for each row."""
+        self._seed = self._seed if seed is None else seed
+        self._episode[:] = -1
+        return [self._seed] * self.num_envs
+
+    def set_options(self, options: Any = None) -> None:
+        """Refused: the task is an argument of the constructor."""
+        if options:
+            raise RequestError(f"a TaskVecEnv takes no reset options, got {options!r}; give it a task")
+
+    def get_attr(self, attr_name: str, indices: Indices = None) -> list[Any]:
+        """An attribute of the vector environment, which is that of every row."""
+        value = None if attr_name == "render_mode" else getattr(self._env, attr_name)
+        return [value for _ in self._get_indices(indices)]
+
+    def set_attr(self, attr_name: str, value: Any, indices: Indices = None) -> None:
+        """Refused: rows share their environment."""
+        raise RequestError(f"the rows of a TaskVecEnv share one environment; {attr_name!r} cannot be set")
+
+    def env_method(self, method_name: str, *args: Any, indices: Indices = None, **kwargs: Any) -> list[Any]:
+        """Refused: rows share their environment."""
+        raise RequestError(f"the rows of a TaskVecEnv share one environment; {method_name!r} is no row's own")
+
+    def env_is_wrapped(self, wrapper_class: type[Any], indices: Indices = None) -> list[bool]:
+        """No row has a wrapper."""
+        return [False for _ in self._get_indices(indices)]
+
+    def _begin(self, mask: NDArray[np.bool_]) -> Array:
+        """Start the next episode of the masked rows; the first observations of these, the last of others."""
+        self._episode[mask] += 1
+        use, rows = USES["sb3"], np.flatnonzero(mask)
+        seeds: Any = [0] * self.num_envs  # Gymnasium's annotation knows one number only
+        for row in rows:
+            address = Address(self._seed, use, iteration=int(self._episode[row]), first_task=int(row))
+            seeds[row] = int(seeding.seeds(self._seed, "starts", *address.of(0), n=1)[0])
+        options: dict[str, Any] = {"task": self._tasks(mask)}
+        if not mask.all():
+            options["reset_mask"] = mask
+        obs, info = self._env.reset(seed=seeds, options=options)
+        for row in rows:
+            self.reset_infos[row] = {"task": {key: value[row] for key, value in info["task"].items()}}
+        return np.array(obs)
+
+    def _tasks(self, mask: NDArray[np.bool_]) -> dict[str, Array]:
+        """The tasks of all rows' episodes, arrays "num_envs …"; those outside the mask count for nothing."""
+        if self._task is not None:
+            return {key: np.repeat(value[None], self.num_envs, 0) for key, value in self._task.items()}
+        found: dict[str, Array] = {}
+        numbers = self._episode // self._per_task
+        for number in np.unique(numbers[mask]):
+            rng = seeding.generator(self._seed, "tasks", USES["sb3"], int(number))
+            drawn = self._family.sample_tasks(self.num_envs, rng, "train")
+            here = numbers == number
+            for key, value in drawn.items():
+                found.setdefault(key, value.copy())[here] = value[here]
+        return found
+
+
+def _from_zero(space: gymnasium.Space[Any]) -> gymnasium.Space[Any]:
+    """The space as Stable-Baselines3's policies act in it: they count choices from 0."""
+    if isinstance(space, Discrete):
+        return Discrete(int(space.n))
+    return MultiDiscrete(space.nvec) if isinstance(space, MultiDiscrete) else space

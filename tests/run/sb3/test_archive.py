@@ -1,0 +1,246 @@
+"""Weights out of a zip of Stable-Baselines3: they are those of its policy, and nothing in it is run."""
+
+import base64
+import io
+import json
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cloudpickle
+import gymnasium
+import numpy as np
+import pytest
+import torch
+from gymnasium.spaces import Box, Discrete, MultiDiscrete
+from stable_baselines3 import A2C, PPO, SAC
+
+from metarl.cli import main
+from metarl.core.critic import values
+from metarl.core.errors import RequestError
+from metarl.run.policy import Policy
+from metarl.run.runs import load, train
+from metarl.run.sb3 import archive
+from metarl.run.sb3.archive import read_archive
+from metarl.run.sb3.export import ppo_of, save_ppo
+from tiny_runs import agent, meta_of, pupil, same, tiny
+
+OBS = np.random.default_rng(0).normal(0, 2, (64, 2)).astype(np.float32)
+SPACES = {
+    "point-goal": Box(-1.0, 1.0, (2,), np.float32),
+    "tiny_families:Corridor": Discrete(3),
+    "tiny_families:Crane": MultiDiscrete([3, 4]),
+}
+
+
+class Elsewhere(gymnasium.Env[Any, Any]):
+    """An environment that Stable-Baselines3's users have: nothing of ours."""
+
+    def __init__(self, family: str) -> None:
+        size = 1 if "Corridor" in family else 2
+        self.observation_space = Box(-9.0, 9.0, (size,), np.float32)
+        self.action_space = SPACES[family]
+
+    def reset(self, seed: int | None = None, options: Any = None) -> Any:
+        return np.zeros(self.observation_space.shape, np.float32), {}
+
+    def step(self, action: Any) -> Any:
+        seen = np.full(self.observation_space.shape, 0.1, np.float32)
+        return seen, float(np.sum(action)), False, True, {}
+
+
+def model(
+    path: Path, family: str = "point-goal", kind: Any = PPO, learns: bool = True, **options: Any
+) -> Any:
+    """A model that its user trained and saved, all of whose weights have moved."""
+    policy: dict[str, Any] = {"net_arch": [8], "ortho_init": False} | options.pop("policy_kwargs", {})
+    made = kind("MlpPolicy", Elsewhere(family), policy_kwargs=policy, device="cpu", seed=1, **options)
+    if learns:
+        made.learn(32)
+    made.save(path)
+    return made
+
+
+def Without(policy: str, env: Any, policy_kwargs: Any, **options: Any) -> SAC:
+    """SAC, which knows no ortho_init."""
+    return SAC(policy, env, policy_kwargs={"net_arch": [8]}, buffer_size=10, **options)
+
+
+def rewritten(path: Path, entry: str, change: Callable[[bytes], bytes]) -> Path:
+    """The same zip with one entry changed."""
+    with zipfile.ZipFile(path) as old:
+        entries = {name: old.read(name) for name in old.namelist()}
+    entries[entry] = change(entries[entry])
+    out = path.with_name("changed.zip")
+    with zipfile.ZipFile(out, "w") as new:
+        for name, data in entries.items():
+            new.writestr(name, data)
+    return out
+
+
+@pytest.mark.parametrize("family", SPACES)
+def test_a_policy_trained_by_stable_baselines3_acts_here_as_there(family: str, tmp_path: Path) -> None:
+    theirs = model(tmp_path / "model.zip", family, n_steps=32, batch_size=16)
+    built = agent(family=family, init_from=str(tmp_path / "model.zip"), trust=True)
+    ours = Policy.of(built, built.starting_meta().model)
+    obs = OBS[:, : theirs.observation_space.shape[0]]
+    chosen = ours.predict(obs, deterministic=True)[0]
+    np.testing.assert_allclose(chosen, theirs.predict(obs, deterministic=True)[0], atol=1e-6)
+    assert len(np.unique(chosen, axis=0)) > 1
+
+
+def test_a_run_begins_with_it_and_goes_on(tmp_path: Path) -> None:
+    theirs = model(tmp_path / "model.zip", n_steps=32, batch_size=16)
+    line = f"train maml --family point-goal --hidden 8 --init-from {tmp_path / 'model.zip'}"
+    small = "--family-arg horizon=10 --iterations 0 --tasks 2 --episodes 2 --threads 1 --device cpu --out run"
+    assert main([*line.split(), "--trust", *small.split()]) == 0
+    found = load("run").meta.model["net.0.weight"]
+    assert torch.equal(found, theirs.policy.state_dict()["mlp_extractor.policy_net.0.weight"])
+
+
+def test_without_trust_it_is_refused_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model(tmp_path / "model.zip", learns=False)
+    line = f"train maml --family point-goal --init-from {tmp_path / 'model.zip'} --out run"
+    assert main(line.split()) == 2
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1 and "give --trust if you know where it is from" in told
+    assert not Path("run").exists()
+
+
+def test_the_value_network_comes_with_it_if_the_run_has_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    theirs = model(tmp_path / "model.zip", n_steps=32, batch_size=16, gamma=0.9)
+    built = agent(baseline="value", gamma=0.9, init_from=str(tmp_path / "model.zip"), trust=True)
+    params = built.starting_meta().model
+    assert capsys.readouterr().err == "" and built.critic is not None
+    with torch.no_grad():
+        ours = values(built.critic)(params, torch.from_numpy(OBS)) / (1 - 0.9)
+        expected = theirs.policy.predict_values(torch.from_numpy(OBS))[:, 0]
+    np.testing.assert_allclose(ours, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("changes", [{}, {"baseline": "value"}, {"family": "tiny_families:Crane"}])
+def test_out_and_in_again_is_the_same_policy(changes: dict[str, Any], tmp_path: Path) -> None:
+    built = agent(**changes)
+    params = meta_of(built).model
+    save_ppo(ppo_of(built, params), tmp_path / "model.zip")
+    again = agent(**changes, init_from=str(tmp_path / "model.zip"), trust=True).starting_meta().model
+    assert list(again) == list(params)
+    for name, value in params.items():
+        torch.testing.assert_close(again[name], value, rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("options", "changes", "told"),
+    [
+        ({"policy_kwargs": {"net_arch": [9]}}, {}, "has [9] for net.0.bias, the network has [8]"),
+        ({}, {"hidden": (8, 8)}, "has nothing for net.2.bias, the network has [8]"),
+        ({"policy_kwargs": {"net_arch": [8, 8]}}, {}, "network has nothing"),
+        ({"family": "tiny_families:Corridor"}, {}, "has nothing for log_std, the network has [2]"),
+        ({"policy_kwargs": {"activation_fn": torch.nn.ReLU}}, {}, "activation relu, the network has tanh"),
+        ({"policy_kwargs": {"activation_fn": torch.nn.ELU}}, {}, "activation elu, the network has tanh"),
+        ({}, {"activation": "relu"}, "has activation tanh, the network has relu"),
+        ({"use_sde": True}, {}, "explores by gSDE, the network by independent normals"),
+        ({"kind": Without}, {}, "the network has"),
+        ({}, {"family": "tiny_families:Spot", "hidden": None}, "cannot express model 'cnn'"),
+    ],
+)  # fmt: skip
+def test_another_architecture_is_refused_and_both_sides_named(
+    options: dict[str, Any], changes: dict[str, Any], told: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "model.zip"
+    model(path, learns=False, **{name: dict(x) if isinstance(x, dict) else x for name, x in options.items()})
+    with pytest.raises(RequestError) as refusal:
+        agent(**changes, init_from=str(path), trust=True).starting_meta()
+    assert told in str(refusal.value) and "\n" not in str(refusal.value)
+
+
+def test_another_algorithm_with_the_same_policy_will_do(tmp_path: Path) -> None:
+    theirs = model(tmp_path / "model.zip", kind=A2C)
+    built = agent(init_from=str(tmp_path / "model.zip"), trust=True)
+    found = built.starting_meta().model["log_std"]
+    assert torch.equal(found, theirs.policy.state_dict()["log_std"])
+
+
+class Sentinel:
+    """Leaves a file behind wherever it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> Any:
+        return Path.touch, (self.path,)
+
+
+def malicious_data(data: bytes, sentinel: Path) -> bytes:
+    entries = json.loads(data)
+    code = base64.b64encode(cloudpickle.dumps(Sentinel(sentinel))).decode()
+    for name in ("policy_class", "policy_kwargs", "observation_space", "lr_schedule"):
+        entries[name] = {":type:": "<class 'dict'>", ":serialized:": code}
+    return json.dumps(entries).encode()
+
+
+def malicious_weights(sentinel: Path) -> bytes:
+    data = io.BytesIO()
+    torch.save({"log_std": Sentinel(sentinel)}, data)
+    return data.getvalue()
+
+
+def test_the_sentinel_is_one(tmp_path: Path) -> None:
+    """What the tests below forbid happens where Stable-Baselines3 itself loads such a file."""
+    model(tmp_path / "model.zip", learns=False)
+    bad = rewritten(tmp_path / "model.zip", "data", lambda data: malicious_data(data, tmp_path / "ran"))
+    with pytest.raises(Exception):  # noqa: B017, PT011
+        PPO.load(bad)
+    assert (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("trust", [False, True])
+def test_a_malicious_zip_runs_nothing(trust: bool, tmp_path: Path) -> None:
+    made, ran = model(tmp_path / "model.zip", learns=False), tmp_path / "ran"
+    data = rewritten(tmp_path / "model.zip", "data", lambda old: malicious_data(old, ran))
+    if trust:  # its weights are read, by a reader that runs nothing
+        params = agent(init_from=str(data), trust=True).starting_meta().model
+        assert torch.equal(params["log_std"], made.policy.state_dict()["log_std"])
+    else:
+        with pytest.raises(RequestError, match="--trust"):
+            train(tiny(init_from=str(data)), tmp_path / "run")
+    weights = rewritten(tmp_path / "model.zip", "policy.pth", lambda _: malicious_weights(ran))
+    with pytest.raises(RequestError, match="more than tensors; it was not run" if trust else "--trust"):
+        train(tiny(init_from=str(weights), trust=trust), tmp_path / "run")
+    assert not ran.exists() and not (tmp_path / "run").exists()
+
+
+def test_what_is_no_model_is_refused_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    good = tmp_path / "model.zip"
+    model(good, learns=False)
+
+    def refused(path: Path, told: str) -> None:
+        with pytest.raises(RequestError, match=told) as refusal:
+            read_archive(path, trusted=True)
+        assert "\n" not in str(refusal.value) and str(path) in str(refusal.value)
+
+    refused(rewritten(good, "data", lambda _: b"{"), "is no model of Stable-Baselines3")
+    refused(rewritten(good, "data", lambda _: b"[]"), "no weights of a policy")
+    refused(rewritten(good, "policy.pth", lambda old: old[:100]), "is no model of Stable-Baselines3")
+    with zipfile.ZipFile(tmp_path / "other.zip", "w") as other:
+        other.writestr("data", "{}")
+    refused(tmp_path / "other.zip", "no model of Stable-Baselines3: .*policy.pth")
+    monkeypatch.setattr(archive, "LIMIT", 1000)
+    refused(good, "is larger than 1000 bytes")
+
+
+def test_labelled_examples_have_no_such_policy(tmp_path: Path) -> None:
+    model(tmp_path / "model.zip", learns=False)
+    with pytest.raises(RequestError, match="gives labelled examples; allowed: families of episodes"):
+        pupil(init_from=str(tmp_path / "model.zip"), trust=True).starting_meta()
+
+
+def test_a_run_that_is_resumed_reads_no_file_again(tmp_path: Path) -> None:
+    path = tmp_path / "model.zip"
+    model(path, learns=False)
+    run = train(tiny(init_from=str(path), trust=True, iterations=1), tmp_path / "run")
+    path.unlink()
+    assert same(load(tmp_path / "run", "last").meta, run.meta)
