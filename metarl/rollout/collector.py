@@ -35,7 +35,16 @@ class Address(NamedTuple):
 
     def of(self, task: int) -> tuple[int, int, int, int]:
         """The indices that follow a purpose in ``seeding``, for the task at this position of the batch."""
-        return self.use, self.iteration, self.inner_step, self.first_task + task
+        return *self.shared, self.first_task + task
+
+    @property
+    def shared(self) -> tuple[int, int, int]:
+        """Of these indices, those that all tasks share."""
+        return self.use, self.iteration, self.inner_step
+
+    def last(self, tasks: int) -> range:
+        """Of these indices, the last one of each of so many tasks."""
+        return range(self.first_task, self.first_task + tasks)
 
 
 def collect(
@@ -71,11 +80,8 @@ def collect(
         EnvironmentFailed, Diverged: what the environment did, or a policy's action; see ``Checked``.
     """
     m = len(next(iter(tasks.values())))
-    start_seeds: Any = [  # Gymnasium's annotation knows one number only, its environments take a list
-        seed
-        for t in range(m)
-        for seed in seeding.seeds(address.seed, "starts", *address.of(t), n=episodes).tolist()
-    ]
+    each = seeding.seeds_of_each(address.seed, "starts", *address.shared, last=address.last(m), n=episodes)
+    start_seeds: Any = each.ravel().tolist()  # Gymnasium's annotation knows one number only
     noise = None if deterministic else action_noise(env.single_action_space, m, episodes, horizon, address)
     record = Record(env.single_observation_space, env.single_action_space, (m, episodes), horizon)
     policies: list[Distribution] = []
@@ -143,10 +149,9 @@ def action_noise(
 ) -> Tensor:
     """What turns a policy into actions, "time task episode …": ``noise_for`` each task's generator."""
     noise = np.empty((m, episodes, horizon, *(space.shape or ())), np.float32)
-    for t in range(m):
-        noise[t] = noise_for(
-            space, seeding.generator(address.seed, "actions", *address.of(t)), noise[t].shape
-        )
+    each = seeding.generators(address.seed, "actions", *address.shared, last=address.last(m))
+    for task, rng in zip(noise, each, strict=True):
+        task[...] = noise_for(space, rng, task.shape)
     return torch.from_numpy(noise).movedim(2, 0)
 
 
