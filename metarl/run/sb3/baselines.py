@@ -124,7 +124,7 @@ def _scratch(agent: Agent, protocol: Protocol, serve: Serve, rate: float) -> Exp
         seeding.seeds(agent.config.seed, "baselines", USES["sb3"], t, n=protocol.steps + 1).tolist()
         for t in range(source.tasks)
     ]
-    models = [ppo_of(agent, None, seed=first % 2**32, learning_rate=rate) for first, *_ in seeds]
+    models = [ppo_of(agent, None, init_seed=first % 2**32, learning_rate=rate) for first, *_ in seeds]
     path, support = [_together(agent, models)], []
     for k in range(protocol.steps):
         support.append(source.support(path[-1], k))

@@ -81,7 +81,7 @@ def test_scratch_starts_untrained_on_the_episodes_that_everybody_has() -> None:
     tasks = held_out_tasks(built, PROTOCOL)
     for t in range(4):  # the first policy of each task, measured by itself
         seed = int(baselines.seeding.seeds(3, "baselines", USES["sb3"], t, n=1)[0] % 2**32)
-        model = ppo_of(built, None, seed=seed)
+        model = ppo_of(built, None, init_seed=seed)
         names = names_of(built.config, built.family, built.module, False)
         params = names.from_sb3(model.policy.state_dict())
         batch = collect(
