@@ -64,21 +64,26 @@ def sb3_baseline_of(kind: str, run: Trainer) -> Trainer:
 def measure_scratch(agent: Agent, protocol: Protocol, serve: Serve) -> tuple[Experience, float]:
     """PPO from nothing on every task of a protocol, and its learning rate: the best of ``RATES`` on
     validation tasks.
-    """
-    validation = dataclasses.replace(protocol, split="validation", tasks=min(protocol.tasks, RATE_TASKS))
 
-    def tried(rate: float) -> Experience:
+    Raises:
+        RequestError: weights or actions are not finite, on validation tasks with every one of the rates.
+    """
+
+    def tried(rate: float, on: Protocol) -> Experience:
         try:
-            return _scratch(agent, validation, serve, rate)
-        except ValueError as error:  # weights or actions that are not finite
+            return _scratch(agent, on, serve, rate)
+        except ValueError as error:
             raise RequestError(
                 f"sb3-scratch cannot be measured with learning rate {rate:g}: {error}"
             ) from error
 
     best = RATES[0]
     if protocol.steps:
-        best = best_of(RATES, tried, agent.metric, "sb3-scratch", "learning rate")
-    return _scratch(agent, protocol, serve, best), best
+        validation = dataclasses.replace(protocol, split="validation", tasks=min(protocol.tasks, RATE_TASKS))
+        best = best_of(
+            RATES, lambda rate: tried(rate, validation), agent.metric, "sb3-scratch", "learning rate"
+        )
+    return tried(best, protocol), best
 
 
 def scratch_file(run_path: Path, agent: Agent, protocol: Protocol) -> Path:

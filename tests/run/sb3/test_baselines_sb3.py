@@ -128,6 +128,30 @@ def test_scratch_takes_the_rate_that_is_best_on_validation_tasks(
     assert capsys.readouterr().err == ""  # without a step there is nothing to choose
 
 
+def test_a_rate_that_diverges_is_none_and_without_any_other_one_line_says_so(
+    run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = "--tasks 2 --steps 2 --episodes 2"
+    line = ["evaluate", str(run.path), *small.split(), "--baselines", "sb3-scratch"]
+    monkeypatch.setattr(baselines, "RATES", (1e9, 1e10))
+    assert main(line) == 2
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert told.endswith(
+        "sb3-scratch cannot be measured with any learning rate of 1000000000.0, 10000000000.0"
+    )
+    plain = baselines._scratch
+    monkeypatch.setattr(baselines, "RATES", (1e-3,))
+
+    def diverges(agent: Any, protocol: Protocol, *rest: Any) -> Any:
+        return plain(agent, protocol, *rest[:-1], 1e9 if protocol.split == "test" else 1e-3)
+
+    monkeypatch.setattr(baselines, "_scratch", diverges)
+    assert main(line) == 2
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert told.startswith("metarl: sb3-scratch cannot be measured with learning rate 0.001: ")
+    assert not (run.path / "baselines" / "sb3-scratch").exists()
+
+
 def test_episodes_that_end_early_and_choices_are_learned_from_too() -> None:
     for family in ("Corridor", "Crane"):
         built = agent(family=f"tiny_families:{family}", family_arg={})
