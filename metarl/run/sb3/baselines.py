@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from stable_baselines3 import PPO
 
-from metarl.core.errors import RequestError
+from metarl.core.errors import RequestError, RunFailed
 from metarl.core.params import Params, to_device, tree_map
 from metarl.rollout import seeding
 from metarl.run import checkpoint as store
@@ -42,6 +42,9 @@ def sb3_config(kind: str, config: TrainConfig) -> TrainConfig:
 def sb3_baseline_of(kind: str, run: Trainer) -> Trainer:
     """``sb3-pretrained`` or ``sb3-oracle``, trained under ``RUN_DIR/baselines`` on first use and where the
     run has been trained further since; its weights are in our network, so that it adapts as the run does.
+
+    Raises:
+        RunFailed: whatever the environment or PPO raised, in one line.
     """
     path = run.path / "baselines" / kind
     baseline = Trainer(build_agent(sb3_config(kind, run.config)), path)
@@ -49,7 +52,11 @@ def sb3_baseline_of(kind: str, run: Trainer) -> Trainer:
     saved = store.latest_intact(baseline.checkpoints, warn)
     if saved is None or saved.extra["asked"] < env_steps:
         tell(f"metarl: training the baseline {kind}: PPO for {env_steps:,} environment steps")
-        model = train_on_tasks(baseline.agent, env_steps, run.config.seed, kind)
+        try:
+            model = train_on_tasks(baseline.agent, env_steps, run.config.seed, kind)
+        except Exception as error:  # the environment's, or PPO's where weights are not finite
+            line = next(iter(str(error).strip().splitlines()), "")[:400]
+            raise RunFailed(f"training the baseline {kind} failed: {type(error).__name__}: {line}") from error
         extra = {"samples": model.num_timesteps, "asked": env_steps}
         store.save(baseline.checkpoints, 1, _weights(baseline.agent, model), extra)
         saved = store.load(store.find(baseline.checkpoints))

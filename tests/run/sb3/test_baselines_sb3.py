@@ -22,6 +22,7 @@ from metarl.run.sb3 import baselines
 from metarl.run.sb3.baselines import kept, measure_scratch, sb3_baseline_of, sb3_config, scratch_file
 from metarl.run.sb3.export import ppo_of
 from metarl.run.sb3.names import names_of
+from metarl.run.sb3.vec_env import TaskVecEnv
 from tiny_runs import agent, same, taught, tiny
 
 PROTOCOL = Protocol("test", tasks=4, steps=2, episodes=3, seed=1, deterministic=False)
@@ -64,6 +65,23 @@ def test_it_is_trained_again_where_the_run_went_on_or_the_file_is_damaged(tmp_pa
     state.write_bytes(state.read_bytes()[:-4] + b"0000")
     assert sb3_baseline_of("sb3-pretrained", run).standing.samples == 240
     assert sb3_baseline_of("sb3-pretrained", run.learn(1)).standing.samples == 480
+
+
+def test_an_environment_that_fails_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train(tiny(iterations=1), tmp_path / "run")
+
+    def fails(env: Any) -> Any:
+        raise OSError("the cable\nis out")
+
+    monkeypatch.setattr(TaskVecEnv, "step_wait", fails)
+    small = "--tasks 2 --steps 1 --episodes 2"
+    line = ["evaluate", str(tmp_path / "run"), *small.split(), "--baselines", "sb3-pretrained"]
+    assert main(line) == 1
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert told == "metarl: training the baseline sb3-pretrained failed: OSError: the cable"
+    assert not (tmp_path / "run" / "evaluation.json").exists()
 
 
 def test_a_run_with_a_value_network_gets_one(tmp_path: Path) -> None:
