@@ -71,7 +71,8 @@ def _end(why: object, status: int) -> int:
 
 def _config(values: Values, **beneath: Any) -> "TrainConfig":
     """The configuration that the command line asks for on top of its ``--config`` file and of ``beneath``."""
-    from metarl.run.config import DEFAULTS, from_yaml
+    from metarl.run.config import DEFAULTS
+    from metarl.run.config_file import from_yaml
     from metarl.run.resolve import resolve
 
     files: Files = filled(Files, values)

@@ -17,7 +17,8 @@ import torch
 from metarl.cli import HANDLERS, main
 from metarl.core.errors import RequestError, RunFailed
 from metarl.run.algorithms import ALGORITHMS
-from metarl.run.config import as_dict, to_yaml
+from metarl.run.config import as_dict
+from metarl.run.config_file import to_yaml
 from metarl.run.options import COMMANDS
 from metarl.run.resolve import resolve
 from metarl.run.signals import Stopped

@@ -23,7 +23,7 @@ from metarl.rollout.collector import possibilities
 from metarl.rollout.family import Family, is_supervised
 from metarl.run.config import TrainConfig
 from metarl.run.files import warn
-from metarl.run.sb3.archive import is_archive, read_archive
+from metarl.run.sb3.archive import architecture, is_archive, read_archive
 from metarl.run.sb3.names import check_expressible, names_of
 
 
@@ -172,12 +172,14 @@ def starting_params(config: TrainConfig, family: Family, module: nn.Module, like
         raise RequestError(f"init-from file {path} does not exist")
     if not is_archive(path):
         return read_params(path, like)
-    state, activation = read_archive(path, config.trust)
+    state, theirs = read_archive(path, config.trust)
     check_expressible(config, family)
-    if activation != config.activation and config.hidden:
-        raise RequestError(
-            f"init-from file {path} has activation {activation}, the network has {config.activation}"
-        )
+    weights = [p for p in module.parameters() if p.ndim > 1]
+    ours = architecture(weights, config.activation, family.action_space)
+    if str(theirs) != str(ours):
+        raise RequestError(f"init-from file {path} has {theirs}, the network has {ours}")
+    if theirs.bounds != ours.bounds:
+        warn(f"init-from file {path} acts in {theirs.bounds}, the family in {ours.bounds}; it is cut there")
     valued = any(name.startswith(PREFIX) for name in like)
     return fitting(names_of(config, family, module, valued).from_sb3(state), like, path)
 
@@ -214,4 +216,6 @@ def fitting(found: Params, like: Params, path: Path) -> Params:
         wanted = list(like[name].shape) if name in like else "nothing"
         if given != wanted:
             raise RequestError(f"init-from file {path} has {given} for {name}, the network has {wanted}")
+        if not found[name].isfinite().all():
+            raise RequestError(f"init-from file {path} has values for {name} that are not finite")
     return {name: found[name].to(like[name].dtype) for name in like}

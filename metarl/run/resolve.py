@@ -13,7 +13,8 @@ from metarl.rollout.family import Family, is_supervised
 from metarl.rollout.registry import families, make
 from metarl.run.algorithms import ALGORITHMS, SUPERVISED, VALUED
 from metarl.run.combinations import settle
-from metarl.run.config import DEFAULTS, TrainConfig, as_dict, check_names, from_yaml
+from metarl.run.config import DEFAULTS, TrainConfig, as_dict
+from metarl.run.config_file import check_names, from_yaml
 from metarl.run.fields import accept
 from metarl.run.loggers import LOGGERS
 

@@ -18,6 +18,7 @@ from metarl.run.trainer import Trainer
 
 if TYPE_CHECKING:
     from stable_baselines3 import PPO
+    from stable_baselines3.common.vec_env import VecEnv
 
 
 class Run(Trainer):
@@ -28,7 +29,7 @@ class Run(Trainer):
         """The policy before any adaptation, of a family of episodes."""
         return Policy.of(self.agent, self.meta.model)
 
-    def to_sb3(self, env: gymnasium.Env[Any, Any] | None = None, **options: Any) -> "PPO":
+    def to_sb3(self, env: "gymnasium.Env[Any, Any] | VecEnv | None" = None, **options: Any) -> "PPO":
         """The policy before any adaptation as a PPO model of Stable-Baselines3; see ``Policy.to_sb3``."""
         from metarl.run.sb3.export import ppo_of  # which takes a second
 

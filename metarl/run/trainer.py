@@ -17,7 +17,8 @@ from metarl.run import checkpoint as store
 from metarl.run import state
 from metarl.run.agent import Agent, build_agent
 from metarl.run.callbacks import Callback
-from metarl.run.config import TrainConfig, as_dict, to_yaml
+from metarl.run.config import TrainConfig, as_dict
+from metarl.run.config_file import to_yaml
 from metarl.run.experience import Serve
 from metarl.run.files import tell, to_json, warn, write_atomic
 from metarl.run.iteration import Row, Standing, iterate, validate

@@ -16,7 +16,7 @@ from metarl.cli import main
 from metarl.core.errors import RequestError
 from metarl.run import checkpoint as store
 from metarl.run import iteration, signals, worlds
-from metarl.run.config import to_yaml
+from metarl.run.config_file import to_yaml
 from metarl.run.lock import LOCK, alone_in
 from metarl.run.resolve import resolved
 from metarl.run.runs import Run, resume, train

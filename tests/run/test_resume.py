@@ -15,7 +15,7 @@ import pytest
 from metarl.core.errors import RequestError
 from metarl.run import checkpoint as store
 from metarl.run.callbacks import Callback
-from metarl.run.config import to_yaml
+from metarl.run.config_file import to_yaml
 from metarl.run.resolve import load_config, resolved
 from metarl.run.runs import Run, load, resume, train
 from metarl.run.signals import Stopped

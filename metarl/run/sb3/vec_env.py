@@ -63,7 +63,7 @@ class TaskVecEnv(VecEnv):
 
     def step_wait(self) -> tuple[Array, NDArray[np.float32], NDArray[np.bool_], list[dict[str, Any]]]:
         """Observations, rewards, ends and infos of the step; an ended row's observation is the next first."""
-        taken = to_action_space(self._env.action_space, np.asarray(self._actions))
+        taken = to_action_space(self._family.action_space, np.asarray(self._actions))
         obs, reward, terminated, truncated, _ = self._env.step(taken)
         done = np.logical_or(terminated, truncated)
         cut = np.logical_and(truncated, ~np.asarray(terminated))

@@ -19,6 +19,7 @@ from metarl.core.errors import RequestError
 from metarl.run.policy import Policy
 from metarl.run.runs import Run, train
 from metarl.run.sb3.export import export_run, ppo_of
+from metarl.run.sb3.ppo import own_randomness
 from metarl.run.sb3.vec_env import TaskVecEnv
 from tiny_runs import TINY, agent, meta_of, pupil, tiny
 
@@ -87,7 +88,7 @@ def test_a_value_network_comes_along_in_units_of_return() -> None:
 
 def test_without_one_it_starts_anew_and_alike() -> None:
     built = agent()
-    models = [ppo_of(built, meta_of(built).model, seed=seed) for seed in (0, 0, 1)]
+    models = [ppo_of(built, meta_of(built).model, init_seed=seed) for seed in (0, 0, 1)]
     first, again, other = (model.policy.state_dict()["value_net.weight"] for model in models)
     assert torch.equal(first, again) and not torch.equal(first, other)
 
@@ -111,6 +112,21 @@ def test_learning_starts_from_the_policy_and_goes_on() -> None:
     model.learn(80)
     moved = (model.policy.state_dict()["action_net.weight"] - weight).abs().max()
     assert 0 < moved < 0.3  # a few Adam steps away, not drawn anew
+
+
+def test_a_seed_is_ppo_s_and_without_one_nobody_s_generators_move(run: Run) -> None:
+    def learned(seed: int) -> Any:
+        torch.manual_seed(9)
+        env: Any = TaskVecEnv(run.agent.episodic, 4)
+        model = run.to_sb3(env, seed=seed, n_steps=10, batch_size=20).learn(40)
+        assert model.seed == seed
+        return model.policy.state_dict()["action_net.weight"]
+
+    with own_randomness(0):
+        assert torch.equal(learned(5), learned(5)) and not torch.equal(learned(5), learned(6))
+        before = torch.get_rng_state()
+        run.to_sb3()
+        assert torch.equal(torch.get_rng_state(), before)
 
 
 ELSEWHERE = """

@@ -41,10 +41,15 @@ def actions_of(family: TaskFamily, time: int, rows: int = ROWS) -> Any:
     rng = np.random.default_rng(time)
     if isinstance(family.action_space, Discrete):
         return rng.integers(0, 3, rows)
+    if isinstance(family.action_space, MultiDiscrete):
+        return rng.integers(0, family.action_space.nvec, (rows, 2))
     return rng.uniform(-0.5, 0.5, (rows, 2)).astype(np.float32)
 
 
-@pytest.mark.parametrize("family", [Corridor(horizon=7), Corridor(horizon=7, first=2), Field(horizon=7)])
+ENDING = [Corridor(horizon=7), Corridor(horizon=7, first=2), Crane(horizon=2, first=2), Field(horizon=7)]
+
+
+@pytest.mark.parametrize("family", ENDING)
 def test_rows_are_single_environments_one_episode_after_another(family: TaskFamily) -> None:
     """Episodes end early in some rows and are cut short in others; the twin steps each row by itself."""
     env = TaskVecEnv(family, ROWS, seed=SEED)
