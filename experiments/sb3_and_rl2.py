@@ -34,9 +34,10 @@ from metarl.run.sb3.baselines import measure_scratch, sb3_config, weights_of
 from metarl.run.sb3.ppo import train_on_tasks
 from metarl.run.worlds import world_of
 
-ENV_STEPS = 2_000_000
-TRIAL = 10  # episodes of a trial of RL² in training
-AGENTS = ("sb3-pretrained", "sb3-oracle", "sb3-scratch", "rl2")
+# Environment steps of training; MAML's has 8 million.
+ENV_STEPS = {"sb3-pretrained": 2_000_000, "sb3-oracle": 2_000_000, "sb3-scratch": 0, "rl2": 4_000_000}
+AGENTS = tuple(ENV_STEPS)
+TRIAL = 40  # episodes of a trial of RL² in training
 
 
 class Table(NamedTuple):
@@ -61,7 +62,7 @@ def measured(kind: str, config: TrainConfig, protocol: Protocol) -> Measured:
     agent = build_agent(sb3_config(kind, config))
     if kind == "sb3-scratch":
         return {kind: from_scratch(agent, protocol)}
-    model = train_on_tasks(agent, ENV_STEPS, config.seed, kind)
+    model = train_on_tasks(agent, ENV_STEPS[kind], config.seed, kind)
     meta = agent.initial_meta()._replace(model=weights_of(agent, model))
     return {kind: adapted(agent, meta, protocol, kind)}
 
@@ -81,7 +82,7 @@ def from_scratch(agent: Agent, protocol: Protocol) -> list[list[float]]:
 def of_memory(agent: Agent, protocol: Protocol) -> list[list[float]]:
     """Returns "task episode" of RL²."""
     c = agent.config
-    model: RecurrentPPO = rl2.train(agent.episodic, ENV_STEPS, TRIAL, c.seed, c.gamma)
+    model: RecurrentPPO = rl2.train(agent.episodic, ENV_STEPS["rl2"], TRIAL, c.seed, c.gamma)
     rows: list[list[float]] = []
     for again in repeats(agent, protocol):
         tasks = held_out_tasks(agent, again)
@@ -100,7 +101,7 @@ def trained(family: str, kind: str, seed: int) -> np.ndarray:
     """What one agent was measured to be, or is now, "task step"."""
     protocol, path = TABLES[family].protocol, HERE / f"{family}-maml.yaml"
     config = dataclasses.replace(load_config(path), seed=seed)
-    told: dict[str, Any] = dataclasses.asdict(protocol) | {"env_steps": ENV_STEPS}
+    told: dict[str, Any] = dataclasses.asdict(protocol) | {"env_steps": ENV_STEPS[kind]}
     told |= {"trial": TRIAL} if kind == "rl2" else {} if kind == "sb3-scratch" else CHOICE
     make = partial(measured, kind, config, protocol)
     values = kept(f"{family}-{kind}-{seed}", path, told, make)[kind]
