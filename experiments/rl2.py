@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from gymnasium.spaces import Box, Discrete
 from sb3_contrib import RecurrentPPO
-from stable_baselines3.common.vec_env import VecEnvWrapper
+from stable_baselines3.common.vec_env import VecEnvWrapper, VecNormalize
 
 import metarl
 from metarl.core.errors import RequestError
@@ -33,7 +33,8 @@ from metarl.run.sb3.ppo import own_randomness
 from metarl.run.sb3.vec_env import TaskVecEnv
 from metarl.run.statistics import bootstrap_ci, iqm
 
-ROWS = 40  # trials at a time
+ROWS = 80  # trials at a time
+MINIBATCHES, EPOCHS = 4, 4  # of a rollout; an update takes as long for few long sequences as for many
 UNITS = 64  # of the LSTM, and of the layer behind it
 PROTOCOL = ("split", "tasks", "steps", "episodes", "seed", "deterministic")
 
@@ -96,15 +97,20 @@ class Trials(VecEnvWrapper):
 
 
 def train(family: Any, env_steps: int, trial: int, seed: int, gamma: float) -> RecurrentPPO:
-    """RL² for at least ``env_steps`` steps; an update is on ``ROWS`` trials' next episodes."""
+    """RL² for at least ``env_steps`` steps; a rollout has the next episodes of ``ROWS`` trials."""
+    steps = family.horizon * min(trial, 4)
     with own_randomness(seed):
-        env = Trials(TaskVecEnv(family, ROWS, per_task=trial, seed=seed), trial)
+        trials = Trials(TaskVecEnv(family, ROWS, per_task=trial, seed=seed), trial)
+        # Of rewards alone, in training alone: returns of tens and hundreds are far from where a new value
+        # network stands.
+        env = VecNormalize(trials, norm_obs=False, gamma=gamma)
         model = RecurrentPPO(
             "MlpLstmPolicy",
             env,
             learning_rate=1e-3,
-            n_steps=family.horizon * min(trial, 4),
-            batch_size=ROWS * family.horizon,
+            n_steps=steps,
+            batch_size=ROWS * steps // MINIBATCHES,
+            n_epochs=EPOCHS,
             gamma=gamma,
             policy_kwargs={"lstm_hidden_size": UNITS, "net_arch": [UNITS]},
             device="cpu",
