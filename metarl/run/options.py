@@ -160,7 +160,7 @@ class Export:
 class List:
     """What list is told."""
 
-    what: str = option(None, one_of("families", "algorithms", "objectives", "rules"), "what to list")
+    what: str = option(None, one_of("families", "algorithms", "objectives", "rules", "zoo"), "what to list")
 
 
 @dataclass(frozen=True)
