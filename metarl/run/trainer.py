@@ -29,7 +29,7 @@ from metarl.run.progress import Progress
 from metarl.run.resolve import load_config, resolved
 from metarl.run.signals import GracefulStop, OutOfTime, Stopped
 from metarl.run.worlds import world_of
-from metarl.run.zoo import check_trainable, place, source
+from metarl.run.zoo import check_out, check_trainable, place, source
 
 # Not typing.Self, which the run-time type checker of the tests cannot check.
 T = TypeVar("T", bound="Trainer")
@@ -58,7 +58,7 @@ class Trainer:
         """
         config = resolved(config)
         path = default_path(config) if out is None else Path(out)
-        check_trainable(path)
+        check_out(path)
         taken = RequestError(f"run directory {path} exists already; give another by --out, or resume it")
         if is_taken(path):
             raise taken

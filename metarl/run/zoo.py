@@ -80,9 +80,15 @@ def output(path: str | Path, name: str, out: Path | None = None) -> Iterator[Pat
                 each.rmdir()
 
 
+def check_out(path: Path) -> None:
+    """Refuses a new run directory whose name would be taken for an agent of the zoo."""
+    if is_zoo(path):
+        raise RequestError(f"out must be a directory of your own, got {str(path)!r}, which names one of the zoo")
+
+
 def check_trainable(path: str | Path) -> None:
     """Refuses to train in a run that is only read."""
-    if is_zoo(path):
+    if is_zoo(run_dir(path)):
         start = f'metarl.load("{path}").policy.save("start.safetensors")'
         raise RequestError(
             f"{path} comes with metarl and is only read; to train on from its weights, save them in Python "
