@@ -2,8 +2,9 @@
 
     .venv/bin/python tests/transcript.py docs/first-day.md      writes what they print now into the page
 
-In a block marked ``console`` a line that begins with ``$ `` is a command for bash, whose lines go on behind ``> ``;
-what follows is its standard output. Blocks of Python that quote an example are files of the working directory.
+In a block marked ``console`` a line that begins with ``$ `` is a command for bash, whose further lines begin
+with ``> ``; what follows is its standard output. An example that a block of Python quotes lies in the working
+directory.
 """
 
 import os

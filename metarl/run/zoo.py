@@ -83,7 +83,7 @@ def output(path: str | Path, name: str, out: Path | None = None) -> Iterator[Pat
 def check_out(path: Path) -> None:
     """Refuses a new run directory whose name would be taken for an agent of the zoo."""
     if is_zoo(path):
-        raise RequestError(f"out must be a directory of your own, got {str(path)!r}, which names one of the zoo")
+        raise RequestError(f"out must be a directory of your own, got {str(path)!r}, a name of the zoo")
 
 
 def check_trainable(path: str | Path) -> None:
