@@ -60,13 +60,13 @@ def test_an_agent_is_small_plain_and_of_its_yaml_file(name: str) -> None:
 def test_an_agent_adapts_as_its_evaluation_says(name: str) -> None:
     run = load(f"zoo:{name}")  # which proves the sums
     found = np.array(run.evaluate(tasks=8, steps=1).per_task)
-    kept = json.loads((source(f"zoo:{name}") / "evaluation.json").read_text())["agents"]["meta"]["per_task"]
     before, after = found.mean(0)
     assert after - before > GAINS[name]
-    # The first tasks of the evaluation that was packed, by other weights or seeds far off; bits may differ.
-    assert np.abs(found - np.array(kept)[: len(found), :2]).mean() < 0.1 * (after - before)
-    untrained = run.evaluate(tasks=8, steps=1, baselines=["random"]).agents["random"]["mean"]
-    assert untrained[1] - untrained[0] < GAINS[name]
+    agents = json.loads((source(f"zoo:{name}") / "evaluation.json").read_text())["agents"]
+    assert agents["random"]["mean"][1] - agents["random"]["mean"][0] < GAINS[name]
+    # The first tasks of the evaluation that was packed; other weights or seeds are far off, bits may differ.
+    packed = np.array(agents["meta"]["per_task"])[: len(found), :2]
+    assert np.abs(found - packed).mean() < 0.1 * (after - before)
     assert not Path("runs").exists()  # nothing was written
 
 
@@ -132,9 +132,8 @@ def test_an_agent_goes_through_every_command_that_reads_runs(capsys: pytest.Capt
     assert "3 tasks" in Path(own, "report.html").read_text()  # the evaluation of one's own, by now
     assert main(["export", BANDIT]) == 0
     assert main(["export", BANDIT, "--task", '{"mean": [0, 0, 1, 0, 0]}', "--out", "best.zip"]) == 0
-    assert main(["render", "zoo:point-goal-maml", "--out", "clip.gif", "--episodes", "2"]) == 0
-    assert {"evaluation.json", "policy.zip", "report.html"} <= files(Path(own)).keys()
-    assert list(files(Path("runs/zoo/point-goal-maml"))) == ["frames.png"]
+    assert main(["render", BANDIT, "--out", "clip.gif", "--episodes", "2"]) == 0
+    assert set(files(Path(own))) == {"evaluation.json", "frames.png", "policy.zip", "report.html"}
     assert files(zoo.SHIPPED) == shipped
 
 
