@@ -242,7 +242,7 @@ def _list_zoo() -> None:
         values = [f"{value:.1f}" for value in evaluation.agents[0].mean]
         rows += [[name, run.config["family"], run.config["algorithm"], evaluation.metric, *values]]
     print(*aligned(rows, left=(0, 1, 2, 3)), sep="\n")
-    print("Each stands wherever a run directory is read; what is made of it goes to runs/zoo.")
+    print("Each stands wherever a run directory is read; what is made of it goes to runs/zoo/NAME.")
 
 
 def _list_functions(registry: str) -> None:
