@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from metarl.core.errors import EnvironmentFailed, RequestError, RunFailed
-from metarl.run.files import run_dir, tell
+from metarl.run.files import tell
 from metarl.run.options import Baseline, Compare, Evaluate, Export, Files, List, Render, Report, Resume
 from metarl.run.parser import filled, parse
 from metarl.run.signals import Stopped
+from metarl.run.zoo import agents, output, run_dir, source
 
 if TYPE_CHECKING:
     from metarl.run.config import TrainConfig
@@ -153,18 +154,19 @@ def _render(values: Values) -> None:
     from metarl.run.clip import render_run
 
     path = run_dir(asked.run_dir)
-    clip = render_run(
-        path,
-        _out(values) or path / "clip.mp4",
-        checkpoint=asked.checkpoint,
-        split=asked.split,
-        task=asked.task,
-        steps=asked.steps,
-        episodes=asked.episodes,
-        inner_lr=asked.inner_lr,
-        deterministic=asked.deterministic,
-        seed=asked.seed,
-    )
+    with output(path, "clip.mp4", _out(values)) as out:
+        clip = render_run(
+            path,
+            out,
+            checkpoint=asked.checkpoint,
+            split=asked.split,
+            task=asked.task,
+            steps=asked.steps,
+            episodes=asked.episodes,
+            inner_lr=asked.inner_lr,
+            deterministic=asked.deterministic,
+            seed=asked.seed,
+        )
     print(f"{clip}; metarl report {path} shows a strip of it")
 
 
@@ -173,16 +175,17 @@ def _export(values: Values) -> None:
     from metarl.run.sb3.export import export_run
 
     path = run_dir(asked.run_dir)
-    written = export_run(
-        path,
-        _out(values) or path / "policy.zip",
-        checkpoint=asked.checkpoint,
-        task=asked.task,
-        steps=asked.steps,
-        episodes=asked.episodes,
-        inner_lr=asked.inner_lr,
-        seed=asked.seed,
-    )
+    with output(path, "policy.zip", _out(values)) as out:
+        written = export_run(
+            path,
+            out,
+            checkpoint=asked.checkpoint,
+            task=asked.task,
+            steps=asked.steps,
+            episodes=asked.episodes,
+            inner_lr=asked.inner_lr,
+            seed=asked.seed,
+        )
     print(f'{written}; next, in Python: PPO.load("{written}", env=your_environment).learn(10_000)')
 
 
@@ -200,7 +203,7 @@ def _list(values: Values) -> None:
     if asked.what in ("objectives", "rules"):
         _list_functions(asked.what)
     else:
-        {"families": _list_families, "algorithms": _list_algorithms}[asked.what]()
+        {"families": _list_families, "algorithms": _list_algorithms, "zoo": _list_zoo}[asked.what]()
 
 
 def _list_families() -> None:
@@ -225,6 +228,22 @@ def _list_algorithms() -> None:
 
     for name, algorithm in ALGORITHMS.items():
         _entry(name, algorithm.summary)
+
+
+def _list_zoo() -> None:
+    """Every agent of the zoo with what it does before and after adaptation, as ``evaluation.json`` says."""
+    from metarl.run.groups import evaluation_of
+    from metarl.run.report_data import read_run
+    from metarl.run.results import aligned
+
+    rows = [["", "family", "algorithm", "", "before", "step 1", "step 2", "step 3"]]
+    for name in agents():
+        run = read_run(source(name))
+        evaluation = evaluation_of(run)
+        values = [f"{value:.1f}" for value in evaluation.agents[0].mean]
+        rows += [[name, run.config["family"], run.config["algorithm"], evaluation.metric, *values]]
+    print(*aligned(rows, left=(0, 1, 2, 3)), sep="\n")
+    print("Each stands wherever a run directory is read; what is made of it goes to runs/zoo/NAME.")
 
 
 def _list_functions(registry: str) -> None:

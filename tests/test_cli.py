@@ -134,8 +134,8 @@ REFUSED = [
     ("compare existing absent", "absent is not a run directory"),
     ("report", "report needs RUN_DIR "),
     ("report absent", "absent"),
-    ("list", "list needs {families,algorithms,objectives,rules}: "),
-    ("list tasks", "what must be one of families, algorithms, objectives, rules, got 'tasks'"),
+    ("list", "list needs {families,algorithms,objectives,rules,zoo}: "),
+    ("list tasks", "what must be one of families, algorithms, objectives, rules, zoo, got 'tasks'"),
 ]
 
 

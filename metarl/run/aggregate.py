@@ -10,6 +10,7 @@ from metarl.run.files import check_writable
 from metarl.run.groups import check_comparable, check_one_family, find_groups, labels, run_dirs
 from metarl.run.pooled import save, table
 from metarl.run.report_data import read_run
+from metarl.run.zoo import source
 
 
 def evaluate_runs(
@@ -53,9 +54,10 @@ def evaluate_runs(
 
 
 def _config(path: Path) -> Mapping[str, Any]:
-    if not (path / "config.yaml").is_file():
+    config = source(path) / "config.yaml"
+    if not config.is_file():
         raise RequestError(f"{path} is not a run directory: no config.yaml")
-    return yamlfile.read_mapping(path / "config.yaml")
+    return yamlfile.read_mapping(config)
 
 
 def _check_asked(configs: Mapping[str, Mapping[str, Any]], asked: Mapping[str, str | None]) -> None:

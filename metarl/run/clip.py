@@ -17,6 +17,7 @@ from metarl.run.episode_pictures import Picture, Shown, show
 from metarl.run.files import check_writable, write_atomic
 from metarl.run.protocol import Protocol, held_out_tasks
 from metarl.run.runs import Run, load
+from metarl.run.zoo import output
 
 STRIP, STRIP_FRAMES, STRIP_HEIGHT = "frames.png", 6, 160
 CAPTION = 34  # pixels above the pictures
@@ -62,7 +63,8 @@ def render_run(
     ) as error:  # physics that falls apart, a wild action
         raise RequestError(str(error)) from error
     names = ["before", f"after {steps} step{'s' * (steps != 1)} of {episodes} episodes"]
-    write_atomic(run_dir / STRIP, _png(strip(shown, names)))
+    with output(run_dir, STRIP) as beside:
+        write_atomic(beside, _png(strip(shown, names)))
     writer(out, side_by_side(shown, names), speed)
     return out
 

@@ -28,6 +28,7 @@ from metarl.run.statistics import bootstrap_ci, iqm
 from metarl.run.step_sizes import Profile, step_sizes
 from metarl.run.trainer import Trainer
 from metarl.run.worlds import world_of
+from metarl.run.zoo import output
 
 
 def evaluate(
@@ -238,11 +239,12 @@ def evaluate_run(
 ) -> Evaluation:
     """``evaluate`` at a checkpoint of a run directory, written to ``out`` (``RUN_DIR/evaluation.json``)."""
     run = Trainer.load(run_dir, checkpoint)
-    path = run_dir / "evaluation.json" if out is None else out
-    check_writable(path)
-    named = f"{checkpoint} (iteration {run.iteration})" if checkpoint in ("best", "last") else str(checkpoint)
-    evaluation = evaluate(run, checkpoint=named, **options)
-    evaluation.save(path)
+    with output(run_dir, "evaluation.json", out) as path:
+        check_writable(path)
+        best_or_last = checkpoint in ("best", "last")
+        named = f"{checkpoint} (iteration {run.iteration})" if best_or_last else str(checkpoint)
+        evaluation = evaluate(run, checkpoint=named, **options)
+        evaluation.save(path)
     with ExitStack() as stack:
         for mirror in run.open_mirrors(stack):
             mirror.evaluation(evaluation.as_dict())

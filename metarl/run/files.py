@@ -30,11 +30,6 @@ def write_atomic(path: Path | str, data: bytes | str) -> Path:
     return path
 
 
-def run_dir(name: str | Path) -> Path:
-    """The run directory that a user means by ``name``; whatever reads a run asks here."""
-    return Path(name)
-
-
 def check_writable(path: Path) -> None:
     """Refuses a file that cannot be written, before the work whose result it is to take is done."""
     beside = path.with_name(f".{path.name}.tmp-{secrets.token_hex(4)}")

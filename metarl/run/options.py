@@ -54,7 +54,9 @@ class Evaluate:
     """What evaluate is told."""
 
     run_dirs: tuple[str, ...] = option(
-        None, many(text("RUN_DIR")), "runs to evaluate; those that differ in their seed alone also together"
+        None,
+        many(text("RUN_DIR")),
+        "runs, or agents of the zoo, to evaluate; those that differ in their seed alone also together",
     )
     checkpoint: str = _checkpoint()
     split: str = option("test", one_of("validation", "test", "ood"), "tasks to measure on")
@@ -96,7 +98,7 @@ class Evaluate:
 class Report:
     """What report is told."""
 
-    run_dirs: tuple[str, ...] = option(None, many(text("RUN_DIR")), "runs to show on one page")
+    run_dirs: tuple[str, ...] = option(None, many(text("RUN_DIR")), "runs, or agents of the zoo, to show")
     out: str | None = option(
         None, text("FILE.html"), "where to write", "RUN_DIR/report.html of the first run"
     )
@@ -107,7 +109,9 @@ class Compare:
     """What compare is told."""
 
     run_dirs: tuple[str, ...] = option(
-        None, many(text("RUN_DIR")), "evaluated runs; those that differ in their seed alone are one group"
+        None,
+        many(text("RUN_DIR")),
+        "evaluated runs, or agents of the zoo; those that differ in their seed alone are one group",
     )
     out: str | None = option(
         "compare.html", text("FILE.html|FILE.json"), "where to write: a page, or the numbers"
@@ -118,7 +122,7 @@ class Compare:
 class Render:
     """What render is told."""
 
-    run_dir: str = option(None, text("RUN_DIR"), "run whose agent is shown")
+    run_dir: str = option(None, text("RUN_DIR"), "run whose agent is shown, or zoo:NAME")
     checkpoint: str = _checkpoint()
     split: str = option("test", one_of("validation", "test", "ood"), "whose first task is shown")
     task: str | None = option(None, text("JSON"), "task to show in its place", "the first of --split")
@@ -136,7 +140,7 @@ class Render:
 class Export:
     """What export is told."""
 
-    run_dir: str = option(None, text("RUN_DIR"), "run whose policy is exported")
+    run_dir: str = option(None, text("RUN_DIR"), "run whose policy is exported, or zoo:NAME")
     to: str = option("sb3", one_of("sb3"), "format: a PPO model of Stable-Baselines3, which PPO.load opens")
     checkpoint: str = _checkpoint()
     task: str | None = option(
@@ -160,7 +164,7 @@ class Export:
 class List:
     """What list is told."""
 
-    what: str = option(None, one_of("families", "algorithms", "objectives", "rules"), "what to list")
+    what: str = option(None, one_of("families", "algorithms", "objectives", "rules", "zoo"), "what to list")
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from metarl.run import yamlfile
 from metarl.run.loggers import read_metrics
 from metarl.run.measures import MEASURES, measure_of
 from metarl.run.report_pictures import Array, Pictures, array, read_pictures
+from metarl.run.zoo import made, source
 
 # What training draws: as rows and agents call it, and as people do.
 DRAWN = {"env_steps": "environment steps", "examples": "labelled examples"}
@@ -68,12 +69,13 @@ def read_run(path: Path) -> RunData:
     Raises:
         RequestError: it is no run directory, or one of the files is damaged; one line.
     """
-    if not (path / "config.yaml").is_file():
+    own = source(path)
+    if not (own / "config.yaml").is_file():
         raise RequestError(f"{path} is not a run directory: no config.yaml")
-    config, metrics = yamlfile.read_mapping(path / "config.yaml"), path / "metrics.jsonl"
+    config, metrics = yamlfile.read_mapping(own / "config.yaml"), own / "metrics.jsonl"
     rows = read_metrics(metrics) if metrics.is_file() else []  # none before the first iteration is done
-    machine = _read_json(path / "machine.json") or {}
-    evaluation, strip = _read_evaluation(path / "evaluation.json"), path / "frames.png"
+    machine = _read_json(own / "machine.json") or {}
+    evaluation, strip = _read_evaluation(made(path, "evaluation.json")), made(path, "frames.png")
     return RunData(path, config, machine, rows, evaluation, strip.read_bytes() if strip.is_file() else None)
 
 

@@ -11,10 +11,10 @@ from metarl.run.adaptation import adapt_to, adapt_to_shots
 from metarl.run.callbacks import Callback
 from metarl.run.config import TrainConfig
 from metarl.run.evaluation import evaluate
-from metarl.run.files import run_dir
 from metarl.run.policy import Policy
 from metarl.run.results import Evaluation
 from metarl.run.trainer import Trainer
+from metarl.run.zoo import run_dir
 
 if TYPE_CHECKING:
     from stable_baselines3 import PPO
@@ -86,7 +86,11 @@ def train(config: TrainConfig, out: str | Path | None = None, callbacks: Sequenc
 
 
 def load(path: str | Path, checkpoint: str | int = "best") -> Run:
-    """A trained run at a checkpoint: ``"best"`` on validation tasks, ``"last"``, or an iteration's number."""
+    """A trained run at a checkpoint: ``"best"`` on validation tasks, ``"last"``, or an iteration's number.
+
+    Args:
+        path: a run directory, or an agent that comes with metarl, such as ``"zoo:point-goal-maml"``.
+    """
     return Run.load(run_dir(path), checkpoint)
 
 

@@ -30,6 +30,7 @@ from metarl.run.progress import Progress
 from metarl.run.resolve import load_config, resolved
 from metarl.run.signals import GracefulStop, OutOfTime, Stopped
 from metarl.run.worlds import world_of
+from metarl.run.zoo import check_out, check_trainable, place, source
 
 # Not typing.Self, which the run-time type checker of the tests cannot check.
 T = TypeVar("T", bound="Trainer")
@@ -40,13 +41,13 @@ FAILURE = "failure.txt"
 class Trainer:
     """A configuration, its run directory and how far its training has come.
 
-    Made by ``start``, ``load`` and ``resume``.
+    Made by ``start``, ``load`` and ``resume``; ``called`` is its directory as it was named, or ``zoo:NAME``.
     """
 
     def __init__(self, agent: Agent, path: Path) -> None:
         meta = agent.initial_meta()
         world_of(agent.family).probe(agent, meta)
-        self.agent, self.path = agent, path
+        self.agent, self.called = agent, path
         self.standing = Standing(meta, agent.optimiser().init(meta))
 
     @classmethod
@@ -58,6 +59,7 @@ class Trainer:
         """
         config = resolved(config)
         path = default_path(config) if out is None else Path(out)
+        check_out(path)
         taken = RequestError(f"run directory {path} exists already; give another by --out, or resume it")
         if is_taken(path):
             raise taken
@@ -93,6 +95,7 @@ class Trainer:
     @classmethod
     def resume(cls: type[T], path: str | Path) -> T:
         """A run at its last intact checkpoint; at iteration 0 where it has none."""
+        check_trainable(path)
         prepare_process()
         run = cls(build_agent(read_config(Path(path))), Path(path))
         with alone_in(run.path):
@@ -102,8 +105,13 @@ class Trainer:
     def __repr__(self) -> str:
         c = self.config
         return (
-            f"<{type(self).__name__} {self.path}: {c.algorithm} on {c.family}, {self.iteration} iterations>"
+            f"<{type(self).__name__} {self.called}: {c.algorithm} on {c.family}, {self.iteration} iterations>"
         )
+
+    @property
+    def path(self) -> Path:
+        """Where what is made of it goes."""
+        return place(self.called)
 
     @property
     def config(self) -> TrainConfig:
@@ -123,7 +131,7 @@ class Trainer:
     @property
     def checkpoints(self) -> Path:
         """Where the checkpoints are."""
-        return self.path / "checkpoints"
+        return source(self.called) / "checkpoints"
 
     def learn(self: T, iterations: int, callbacks: Sequence[Callback] = ()) -> T:
         """Train ``iterations`` more meta-iterations, from where the run stands.
@@ -133,6 +141,7 @@ class Trainer:
             RunFailed: no step was finite ``max_skipped`` times in a row; the last good state is saved.
             Stopped: a signal asked for it; the state is saved.
         """
+        check_trainable(self.called)
         with ExitStack() as stack:
             stack.enter_context(alone_in(self.path))
             total = self._total(iterations)
@@ -267,7 +276,7 @@ class Trainer:
 
     def _restored(self: T, saved: store.Checkpoint) -> T:
         like = {"meta": self.standing.meta, "optimiser": self.standing.optimiser}
-        found: Any = state.restore(saved.tensors, like, f"checkpoint {saved.iteration} of {self.path}")
+        found: Any = state.restore(saved.tensors, like, f"checkpoint {saved.iteration} of {self.called}")
         extra = saved.extra
         self.standing = Standing(
             found["meta"], found["optimiser"], saved.iteration, int(extra["samples"]), int(extra["skipped"])
@@ -277,9 +286,10 @@ class Trainer:
 
 def read_config(path: Path) -> TrainConfig:
     """The configuration of the run in a directory."""
-    if not (path / "config.yaml").is_file():
+    config = source(path) / "config.yaml"
+    if not config.is_file():
         raise RequestError(f"{path} is not a run directory: no config.yaml")
-    return load_config(path / "config.yaml")
+    return load_config(config)
 
 
 def default_path(config: TrainConfig) -> Path:
