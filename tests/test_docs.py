@@ -180,7 +180,7 @@ def test_own_family_and_own_network_go_through_the_command_line(
     monkeypatch.syspath_prepend(EXAMPLES)
     sizes = [word for name, n in SIZES.items() for word in (f"--{name}", str(n))]
     train = "train maml --family dial:Dial --model network:Policy --threads 1 --out own"
-    evaluate = "evaluate own --tasks 2 --episodes 2 --steps 1 --baselines oracle"
+    evaluate = "evaluate own --tasks 2 --episodes 2 --steps 1 --baselines oracle --trust"
     assert main([*train.split(), *sizes]) == 0
     assert main(evaluate.split()) == 0
     assert main(["report", "own"]) == 0
@@ -199,7 +199,7 @@ def test_a_gymnasium_environment_goes_through_the_command_line(
     train = ["train", "maml", "--family", "own:Pendulums", "--threads", "1", "--out", "runs/own"]
     try:
         assert main([*train, *sizes, *horizon]) == 0
-        evaluate = "evaluate runs/own --tasks 2 --episodes 2 --steps 1 --split ood --baselines oracle"
+        evaluate = "evaluate runs/own --tasks 2 --episodes 2 --steps 1 --split ood --baselines oracle --trust"
         assert main(evaluate.split()) == 0
         assert "own:Pendulums (Pendulum-v1)" in capsys.readouterr().out
         assert main([*train, "--family-arg", "horizon=0"]) == 2
@@ -214,9 +214,9 @@ def test_own_regression_goes_through_the_command_line(
     monkeypatch.syspath_prepend(EXAMPLES)
     train = "train maml --family lines:Lines --iterations 2 --tasks 2 --threads 1 --out lines"
     assert main(train.split()) == 0
-    assert main(["evaluate", "lines", "--tasks", "3", "--steps", "1", "--baselines", "oracle"]) == 0
+    assert main("evaluate lines --tasks 3 --steps 1 --baselines oracle --trust".split()) == 0
     assert "lines:Lines (v1)" in capsys.readouterr().out
-    assert main(["evaluate", "lines", "--tasks", "3", "--episodes", "4"]) == 2
+    assert main(["evaluate", "lines", "--tasks", "3", "--episodes", "4", "--trust"]) == 2
     assert "episodes has no meaning for family 'lines'" in capsys.readouterr().err
 
 

@@ -1,6 +1,5 @@
 """What a report reads: a run directory as checked values."""
 
-import json
 import math
 import re
 from collections.abc import Mapping
@@ -13,6 +12,8 @@ from numpy.typing import NDArray
 
 from metarl.core.errors import RequestError
 from metarl.run import yamlfile
+from metarl.run.admission import check_run
+from metarl.run.files import read_json
 from metarl.run.loggers import read_metrics
 from metarl.run.measures import MEASURES, measure_of
 from metarl.run.report_pictures import Array, Pictures, array, read_pictures
@@ -68,9 +69,7 @@ def read_run(path: Path) -> RunData:
     Raises:
         RequestError: it is no run directory, or one of the files is damaged; one line.
     """
-    if not (path / "config.yaml").is_file():
-        raise RequestError(f"{path} is not a run directory: no config.yaml")
-    config, metrics = yamlfile.read_mapping(path / "config.yaml"), path / "metrics.jsonl"
+    config, metrics = yamlfile.read_mapping(check_run(path) / "config.yaml"), path / "metrics.jsonl"
     rows = read_metrics(metrics) if metrics.is_file() else []  # none before the first iteration is done
     machine = _read_json(path / "machine.json") or {}
     evaluation, strip = _read_evaluation(path / "evaluation.json"), path / "frames.png"
@@ -80,16 +79,9 @@ def read_run(path: Path) -> RunData:
 def _read_json(path: Path) -> dict[str, Any] | None:
     """The object a JSON file holds; None without the file."""
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        return read_json(path)
     except FileNotFoundError:
         return None
-    except OSError as error:
-        raise RequestError(f"cannot read {path}: {error.strerror}") from None
-    except ValueError as error:
-        raise RequestError(f"{path} is damaged: {error}") from None
-    if not isinstance(data, dict):
-        raise RequestError(f"{path} is damaged: it holds no object")
-    return data
 
 
 def _read_evaluation(path: Path) -> Evaluation | None:

@@ -16,6 +16,7 @@ import torch
 
 from metarl.core.errors import RequestError
 from metarl.core.params import Params
+from metarl.run.admission import ASK
 
 POLICY, DATA = "policy.pth", "data"
 LIMIT = 1 << 30  # bytes of an entry once unpacked; a policy has a few megabytes at most
@@ -34,8 +35,8 @@ def read_archive(path: Path, trusted: bool) -> tuple[Params, str]:
     """
     if not trusted:
         raise RequestError(
-            f"init-from file {path} is a zip of Stable-Baselines3, and such files run code when they are "
-            "loaded; give --trust if you know where it is from"
+            f"init-from file {path} is a zip of Stable-Baselines3, and such files name code, which "
+            f"Stable-Baselines3 runs; {ASK}"
         )
     try:
         with zipfile.ZipFile(path) as archive:

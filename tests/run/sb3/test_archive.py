@@ -104,7 +104,7 @@ def test_without_trust_it_is_refused_in_one_line(tmp_path: Path, capsys: pytest.
     line = f"train maml --family point-goal --init-from {tmp_path / 'model.zip'} --out run"
     assert main(line.split()) == 2
     told = capsys.readouterr().err
-    assert told.count("\n") == 1 and "give --trust if you know where it is from" in told
+    assert told.count("\n") == 1 and "give --trust" in told
     assert not Path("run").exists()
 
 
