@@ -79,9 +79,8 @@ def _config(values: Values, **beneath: Any) -> "TrainConfig":
     files: Files = filled(Files, values)
     told = from_yaml(files.config) if files.config else {}
     asked = {name: value for name, value in values.items() if name in DEFAULTS}
-    if (
-        files.config and Path(files.config).with_name("machine.json").is_file()
-    ):  # a run's: it may be anybody's
+    # A run's configuration may be anybody's; any other file speaks for whoever gives it.
+    if files.config and Path(files.config).with_name("machine.json").is_file():
         admit(told, Path(files.config), str(asked.get("trust")).lower() == "true")
     return resolve(yaml=beneath | told, command_line=asked)
 

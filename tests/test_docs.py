@@ -213,8 +213,9 @@ def test_own_regression_goes_through_the_command_line(
 ) -> None:
     monkeypatch.syspath_prepend(EXAMPLES)
     train = "train maml --family lines:Lines --iterations 2 --tasks 2 --threads 1 --out lines"
+    evaluate = "evaluate lines --tasks 3 --steps 1 --baselines oracle --trust"
     assert main(train.split()) == 0
-    assert main("evaluate lines --tasks 3 --steps 1 --baselines oracle --trust".split()) == 0
+    assert main(evaluate.split()) == 0
     assert "lines:Lines (v1)" in capsys.readouterr().out
     assert main(["evaluate", "lines", "--tasks", "3", "--episodes", "4", "--trust"]) == 2
     assert "episodes has no meaning for family 'lines'" in capsys.readouterr().err

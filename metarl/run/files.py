@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from metarl.core.errors import RequestError
+from metarl.core.errors import RequestError, RunFailed
 
 JSON_LIMIT = 1 << 28  # bytes; an evaluation of 600 tasks with its pictures has a few megabytes
 
@@ -101,6 +101,18 @@ def named(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+@contextmanager
+def resumable(path: Path, again: str) -> Iterator[None]:
+    """Whatever a run in ``path`` cannot write, on a full disk for instance, ends it in one line, which says
+    how to go on.
+    """
+    try:
+        yield
+    except OSError as error:
+        told = f"{error.filename or path}: {error.strerror or error}"
+        raise RunFailed(f"{told}; what was saved before is whole, go on with: {again}") from error
 
 
 def sync_file(file: BinaryIO) -> None:

@@ -20,7 +20,7 @@ from metarl.run.agent import Agent, build_agent
 from metarl.run.callbacks import Callback
 from metarl.run.config import TrainConfig, as_dict, to_yaml
 from metarl.run.experience import Serve
-from metarl.run.files import tell, to_json, warn, write_atomic
+from metarl.run.files import resumable, tell, to_json, warn, write_atomic
 from metarl.run.iteration import Row, Standing, iterate, validate
 from metarl.run.lock import alone_in, is_taken
 from metarl.run.loggers import LOGGERS, JsonlLogger, Mirror
@@ -139,6 +139,7 @@ class Trainer:
             Stopped: a signal asked for it; the state is saved.
         """
         with ExitStack() as stack:
+            stack.enter_context(resumable(self.path, self._again))
             stack.enter_context(alone_in(self.path))
             total = self._total(iterations)
             (self.path / FAILURE).unlink(missing_ok=True)  # of before
