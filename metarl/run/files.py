@@ -110,6 +110,8 @@ def resumable(path: Path, again: str) -> Iterator[None]:
     """
     try:
         yield
+    except BrokenPipeError:  # whoever reads has seen enough
+        raise
     except OSError as error:
         told = f"{error.filename or path}: {error.strerror or error}"
         raise RunFailed(f"{told}; what was saved before is whole, go on with: {again}") from error

@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 from metarl.core.errors import RequestError
 from metarl.run import yamlfile
 from metarl.run.admission import check_run
-from metarl.run.files import read_json
+from metarl.run.files import read_json, read_limited
 from metarl.run.loggers import read_metrics
 from metarl.run.measures import MEASURES, measure_of
 from metarl.run.report_pictures import Array, Pictures, array, read_pictures
+
+STRIP_LIMIT = 1 << 26  # bytes; a strip has some hundred thousand
 
 # What training draws: as rows and agents call it, and as people do.
 DRAWN = {"env_steps": "environment steps", "examples": "labelled examples"}
@@ -72,8 +74,17 @@ def read_run(path: Path) -> RunData:
     config, metrics = yamlfile.read_mapping(check_run(path) / "config.yaml"), path / "metrics.jsonl"
     rows = read_metrics(metrics) if metrics.is_file() else []  # none before the first iteration is done
     machine = _read_json(path / "machine.json") or {}
-    evaluation, strip = _read_evaluation(path / "evaluation.json"), path / "frames.png"
-    return RunData(path, config, machine, rows, evaluation, strip.read_bytes() if strip.is_file() else None)
+    evaluation, strip = _read_evaluation(path / "evaluation.json"), _read_strip(path / "frames.png")
+    return RunData(path, config, machine, rows, evaluation, strip)
+
+
+def _read_strip(path: Path) -> bytes | None:
+    try:
+        return read_limited(path, STRIP_LIMIT)
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise RequestError(f"{path} is damaged: {error}") from None
 
 
 def _read_json(path: Path) -> dict[str, Any] | None:

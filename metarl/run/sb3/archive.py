@@ -5,6 +5,7 @@ two entries are read: ``policy.pth``, by torch's reader of plain tensors, and th
 pickles in ``data``, which is JSON.
 """
 
+import io
 import json
 import pickle
 import re
@@ -41,9 +42,10 @@ def read_archive(path: Path, trusted: bool) -> tuple[Params, str]:
     try:
         with zipfile.ZipFile(path) as archive:
             data: Any = json.loads(_entry(archive, DATA))
-            with archive.open(POLICY) as file:
-                _check_size(archive, POLICY)
-                state = torch.load(file, map_location="cpu", weights_only=True)
+            weights = io.BytesIO(_entry(archive, POLICY))
+            with zipfile.ZipFile(weights) as tensors:  # as torch writes them
+                _check_size(POLICY, sum(info.file_size for info in tensors.infolist()))
+            state = torch.load(weights, map_location="cpu", weights_only=True)
     except (KeyError, ValueError, OSError, EOFError, zipfile.BadZipFile, RuntimeError) as error:
         raise RequestError(
             f"init-from file {path} is no model of Stable-Baselines3: {_line(error)}"
@@ -68,12 +70,12 @@ def _activation(data: dict[str, Any]) -> str:
 
 
 def _entry(archive: zipfile.ZipFile, name: str) -> bytes:
-    _check_size(archive, name)
+    _check_size(name, archive.getinfo(name).file_size)
     return archive.read(name)
 
 
-def _check_size(archive: zipfile.ZipFile, name: str) -> None:
-    if archive.getinfo(name).file_size > LIMIT:
+def _check_size(name: str, size: int) -> None:
+    if size > LIMIT:
         raise ValueError(f"{name} is larger than {LIMIT} bytes")
 
 
