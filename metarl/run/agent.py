@@ -14,7 +14,7 @@ from metarl.core.critic import PREFIX, critic_params, values, with_critic
 from metarl.core.errors import RequestError
 from metarl.core.models import Apply, functional, initial_params, of_tasks, policy
 from metarl.core.objectives import Objective, clipped, objectives
-from metarl.core.params import Meta, Params, all_finite, leaves, to_device
+from metarl.core.params import Meta, Params, leaves, to_device
 from metarl.core.rules import Rule, only, rules
 from metarl.learn.adapt import Adaptation, adapt
 from metarl.learn.chunks import Chunking
@@ -30,10 +30,9 @@ from metarl.rollout.registry import make
 from metarl.run.chunking import choose_chunking
 from metarl.run.config import TrainConfig
 from metarl.run.measures import OF_EPISODES
-from metarl.run.networks import head, network, starting_params, value_network
+from metarl.run.networks import check_finite, head, network, starting_params, value_network
 from metarl.run.resolve import choose_device, choose_executor
 from metarl.run.scores import report
-from metarl.run.state import flatten
 
 
 @dataclass(frozen=True)
@@ -109,20 +108,12 @@ class Agent:
         return to_device(Meta(params, rule), self.device)
 
     def starting_meta(self) -> Meta:
-        """The meta-parameters before training: with the weights of ``init_from`` if it is set.
-
-        Raises:
-            RequestError: some are not finite, or the file's are not this network's.
-        """
-        meta, of = self.initial_meta(), self.config.model
-        if self.config.init_from is not None:
-            of = self.config.init_from
-            params = starting_params(self.config, self.family, self.module, self._drawn())
-            meta = meta._replace(model=to_device(params, self.device))
-        for name, tensor in flatten(meta).items():
-            if not all_finite(tensor):
-                raise RequestError(f"{name} of {of} has values that are not finite; nothing learns from them")
-        return meta
+        """The meta-parameters before training: with the weights of ``init_from`` if it is set."""
+        meta = self.initial_meta()
+        if self.config.init_from is None:
+            return meta
+        params = starting_params(self.config, self.family, self.module, self._drawn())
+        return meta._replace(model=to_device(params, self.device))
 
     def _drawn(self) -> Params:
         """The weights of the policy and, if there is one, of its value network."""
@@ -170,7 +161,8 @@ def build_agent(config: TrainConfig) -> Agent:
         torch.manual_seed(_init_seed(config.seed, 0))
         module = network(config, family)
         critic = value_network(config, family) if config.baseline == "value" else None
-    _together(module, critic)  # refuses what no parameters describe, before the network is tried
+    # Refuses what no parameters describe and nothing can be learned from, before the network is tried.
+    check_finite(_together(module, critic), f"model {config.model!r}")
     chunking = choose_chunking(config, device, family, module, critic)
     executor, executor_reason = choose_executor(config.executor, config.workers or 1, family)
     config = dataclasses.replace(config, device=device.type, chunk=chunking.size, executor=executor)

@@ -18,7 +18,7 @@ from metarl.core.conv import Conv4
 from metarl.core.critic import PREFIX
 from metarl.core.errors import RequestError
 from metarl.core.models import MLP, Choices, Gaussian
-from metarl.core.params import Params
+from metarl.core.params import Params, all_finite
 from metarl.rollout.collector import possibilities
 from metarl.rollout.family import Family, is_supervised
 from metarl.run.config import TrainConfig
@@ -214,4 +214,12 @@ def fitting(found: Params, like: Params, path: Path) -> Params:
         wanted = list(like[name].shape) if name in like else "nothing"
         if given != wanted:
             raise RequestError(f"init-from file {path} has {given} for {name}, the network has {wanted}")
+    check_finite(found, f"init-from file {path}")
     return {name: found[name].to(like[name].dtype) for name in like}
+
+
+def check_finite(params: Params, origin: str) -> None:
+    """Refuses weights to start from of which some are no numbers: no step from them would be finite."""
+    for name, tensor in params.items():
+        if not all_finite(tensor):
+            raise RequestError(f"{origin} has values that are not finite in {name}")
