@@ -45,6 +45,7 @@ def read_archive(path: Path, trusted: bool) -> tuple[Params, str]:
             weights = io.BytesIO(_entry(archive, POLICY))
             with zipfile.ZipFile(weights) as tensors:  # as torch writes them
                 _check_size(POLICY, sum(info.file_size for info in tensors.infolist()))
+            weights.seek(0)
             state = torch.load(weights, map_location="cpu", weights_only=True)
     except (KeyError, ValueError, OSError, EOFError, zipfile.BadZipFile, RuntimeError) as error:
         raise RequestError(
