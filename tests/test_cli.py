@@ -93,6 +93,12 @@ REFUSED = [
         f"{TRAIN} --hidden 64 0",
         "hidden must be a list in which each is a whole number of at least 1, got ('64', '0')",
     ),
+    (f"{TRAIN} --hidden 1000000000000", "model 'mlp' with hidden [1000000000000] cannot be made: "),
+    (f"{TRAIN} --hidden {10**30}", "cannot be made: "),
+    (
+        "train maml --family faulty_families:Faulty --family-arg horizon=0",
+        "family 'faulty_families:Faulty' has the horizon 0; allowed: integers from 1",
+    ),
     (f"{TRAIN} --meta-optimizer lbfgs", "meta_optimizer must be one of trpo, ppo, adam, sgd, got 'lbfgs'"),
     (f"{TRAIN} --objective luck", "unknown objective 'luck'; allowed: "),
     (f"{TRAIN} --logger paper", "unknown logger 'paper'; allowed: wandb"),
@@ -281,8 +287,9 @@ def test_resume_hands_on_the_run_and_its_new_length(replaced: Replace) -> None:
 def test_what_to_type_next_has_trust_where_the_run_needs_it(
     replaced: Replace, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    train = replaced("metarl.run.runs", "train")
     for family, ending in {"point-goal": " oracle\n", "mine:Own": " oracle --trust\n"}.items():
-        replaced("metarl.run.runs", "train", trained("b", family=family))
+        train.return_value = trained("b", family=family)
         assert main(TRAIN.split()) == 0
         assert capsys.readouterr().out.endswith(ending)
     replaced("metarl.run.baselines", "train_baseline", trained("b", family="mine:Own"))

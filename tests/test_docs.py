@@ -31,6 +31,7 @@ FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
+TEST = re.compile(r"(test_\w+\.py)::(\w+)")
 PLACE = re.compile(r"(?:docs|envs|experiments|metarl|tests)/[\w/.-]+\.\w+")
 
 
@@ -132,6 +133,18 @@ def test_links_lead_somewhere(page: Path) -> None:
 def test_files_that_are_named_exist(page: Path) -> None:
     named = {span for span in spans(page.read_text()) if PLACE.fullmatch(span)}
     assert not {name for name in named if not (ROOT / name).is_file()}
+
+
+def test_tests_that_are_named_exist() -> None:
+    """A module by its name, which is unique, and a test in it."""
+    named = {span for page in PAGES for span in spans(page.read_text()) if "::" in span}
+    tests = {path.name: path.read_text() for path in (ROOT / "tests").rglob("test_*.py")}
+    missing = {
+        span
+        for span in named
+        if not (found := TEST.fullmatch(span)) or f"\ndef {found[2]}(" not in tests.get(found[1], "")
+    }
+    assert len(named) > 30 and not missing
 
 
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)
