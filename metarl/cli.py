@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from metarl.core.errors import EnvironmentFailed, RequestError, RunFailed
+from metarl.run.admission import admit, trust_option
+from metarl.run.config import as_dict
 from metarl.run.files import tell
 from metarl.run.options import Baseline, Compare, Evaluate, Export, Files, List, Render, Report, Resume
 from metarl.run.parser import filled, parse
@@ -79,6 +81,9 @@ def _config(values: Values, **beneath: Any) -> "TrainConfig":
     files: Files = filled(Files, values)
     told = from_yaml(files.config) if files.config else {}
     asked = {name: value for name, value in values.items() if name in DEFAULTS}
+    # A run's configuration may be anybody's; any other file speaks for whoever gives it.
+    if files.config and Path(files.config).with_name("machine.json").is_file():
+        admit(told, Path(files.config), str(asked.get("trust")).lower() == "true")
     return resolve(yaml=beneath | told, command_line=asked)
 
 
@@ -100,14 +105,15 @@ def _tell_next(run: "Run") -> None:
         baselines += " nearest"
     elif len(run.agent.family.observation_space.shape or ()) == 1:  # what an oracle's features are added to
         baselines += " oracle"
-    print(f"{run.path} is trained; next: metarl evaluate {run.path} --baselines {baselines}")
+    trust = trust_option(as_dict(run.config))
+    print(f"{run.path} is trained; next: metarl evaluate {run.path} --baselines {baselines}{trust}")
 
 
 def _resume(values: Values) -> None:
     asked: Resume = filled(Resume, values)
     from metarl.run.runs import resume
 
-    run = resume(Path(asked.run_dir), asked.iterations)
+    run = resume(Path(asked.run_dir), asked.iterations, trust=asked.trust)
     _tell_next(run)
 
 
@@ -129,6 +135,7 @@ def _evaluate(values: Values) -> None:
         baselines=asked.baselines,
         deterministic=asked.deterministic,
         seed=asked.seed,
+        trust=asked.trust,
         out=_out(values),
     )
 
@@ -166,6 +173,7 @@ def _render(values: Values) -> None:
             inner_lr=asked.inner_lr,
             deterministic=asked.deterministic,
             seed=asked.seed,
+            trust=asked.trust,
         )
     print(f"{clip}; metarl report {path} shows a strip of it")
 
@@ -185,6 +193,7 @@ def _export(values: Values) -> None:
             episodes=asked.episodes,
             inner_lr=asked.inner_lr,
             seed=asked.seed,
+            trust=asked.trust,
         )
     print(f'{written}; next, in Python: PPO.load("{written}", env=your_environment).learn(10_000)')
 
@@ -195,7 +204,7 @@ def _baseline(values: Values) -> None:
     from metarl.run.baselines import train_baseline
 
     run = train_baseline(asked.kind, config, _out(values))
-    print(f"{run.path} is trained; next: metarl evaluate {run.path}")
+    print(f"{run.path} is trained; next: metarl evaluate {run.path}{trust_option(as_dict(run.config))}")
 
 
 def _list(values: Values) -> None:

@@ -84,8 +84,8 @@ def load(folder: Path) -> Checkpoint:
     folder = Path(folder)
     manifest = read_manifest(folder)
     path = folder / STATE
-    state = _read(path)
     stated = manifest["files"][STATE]
+    state = _read(path, stated["size"])
     if len(state) != stated["size"]:
         raise DamagedCheckpoint(f"{path}: is damaged: {len(state)} bytes, its manifest says {stated['size']}")
     if hashlib.sha256(state).hexdigest() != stated["sha256"]:
@@ -247,15 +247,16 @@ def _well_formed(manifest: dict[str, Any]) -> bool:
         and isinstance(manifest.get("extra"), dict)
         and isinstance(manifest.get("tensors"), list)
         and isinstance(stated, dict)
-        and {"size", "sha256"} <= stated.keys()
+        and type(stated.get("size")) is int
+        and "sha256" in stated
     )
 
 
-def _read(path: Path, limit: int | None = None) -> bytes:
+def _read(path: Path, limit: int) -> bytes:
     try:
         if not path.is_file():
             raise DamagedCheckpoint(f"{path}: is missing")
-        if limit is not None and path.stat().st_size > limit:
+        if path.stat().st_size > limit:
             raise DamagedCheckpoint(f"{path}: is damaged: larger than {limit} bytes")
         return path.read_bytes()
     except OSError as error:

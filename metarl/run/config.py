@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from metarl.run.algorithms import ALGORITHMS
-from metarl.run.fields import auto, defaults, flag, many, number, one_of, option, pairs, text, whole
+from metarl.run.fields import auto, defaults, flag, many, number, one_of, option, pairs, text, trusting, whole
 
 T = TypeVar("T")
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class TrainConfig:
     init_from: str | None = option(
         None, text("FILE"), "initial weights: safetensors, or with --trust an SB3 zip", "drawn from the seed"
     )
-    trust: Resolved[bool] = option(False, flag(), "let --init-from be a zip of Stable-Baselines3 (SB3)")
+    trust: Resolved[bool] = trusting()
 
     seed: Resolved[int] = option(1, whole(0), "root of every random draw of the run")
     iterations: Resolved[int] = option(

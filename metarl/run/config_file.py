@@ -24,17 +24,17 @@ def check_names(values: Mapping[str, Any], source: str) -> None:
 
 
 def to_yaml(config: TrainConfig) -> str:
-    """The configuration as YAML, one field a line; ``from_yaml`` reads the same values back."""
-    values = as_dict(config)
+    """The configuration as YAML, one field a line, without ``trust``, which no file can give."""
+    values = {name: value for name, value in as_dict(config).items() if name != "trust"}
     return yamlfile.dump({name: list(v) if isinstance(v, tuple) else v for name, v in values.items()})
 
 
 def from_yaml(path: str | Path) -> dict[str, Any]:
-    """The values a YAML file gives, by field name and not yet checked; one that is ``null`` is left out.
+    """The values a YAML file gives, by field name and not yet checked; ``null`` and ``trust`` are left out.
 
     Raises:
         RequestError: for a file that cannot be read or is no mapping of known names to values.
     """
     values = yamlfile.read_mapping(path)
     check_names(values, str(path))
-    return {name: value for name, value in values.items() if value is not None}
+    return {name: value for name, value in values.items() if value is not None and name != "trust"}

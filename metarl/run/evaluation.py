@@ -12,6 +12,7 @@ import numpy as np
 from metarl.core.errors import RequestError
 from metarl.rollout import seeding
 from metarl.rollout.family import is_supervised
+from metarl.run.admission import Trust
 from metarl.run.agent import Agent, build_agent
 from metarl.run.baselines import baseline_config, baseline_of
 from metarl.run.comparable import NAME, protocol_hash
@@ -235,10 +236,15 @@ def _described(
 
 
 def evaluate_run(
-    run_dir: Path, *, checkpoint: str | int = "best", out: Path | None = None, **options: Any
+    run_dir: Path,
+    *,
+    checkpoint: str | int = "best",
+    out: Path | None = None,
+    trust: Trust = False,
+    **options: Any,
 ) -> Evaluation:
     """``evaluate`` at a checkpoint of a run directory, written to ``out`` (``RUN_DIR/evaluation.json``)."""
-    run = Trainer.load(run_dir, checkpoint)
+    run = Trainer.load(run_dir, checkpoint, trust)
     with output(run_dir, "evaluation.json", out) as path:
         check_writable(path)
         best_or_last = checkpoint in ("best", "last")

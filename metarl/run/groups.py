@@ -18,7 +18,7 @@ from metarl.run.zoo import run_dir
 # What makes no other configuration of a run: its seed, and how and where it was computed and logged.
 ASIDE = (
     "seed", "device", "chunk", "threads", "executor", "workers", "logger", "wandb_project", "wandb_entity",
-    "wandb_group", "wandb_mode", "keep_checkpoints", "max_skipped",
+    "wandb_group", "wandb_mode", "keep_checkpoints", "max_skipped", "trust",
 )  # fmt: skip
 
 

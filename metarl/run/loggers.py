@@ -83,7 +83,7 @@ def _lines(path: Path) -> tuple[list[bytes], bool]:
 def _row(path: Path, line: bytes) -> dict[str, Any]:
     try:
         row = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         row = None
     if not isinstance(row, dict) or type(row.get("iteration")) is not int:
         shown = line[:40].decode(errors="replace").strip()

@@ -18,7 +18,7 @@ from metarl.core.conv import Conv4
 from metarl.core.critic import PREFIX
 from metarl.core.errors import RequestError
 from metarl.core.models import MLP, Choices, Gaussian
-from metarl.core.params import Params
+from metarl.core.params import Params, all_finite
 from metarl.rollout.collector import possibilities
 from metarl.rollout.family import Family, is_supervised
 from metarl.run.config import TrainConfig
@@ -139,6 +139,19 @@ def _own_module(name: str, observation_space: Any, action_space: Any) -> nn.Modu
 
 
 @contextmanager
+def made(config: TrainConfig) -> Iterator[None]:
+    """Whatever torch raises at a network that no memory holds becomes one line that names it."""
+    try:
+        yield
+    except RequestError:
+        raise
+    except Exception as error:
+        told = " ".join(str(error).split())[:200]
+        size = f" with hidden {list(config.hidden)}" if config.model in ("mlp", "cnn") else ""
+        raise RequestError(f"model {config.model!r}{size} cannot be made: {told}") from error
+
+
+@contextmanager
 def blamed(config: TrainConfig) -> Iterator[None]:
     """Whatever the network or the objective raises becomes one line that names both."""
     try:
@@ -216,6 +229,12 @@ def fitting(found: Params, like: Params, path: Path) -> Params:
         wanted = list(like[name].shape) if name in like else "nothing"
         if given != wanted:
             raise RequestError(f"init-from file {path} has {given} for {name}, the network has {wanted}")
-        if not found[name].isfinite().all():
-            raise RequestError(f"init-from file {path} has values for {name} that are not finite")
+    check_finite(found, f"init-from file {path}")
     return {name: found[name].to(like[name].dtype) for name in like}
+
+
+def check_finite(params: Params, origin: str) -> None:
+    """Refuses weights to start from of which some are no numbers: no step from them would be finite."""
+    for name, tensor in params.items():
+        if not all_finite(tensor):
+            raise RequestError(f"{origin} has values that are not finite in {name}")

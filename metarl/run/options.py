@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from metarl.run.config import TrainConfig
-from metarl.run.fields import flag, many, number, one_of, option, pairs, text, whole
+from metarl.run.fields import flag, many, number, one_of, option, pairs, text, trusting, whole
 
 Field = dataclasses.Field[Any]
 SB3_BASELINES = ("sb3-pretrained", "sb3-scratch", "sb3-oracle")
@@ -38,6 +38,7 @@ class Resume:
     iterations: int | None = option(
         None, whole(0), "meta-iterations in all", "as many as the run was started with"
     )
+    trust: bool = trusting()
 
 
 def _checkpoint() -> Any:
@@ -86,6 +87,7 @@ class Evaluate:
     baselines: tuple[str, ...] = option((), many(one_of(*BASELINES), repeats=True), "agents to compare with")
     deterministic: bool = option(False, flag(), "act by the mode of the policy instead of sampling")
     seed: int = option(1, whole(0), "root of every random draw of the evaluation")
+    trust: bool = trusting()
     out: str | None = option(
         None,
         text("FILE"),
@@ -133,6 +135,7 @@ class Render:
     )
     deterministic: bool = option(False, flag(), "act by the mode of the policy instead of sampling")
     seed: int = option(1, whole(0), "root of every random draw")
+    trust: bool = trusting()
     out: str | None = option(None, text("FILE.mp4|FILE.gif"), "where to write", "RUN_DIR/clip.mp4")
 
 
@@ -152,6 +155,7 @@ class Export:
         None, many(number(above=0)), "step size of each gradient step", "that of training"
     )
     seed: int | None = option(None, whole(0), "root of every random draw of the adaptation", "0")
+    trust: bool = trusting()
     out: str | None = option(
         None,
         text("FILE.zip", "the name of a file that ends in .zip", lambda name: name.endswith(".zip")),

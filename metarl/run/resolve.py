@@ -11,6 +11,7 @@ from metarl.core.errors import RequestError
 from metarl.core.registry import Registry
 from metarl.rollout.family import Family, is_supervised
 from metarl.rollout.registry import families, make
+from metarl.run.admission import Trust, admit
 from metarl.run.algorithms import ALGORITHMS, SUPERVISED, VALUED
 from metarl.run.combinations import settle
 from metarl.run.config import DEFAULTS, TrainConfig, as_dict
@@ -67,9 +68,15 @@ def resolved(config: TrainConfig) -> TrainConfig:
     return resolve(command_line=as_dict(config))
 
 
-def load_config(path: str | Path) -> TrainConfig:
-    """The resolved configuration that a YAML file describes, such as a run's ``config.yaml``."""
-    return resolve(yaml=from_yaml(path))
+def load_config(path: str | Path, trust: Trust = False) -> TrainConfig:
+    """The resolved configuration that a file describes which may come from anybody: a run's ``config.yaml``.
+
+    Args:
+        trust: whether it may name code, which is imported; or the names that it may have.
+    """
+    values = from_yaml(path)
+    admit(values, Path(path), trust)
+    return resolve(yaml=values, command_line={"trust": trust is True})
 
 
 def validate(config: TrainConfig) -> TrainConfig:

@@ -8,6 +8,7 @@ import gymnasium
 
 from metarl.core.errors import RequestError
 from metarl.run.adaptation import adapt_to, adapt_to_shots
+from metarl.run.admission import Trust
 from metarl.run.callbacks import Callback
 from metarl.run.config import TrainConfig
 from metarl.run.evaluation import evaluate
@@ -85,22 +86,32 @@ def train(config: TrainConfig, out: str | Path | None = None, callbacks: Sequenc
     return run.learn(run.config.iterations, callbacks)
 
 
-def load(path: str | Path, checkpoint: str | int = "best") -> Run:
+def load(path: str | Path, checkpoint: str | int = "best", trust: Trust = False) -> Run:
     """A trained run at a checkpoint: ``"best"`` on validation tasks, ``"last"``, or an iteration's number.
 
     Args:
         path: a run directory, or an agent that comes with metarl, such as ``"zoo:point-goal-maml"``.
+        trust: whether the run's configuration may name code (``module:name``), which is imported; or the
+            names that it may have. Nothing is run of what else is in the directory.
     """
-    return Run.load(run_dir(path), checkpoint)
+    return Run.load(run_dir(path), checkpoint, trust)
 
 
-def resume(path: str | Path, iterations: int | None = None, callbacks: Sequence[Callback] = ()) -> Run:
+def resume(
+    path: str | Path,
+    iterations: int | None = None,
+    callbacks: Sequence[Callback] = (),
+    trust: Trust = False,
+) -> Run:
     """Go on with a run from its last intact checkpoint to ``iterations`` in all (the config's if None).
+
+    Args:
+        trust: as in ``load``.
 
     Raises:
         RequestError: there is no run, or it has more iterations already.
     """
-    run = Run.resume(path)
+    run = Run.resume(path, trust)
     total = run.config.iterations if iterations is None else iterations
     if total < run.iteration:
         raise RequestError(f"{path} has {run.iteration} iterations already, got iterations {total}")

@@ -15,12 +15,13 @@ from metarl.core.params import Meta
 from metarl.core.process import prepare_process
 from metarl.run import checkpoint as store
 from metarl.run import state
+from metarl.run.admission import Trust, check_run, trust_option
 from metarl.run.agent import Agent, build_agent
 from metarl.run.callbacks import Callback
 from metarl.run.config import TrainConfig, as_dict
 from metarl.run.config_file import to_yaml
 from metarl.run.experience import Serve
-from metarl.run.files import tell, to_json, warn, write_atomic
+from metarl.run.files import resumable, tell, to_json, warn, write_atomic
 from metarl.run.iteration import Row, Standing, iterate, validate
 from metarl.run.lock import alone_in, is_taken
 from metarl.run.loggers import LOGGERS, JsonlLogger, Mirror
@@ -78,13 +79,13 @@ class Trainer:
         return run
 
     @classmethod
-    def load(cls: type[T], path: str | Path, checkpoint: str | int = "best") -> T:
+    def load(cls: type[T], path: str | Path, checkpoint: str | int = "best", trust: Trust = False) -> T:
         """A run at a checkpoint: ``"best"`` on validation tasks, ``"last"``, or an iteration's number.
 
         Raises:
-            RequestError: no run there, no such checkpoint, or a damaged one.
+            RequestError: no run there, no such checkpoint, a damaged one, or one that names code (``admit``).
         """
-        config = read_config(Path(path))
+        config = read_config(Path(path), trust)
         if config.device == "cuda" and not torch.cuda.is_available():
             warn(f"{path} was trained on a GPU; there is none here, so it is used on the CPU")
             config = dataclasses.replace(config, device="cpu")
@@ -93,11 +94,11 @@ class Trainer:
         return run._restored(store.load(store.find(run.checkpoints, checkpoint)))
 
     @classmethod
-    def resume(cls: type[T], path: str | Path) -> T:
+    def resume(cls: type[T], path: str | Path, trust: Trust = False) -> T:
         """A run at its last intact checkpoint; at iteration 0 where it has none."""
         check_trainable(path)
         prepare_process()
-        run = cls(build_agent(read_config(Path(path))), Path(path))
+        run = cls(build_agent(read_config(Path(path), trust)), Path(path))
         with alone_in(run.path):
             saved = store.latest_intact(run.checkpoints, warn)
         return run._begun() if saved is None else run._restored(saved)
@@ -133,6 +134,11 @@ class Trainer:
         """Where the checkpoints are."""
         return source(self.called) / "checkpoints"
 
+    @property
+    def _again(self) -> str:
+        """What one types to go on."""
+        return f"metarl resume {self.path}{trust_option(as_dict(self.config))}"
+
     def learn(self: T, iterations: int, callbacks: Sequence[Callback] = ()) -> T:
         """Train ``iterations`` more meta-iterations, from where the run stands.
 
@@ -143,6 +149,7 @@ class Trainer:
         """
         check_trainable(self.called)
         with ExitStack() as stack:
+            stack.enter_context(resumable(self.path, self._again))
             stack.enter_context(alone_in(self.path))
             total = self._total(iterations)
             (self.path / FAILURE).unlink(missing_ok=True)  # of before
@@ -206,13 +213,13 @@ class Trainer:
             kind = "" if isinstance(error, (RunFailed, EnvironmentFailed)) else f"{type(error).__name__}: "
             raise RunFailed(
                 f"iteration {self.iteration + 1} failed: {kind}{line} (all of it: "
-                f"{self.path / FAILURE}); go on with: metarl resume {self.path}"
+                f"{self.path / FAILURE}); go on with: {self._again}"
             ) from error
 
     def _stop(self, stop: GracefulStop) -> NoReturn:
         """What a signal asked for: the last finished iteration is saved, and training ends."""
         self._save_if_new()
-        tell(f"metarl: saved iteration {self.iteration}; go on with: metarl resume {self.path}")
+        tell(f"metarl: saved iteration {self.iteration}; go on with: {self._again}")
         raise Stopped(stop.requested or signal.SIGTERM)
 
     def open_mirrors(self, stack: ExitStack) -> list[Mirror]:
@@ -284,12 +291,9 @@ class Trainer:
         return self
 
 
-def read_config(path: Path) -> TrainConfig:
-    """The configuration of the run in a directory."""
-    config = source(path) / "config.yaml"
-    if not config.is_file():
-        raise RequestError(f"{path} is not a run directory: no config.yaml")
-    return load_config(config)
+def read_config(path: Path, trust: Trust) -> TrainConfig:
+    """The configuration of the run in a directory, which may come from anybody."""
+    return load_config(check_run(source(path)) / "config.yaml", trust)
 
 
 def default_path(config: TrainConfig) -> Path:

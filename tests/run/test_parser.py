@@ -97,6 +97,7 @@ def test_missing_values_are_filled_in_and_given_ones_checked() -> None:
         baselines=(),
         deterministic=True,
         seed=1,
+        trust=False,
         out=None,
     )
 

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from metarl.core.errors import RequestError
 from metarl.core.params import Params
+from metarl.run.admission import ASK
 
 POLICY, DATA = "policy.pth", "data"
 MEMBERS = re.compile(r"data|_stable_baselines3_version|system_info\.txt|\w+(\.\w+)*\.pth")
@@ -69,8 +70,8 @@ def read_archive(path: Path, trusted: bool) -> tuple[Params, Architecture]:
     """
     if not trusted:
         raise RequestError(
-            f"init-from file {path} is a zip of Stable-Baselines3, and such files run code when they are "
-            "loaded; give --trust if you know where it is from"
+            f"init-from file {path} is a zip of Stable-Baselines3, and such files name code, which "
+            f"Stable-Baselines3 runs; {ASK}"
         )
     try:
         with zipfile.ZipFile(path) as archive:

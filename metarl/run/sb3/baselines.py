@@ -6,7 +6,6 @@
 
 import dataclasses
 import hashlib
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from metarl.run.agent import Agent, build_agent
 from metarl.run.baselines import baseline_config
 from metarl.run.config import TrainConfig
 from metarl.run.experience import USES, Experience, Serve, judge
-from metarl.run.files import tell, to_json, warn, write_atomic
+from metarl.run.files import read_json, tell, to_json, warn, write_atomic
 from metarl.run.protocol import Protocol, best_of, sources
 from metarl.run.sb3.export import ppo_of
 from metarl.run.sb3.names import names_of
@@ -117,10 +116,8 @@ def scratch_file(run_path: Path, agent: Agent, protocol: Protocol) -> Path:
 def kept(path: Path, compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """What a JSON file holds, or else what is computed, which it holds from then on."""
     try:
-        found = json.loads(path.read_text())
-        if isinstance(found, dict):
-            return found
-    except (OSError, ValueError):  # none yet, or half of one
+        return read_json(path)
+    except (OSError, RequestError):  # none yet, or half of one
         pass
     result = compute()
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -14,6 +14,7 @@ from metarl.core.errors import RequestError
 from metarl.core.models import ACTIVATIONS
 from metarl.core.params import Params
 from metarl.run.adaptation import read_task
+from metarl.run.admission import Trust
 from metarl.run.agent import Agent
 from metarl.run.files import check_writable, write_atomic
 from metarl.run.runs import load
@@ -72,11 +73,13 @@ def export_run(
     episodes: int | None = None,
     inner_lr: Sequence[float] | None = None,
     seed: int | None = None,
+    trust: Trust = False,
 ) -> Path:
     """Write a run's policy, adapted to ``task`` if there is one, as a zip that ``PPO.load`` opens.
 
     Args:
         task: as JSON, such as '{"goal": [0.3, -0.2]}'; the further arguments are those of ``Run.adapt``.
+        trust: as in ``runs.load``.
 
     Raises:
         RequestError: a policy that Stable-Baselines3 cannot express, no such task, or a file that cannot be
@@ -89,7 +92,7 @@ def export_run(
             f"{next(iter(told))} is about adapting to a task, which is not given; allowed: --task"
         )
     wanted = None if task is None else read_task(task)
-    run = load(path, checkpoint)
+    run = load(path, checkpoint, trust)
     check_expressible(run.config, run.agent.family)
     check_writable(out)
     adapted = run if wanted is None else run.adapt(task=wanted, **told)
