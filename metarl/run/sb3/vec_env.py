@@ -35,6 +35,9 @@ class TaskVecEnv(VecEnv):
         per_task: episodes in a row on each of them.
         seed: root of all draws; ``seed(n)``, which Stable-Baselines3 calls by the model's own seed, sets it
             anew and begins with episode 0 again.
+
+    Raises:
+        RequestError: fewer than one row, or than one episode on each task.
     """
 
     def __init__(
@@ -46,6 +49,10 @@ class TaskVecEnv(VecEnv):
         per_task: int = 1,
         seed: int = 0,
     ) -> None:
+        if min(num_envs, per_task) < 1:
+            raise RequestError(
+                f"a TaskVecEnv needs num_envs >= 1 and per_task >= 1, got {num_envs} and {per_task}"
+            )
         self._family, self._seed, self._per_task = family, seed, per_task
         self._task = None if task is None else {key: np.asarray(value) for key, value in task.items()}
         self._env = family.make_vec(num_envs)

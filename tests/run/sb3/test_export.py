@@ -30,6 +30,8 @@ KINDS: dict[str, dict[str, Any]] = {
     "discrete": {"family": "tiny_families:Corridor"},
     "choices": {"family": "tiny_families:Crane"},
     "value": {"baseline": "value", "gamma": 0.9},
+    "oracle": {"observe_task": True},
+    "linear": {"hidden": ()},
 }
 
 
@@ -51,6 +53,7 @@ def test_predictions_and_probabilities_are_ours(kind: str, tmp_path: Path) -> No
     ours = Policy.of(built, params)
     theirs = saved(ours.to_sb3(), tmp_path / "policy.zip")
     obs = OBS[:, : built.episodic.observation_space.shape[0]]  # type: ignore[index]
+    obs = np.concatenate([obs, OBS[::-1]], 1) if kind == "oracle" else obs
     chosen, _ = theirs.predict(obs, deterministic=True)
     np.testing.assert_allclose(chosen, ours.predict(obs, deterministic=True)[0], atol=1e-6)
     assert np.unique(chosen, axis=0).shape[0] > 1
@@ -63,6 +66,22 @@ def test_predictions_and_probabilities_are_ours(kind: str, tmp_path: Path) -> No
     np.testing.assert_allclose(log_prob, distribution.log_prob(action), atol=2e-6)
     np.testing.assert_allclose(entropy, distribution.entropy(), atol=2e-6)
     assert theirs.gamma == built.config.gamma
+
+
+@pytest.mark.parametrize("kind", ["box", "deep relu", "oracle"])
+def test_random_actions_are_ours_where_the_noise_is(kind: str, tmp_path: Path) -> None:
+    built = agent(**KINDS[kind])
+    params = meta_of(built).model
+    theirs = saved(Policy.of(built, params).to_sb3(), tmp_path / "policy.zip")
+    obs = torch.randn(64, built.episodic.observation_space.shape[0])  # type: ignore[index]
+    with torch.no_grad(), own_randomness(5):
+        drawn, _, log_prob = theirs.policy(obs)
+        torch.manual_seed(5)
+        distribution = built.apply(params, obs)
+        expected = distribution.sample(torch.randn(64, 2))
+    assert len(np.unique(drawn, axis=0)) == 64
+    np.testing.assert_allclose(drawn, expected, atol=1e-6)
+    np.testing.assert_allclose(log_prob, distribution.log_prob(expected), atol=2e-6)
 
 
 def test_actions_are_cut_to_the_bounds_as_ours_are(tmp_path: Path) -> None:

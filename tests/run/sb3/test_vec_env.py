@@ -200,6 +200,12 @@ def test_what_shared_rows_cannot_do_is_refused() -> None:
             refused()
 
 
+@pytest.mark.parametrize(("rows", "per_task"), [(0, 1), (2, 0)])
+def test_no_rows_and_no_episodes_are_refused(rows: int, per_task: int) -> None:
+    with pytest.raises(RequestError, match=f"got {rows} and {per_task}"):
+        TaskVecEnv(Field(), rows, per_task=per_task)
+
+
 def test_ppo_learns_through_it() -> None:
     family: Any = make("point-goal", horizon=10)
     env = TaskVecEnv(family, 32, {"goal": [0.4, -0.3]})
