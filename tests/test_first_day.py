@@ -73,18 +73,19 @@ def test_shapes_tell_words_lines_and_counts_apart_and_no_measured_numbers(
 
 
 def test_the_first_day_is_as_the_page_says(tmp_path: Path) -> None:
-    page = PAGE.read_text()
-    printed = play(page, tmp_path)
+    page, folder = PAGE.read_text(), tmp_path / "day"
+    folder.mkdir()
+    printed = play(page, folder)
     for (command, said), found in zip(steps(page), printed, strict=True):
         assert shape(found) == shape(said), command
     for seed in (1, 2, 3):  # the numbers, as far as the page says anything about them
-        agents = json.loads((tmp_path / f"runs/maml-{seed}/evaluation.json").read_text())["agents"]
+        agents = json.loads((folder / f"runs/maml-{seed}/evaluation.json").read_text())["agents"]
         means = {name: agent["mean"] for name, agent in agents.items()}
         assert means["meta"][1] - means["meta"][0] > 10
         assert means["meta"][1] > means["random"][1] + 10
     before, after = (float(line.split()[-1]) for line in printed[-3].splitlines())
     assert after > before
-    assert {path.name for path in tmp_path.iterdir()} == {
+    assert {path.name for path in folder.iterdir()} == {
         *("adapted.zip", "compare.html", "fine-tuned.zip", "fine_tune.py", "report.html", "runs")
     }
-    assert list((tmp_path / "runs" / "zoo" / "point-goal-maml").iterdir())
+    assert list((folder / "runs" / "zoo" / "point-goal-maml").iterdir())
