@@ -85,8 +85,8 @@ def live(connection: Connection, progress: str, parent: int, timeout: float) -> 
         parent: the process without which there is nothing to live for.
         timeout: seconds without progress after which the parent would end this process.
     """
+    step_taken = _counter(Path(progress))  # first: a parent that was killed meanwhile leaves no file behind
     _settle(parent, timeout)
-    step_taken = _counter(Path(progress))
     prepare_process()
     executor: Inline | None = None
     while True:

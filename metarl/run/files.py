@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 import secrets
 import sys
 from contextlib import suppress
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from metarl.core.errors import RequestError
+
+TEMPORARY = re.compile(r"\..+\.tmp-[0-9a-f]{8}")
 
 
 def write_atomic(path: Path | str, data: bytes | str) -> Path:
@@ -28,6 +31,18 @@ def write_atomic(path: Path | str, data: bytes | str) -> Path:
         raise
     sync_folder(path.parent)
     return path
+
+
+def is_leftover(path: Path) -> bool:
+    """Whether a file is what a killed ``write_atomic`` left, or what one is writing just now."""
+    return TEMPORARY.fullmatch(path.name) is not None
+
+
+def clear_leftovers(path: Path) -> None:
+    """Remove what killed processes left beside ``path``; only its single writer may call this."""
+    for beside in path.parent.glob(f".{path.name}.tmp-*"):
+        if is_leftover(beside):
+            beside.unlink(missing_ok=True)
 
 
 def run_dir(name: str | Path) -> Path:

@@ -19,9 +19,9 @@ from metarl.run.agent import Agent, build_agent
 from metarl.run.callbacks import Callback
 from metarl.run.config import TrainConfig, as_dict, to_yaml
 from metarl.run.experience import Serve
-from metarl.run.files import tell, to_json, warn, write_atomic
+from metarl.run.files import clear_leftovers, tell, to_json, warn, write_atomic
 from metarl.run.iteration import Row, Standing, iterate, validate
-from metarl.run.lock import alone_in, is_taken
+from metarl.run.lock import alone_in, check_idle, is_taken
 from metarl.run.loggers import LOGGERS, JsonlLogger, Mirror
 from metarl.run.machine import describe_machine
 from metarl.run.measures import LOWER_IS_BETTER
@@ -33,7 +33,7 @@ from metarl.run.worlds import world_of
 # Not typing.Self, which the run-time type checker of the tests cannot check.
 T = TypeVar("T", bound="Trainer")
 
-FAILURE = "failure.txt"
+FAILURE, MACHINE = "failure.txt", "machine.json"
 
 
 class Trainer:
@@ -59,6 +59,7 @@ class Trainer:
         path = default_path(config) if out is None else Path(out)
         taken = RequestError(f"run directory {path} exists already; give another by --out, or resume it")
         if is_taken(path):
+            check_idle(path)
             raise taken
         prepare_process()
         run = cls(build_agent(config), path)._begun()
@@ -70,8 +71,6 @@ class Trainer:
             if is_taken(path):  # by another process, in the meantime
                 raise taken
             write_atomic(path / "config.yaml", to_yaml(run.config))
-            machine = describe_machine(run.agent.device, run.agent.chunking.threads)
-            write_atomic(path / "machine.json", to_json(machine, indent=1))
         return run
 
     @classmethod
@@ -135,7 +134,7 @@ class Trainer:
         with ExitStack() as stack:
             stack.enter_context(alone_in(self.path))
             total = self._total(iterations)
-            (self.path / FAILURE).unlink(missing_ok=True)  # of before
+            self._prepare_directory()
             c = self.config
             tell(f"metarl: {self.path}: {c.algorithm} on {c.family} ({c.spec}), {self.agent.where}")
             stop = stack.enter_context(GracefulStop(c.grace))
@@ -179,6 +178,15 @@ class Trainer:
             for callback in callbacks:
                 callback.on_training_end()
         return self
+
+    def _prepare_directory(self) -> None:
+        """Without what an earlier process left half-done, or failed of."""
+        (self.path / FAILURE).unlink(missing_ok=True)
+        for name in ("config.yaml", MACHINE, FAILURE):
+            clear_leftovers(self.path / name)
+        if not (self.path / MACHINE).is_file():
+            machine = describe_machine(self.agent.device, self.agent.chunking.threads)
+            write_atomic(self.path / MACHINE, to_json(machine, indent=1))
 
     def _advance(self, serve: Serve, callbacks: Sequence[Callback], total: int) -> tuple[Standing, Row, Row]:
         """``iterate``, and ``validate`` where it is due and at the end.
