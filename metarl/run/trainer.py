@@ -184,6 +184,7 @@ class Trainer:
         (self.path / FAILURE).unlink(missing_ok=True)
         for name in ("config.yaml", MACHINE, FAILURE):
             clear_leftovers(self.path / name)
+        store.prune(self.checkpoints, self.config.keep_checkpoints)
         if not (self.path / MACHINE).is_file():
             machine = describe_machine(self.agent.device, self.agent.chunking.threads)
             write_atomic(self.path / MACHINE, to_json(machine, indent=1))

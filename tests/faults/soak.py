@@ -130,13 +130,15 @@ class Soaked:
 
     def disturb(self, dice: random.Random) -> None:
         """One training, killed or stopped."""
-        process = self.begin()
+        process, began = self.begin(), self.iteration()
         if (chance := dice.random()) < 0.05:  # before it has read what there is
             self._wait(process, dice.uniform(0.0, 6.0))
         elif chance < 0.12:
             self._wait(process, 60.0, until=lambda: self.phase() != "start")
         else:
             self._wait(process, 60.0, until=lambda: self.phase() not in ("start", "restore"))
+            if chance < 0.7:  # and get on, however slow the machine is
+                self._wait(process, 60.0, until=lambda: self.iteration() > began, every=0.02)
             self._wait(process, dice.expovariate(1 / 4.0))
             if dice.random() < 0.5:
                 drawn = dice.choice(PHASES[2:])
@@ -158,12 +160,16 @@ class Soaked:
         else:
             self.killed[self.phase()] += 1
 
+    @staticmethod
     def _wait(
-        self, process: "subprocess.Popen[bytes]", seconds: float, until: Callable[[], bool] = lambda: False
+        process: "subprocess.Popen[bytes]",
+        seconds: float,
+        until: Callable[[], bool] = lambda: False,
+        every: float = 0.0005,
     ) -> None:
         end = time.monotonic() + seconds
         while time.monotonic() < end and process.poll() is None and not until():
-            time.sleep(0.0005)
+            time.sleep(every)
 
 
 def look(pid: int, run: Path) -> Look:
