@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable
 from functools import reduce
 from importlib.metadata import EntryPoint, entry_points
+from numbers import Integral
 from pathlib import Path
 from typing import Any, cast
 
@@ -76,7 +77,7 @@ def make(name: str, spec: str | None = None, **args: Any) -> Family:
     if missing := lacking(family):
         raise RequestError(f"family {name!r} lacks {', '.join(missing)} (metarl.rollout.family)")
     horizon = 1 if is_supervised(family) else family.horizon
-    if not isinstance(horizon, int) or isinstance(horizon, bool) or horizon < 1:
+    if not isinstance(horizon, Integral) or isinstance(horizon, bool) or horizon < 1:
         raise RequestError(f"family {name!r} has a horizon of {horizon!r}; allowed: whole numbers from 1")
     return cast(Family, family)
 
