@@ -31,8 +31,9 @@ from metarl.core.models import MLP, GaussianMLP, initial_params, policy_of_tasks
 from metarl.core.params import Params, expand
 from metarl.core.process import prepare_process
 from metarl.rollout.acting import for_rollouts
-from metarl.rollout.collector import Address, collect, to_action_space
+from metarl.rollout.collector import collect, to_action_space
 from metarl.rollout.registry import make
+from metarl.rollout.seeding import Address
 
 TASKS, EPISODES = 20, 20
 ROWS = TASKS * EPISODES

@@ -1,7 +1,7 @@
 """The collector: all episodes of all tasks step together in one vector environment, on the CPU."""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -16,35 +16,9 @@ from metarl.core.models import Apply
 from metarl.core.params import Params, leaves, replace_leaves
 from metarl.rollout import seeding
 from metarl.rollout.checked import Checked
+from metarl.rollout.seeding import Address
 
 Tasks = dict[str, np.ndarray]
-
-
-class Address(NamedTuple):
-    """Where in a run a collection stands. Each random draw of it is a function of this and of the task.
-
-    ``use`` keeps training, validation and evaluation apart; ``first_task`` is the global index of the first
-    of the given tasks, so that a chunk of tasks draws what it would draw among all of them.
-    """
-
-    seed: int
-    use: int
-    iteration: int = 0
-    inner_step: int = 0
-    first_task: int = 0
-
-    def of(self, task: int) -> tuple[int, int, int, int]:
-        """The indices that follow a purpose in ``seeding``, for the task at this position of the batch."""
-        return *self.shared, self.first_task + task
-
-    @property
-    def shared(self) -> tuple[int, int, int]:
-        """Of these indices, those that all tasks share."""
-        return self.use, self.iteration, self.inner_step
-
-    def last(self, tasks: int) -> range:
-        """Of these indices, the last one of each of so many tasks."""
-        return range(self.first_task, self.first_task + tasks)
 
 
 def collect(

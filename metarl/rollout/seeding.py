@@ -8,7 +8,7 @@ workers that each compute some of the addresses cannot change or duplicate one a
 import operator
 from collections.abc import Sequence
 from functools import cache
-from typing import Any, SupportsIndex
+from typing import Any, NamedTuple, SupportsIndex
 
 import numpy as np
 from numpy.random.bit_generator import ISeedSequence
@@ -28,6 +28,33 @@ PURPOSES = {
     "pictures": 9,
 }
 """Purpose → its number in every address. Append only: another number is another result for every seed."""
+
+
+class Address(NamedTuple):
+    """Where in a run a collection stands. Each random draw of it is a function of this and of the task.
+
+    ``use`` keeps training, validation and evaluation apart; ``first_task`` is the global index of the first
+    of the given tasks, so that a chunk of tasks draws what it would draw among all of them.
+    """
+
+    seed: int
+    use: int
+    iteration: int = 0
+    inner_step: int = 0
+    first_task: int = 0
+
+    def of(self, task: int) -> tuple[int, int, int, int]:
+        """The indices that follow a purpose in ``seeding``, for the task at this position of the batch."""
+        return *self.shared, self.first_task + task
+
+    @property
+    def shared(self) -> tuple[int, int, int]:
+        """Of these indices, those that all tasks share."""
+        return self.use, self.iteration, self.inner_step
+
+    def last(self, tasks: int) -> range:
+        """Of these indices, the last one of each of so many tasks."""
+        return range(self.first_task, self.first_task + tasks)
 
 
 def _key(

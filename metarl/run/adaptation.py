@@ -13,9 +13,10 @@ from metarl.core.batch import Episodes, Shots
 from metarl.core.errors import EnvironmentFailed, RequestError
 from metarl.core.params import Params, to_device, tree_map
 from metarl.learn.problem import TaskData
-from metarl.rollout.collector import Address, collect_in, possibilities
+from metarl.rollout.collector import collect_in, possibilities
 from metarl.rollout.executors import Inline
 from metarl.rollout.family import TaskFamily
+from metarl.rollout.seeding import Address
 from metarl.rollout.shots import check_shots
 from metarl.run.agent import Agent
 from metarl.run.experience import USES, explore

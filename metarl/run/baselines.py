@@ -12,10 +12,10 @@ from metarl.rollout.registry import families, make
 from metarl.run.admission import code_in
 from metarl.run.agent import build_agent
 from metarl.run.checkpoint import available
-from metarl.run.config import TrainConfig, as_dict
+from metarl.run.config import TrainConfig, as_dict, default_path
 from metarl.run.files import tell
 from metarl.run.resolve import resolve, resolved
-from metarl.run.trainer import Trainer, default_path
+from metarl.run.trainer import Trainer
 
 TRAINED = ("random", "pretrained", "oracle")
 

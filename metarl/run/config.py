@@ -9,6 +9,7 @@ command line's help, the check of every value and ``DEFAULTS`` are read off it.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from metarl.run.algorithms import ALGORITHMS
@@ -264,3 +265,9 @@ DEFAULTS: dict[str, Any] = defaults(TrainConfig)
 def as_dict(config: TrainConfig) -> dict[str, Any]:
     """The fields by name, unset ones included; values are not copied."""
     return {name: getattr(config, name) for name in DEFAULTS}
+
+
+def default_path(config: TrainConfig) -> Path:
+    """Where a run goes that was given no directory."""
+    family = config.family.replace(":", ".")
+    return Path("runs") / f"{family}-{config.spec}-{config.algorithm}-seed{config.seed}"

@@ -10,7 +10,7 @@ from metarl.core.errors import Diverged
 from metarl.core.params import Meta, all_finite
 from metarl.learn.optimisers import State
 from metarl.rollout import seeding
-from metarl.rollout.collector import Address
+from metarl.rollout.seeding import Address
 from metarl.run.agent import Agent
 from metarl.run.callbacks import Callback
 from metarl.run.experience import USES, Experience, Serve, gather

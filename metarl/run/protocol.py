@@ -12,8 +12,9 @@ import torch
 from metarl.core.errors import RequestError
 from metarl.core.params import Meta
 from metarl.rollout import seeding
-from metarl.rollout.collector import Address, Tasks
+from metarl.rollout.collector import Tasks
 from metarl.rollout.family import SPLITS, Family, is_supervised
+from metarl.rollout.seeding import Address
 from metarl.run.agent import Agent
 from metarl.run.experience import USES, Experience, Serve, Source, gather
 from metarl.run.files import tell

@@ -11,13 +11,14 @@ from metarl.core.errors import RequestError
 from metarl.core.registry import Registry
 from metarl.rollout.family import Family, is_supervised
 from metarl.rollout.registry import families, make
-from metarl.run.admission import Trust, admit
+from metarl.run.admission import Trust, admit, check_run
 from metarl.run.algorithms import ALGORITHMS, SUPERVISED, VALUED
 from metarl.run.combinations import settle
 from metarl.run.config import DEFAULTS, TrainConfig, as_dict
 from metarl.run.config_file import check_names, from_yaml
 from metarl.run.fields import accept
 from metarl.run.loggers import LOGGERS
+from metarl.run.zoo import source
 
 if TYPE_CHECKING:
     import torch
@@ -77,6 +78,11 @@ def load_config(path: str | Path, trust: Trust = False) -> TrainConfig:
     values = from_yaml(path)
     admit(values, Path(path), trust)
     return resolve(yaml=values, command_line={"trust": trust is True})
+
+
+def read_config(path: Path, trust: Trust) -> TrainConfig:
+    """The configuration of the run in a directory, which may come from anybody."""
+    return load_config(check_run(source(path)) / "config.yaml", trust)
 
 
 def validate(config: TrainConfig) -> TrainConfig:

@@ -15,20 +15,20 @@ from metarl.core.params import Meta
 from metarl.core.process import prepare_process
 from metarl.run import checkpoint as store
 from metarl.run import state
-from metarl.run.admission import Trust, check_run, trust_option
+from metarl.run.admission import Trust, trust_option
 from metarl.run.agent import Agent, build_agent
 from metarl.run.callbacks import Callback
-from metarl.run.config import TrainConfig, as_dict
+from metarl.run.config import TrainConfig, as_dict, default_path
 from metarl.run.config_file import to_yaml
 from metarl.run.experience import Serve
-from metarl.run.files import resumable, tell, to_json, warn, write_atomic
+from metarl.run.files import clear_leftovers, resumable, tell, to_json, warn, write_atomic
 from metarl.run.iteration import Row, Standing, iterate, validate
-from metarl.run.lock import alone_in, is_taken
+from metarl.run.lock import alone_in, check_idle, is_taken
 from metarl.run.loggers import LOGGERS, JsonlLogger, Mirror
 from metarl.run.machine import describe_machine
 from metarl.run.measures import LOWER_IS_BETTER
 from metarl.run.progress import Progress
-from metarl.run.resolve import load_config, resolved
+from metarl.run.resolve import read_config, resolved
 from metarl.run.signals import GracefulStop, OutOfTime, Stopped
 from metarl.run.worlds import world_of
 from metarl.run.zoo import check_out, check_trainable, place, source
@@ -36,7 +36,7 @@ from metarl.run.zoo import check_out, check_trainable, place, source
 # Not typing.Self, which the run-time type checker of the tests cannot check.
 T = TypeVar("T", bound="Trainer")
 
-FAILURE = "failure.txt"
+FAILURE, MACHINE = "failure.txt", "machine.json"
 
 
 class Trainer:
@@ -63,6 +63,7 @@ class Trainer:
         check_out(path)
         taken = RequestError(f"run directory {path} exists already; give another by --out, or resume it")
         if is_taken(path):
+            check_idle(path)
             raise taken
         prepare_process()
         run = cls(build_agent(config), path)._begun()
@@ -74,8 +75,6 @@ class Trainer:
             if is_taken(path):  # by another process, in the meantime
                 raise taken
             write_atomic(path / "config.yaml", to_yaml(run.config))
-            machine = describe_machine(run.agent.device, run.agent.chunking.threads)
-            write_atomic(path / "machine.json", to_json(machine, indent=1))
         return run
 
     @classmethod
@@ -91,7 +90,7 @@ class Trainer:
             config = dataclasses.replace(config, device="cpu")
         prepare_process()
         run = cls(build_agent(config), Path(path))
-        return run._restored(store.load(store.find(run.checkpoints, checkpoint)))
+        return run._restored(store.load_found(run.checkpoints, checkpoint))
 
     @classmethod
     def resume(cls: type[T], path: str | Path, trust: Trust = False) -> T:
@@ -152,7 +151,7 @@ class Trainer:
             stack.enter_context(resumable(self.path, self._again))
             stack.enter_context(alone_in(self.path))
             total = self._total(iterations)
-            (self.path / FAILURE).unlink(missing_ok=True)  # of before
+            self._prepare_directory()
             c = self.config
             tell(f"metarl: {self.path}: {c.algorithm} on {c.family} ({c.spec}), {self.agent.where}")
             stop = stack.enter_context(GracefulStop(c.grace))
@@ -196,6 +195,16 @@ class Trainer:
             for callback in callbacks:
                 callback.on_training_end()
         return self
+
+    def _prepare_directory(self) -> None:
+        """Without what an earlier process left half-done, or failed of."""
+        (self.path / FAILURE).unlink(missing_ok=True)
+        for name in ("config.yaml", MACHINE, FAILURE):
+            clear_leftovers(self.path / name)
+        store.prune(self.checkpoints, self.config.keep_checkpoints)
+        if not (self.path / MACHINE).is_file():
+            machine = describe_machine(self.agent.device, self.agent.chunking.threads)
+            write_atomic(self.path / MACHINE, to_json(machine, indent=1))
 
     def _advance(self, serve: Serve, callbacks: Sequence[Callback], total: int) -> tuple[Standing, Row, Row]:
         """``iterate``, and ``validate`` where it is due and at the end.
@@ -289,14 +298,3 @@ class Trainer:
             found["meta"], found["optimiser"], saved.iteration, int(extra["samples"]), int(extra["skipped"])
         )
         return self
-
-
-def read_config(path: Path, trust: Trust) -> TrainConfig:
-    """The configuration of the run in a directory, which may come from anybody."""
-    return load_config(check_run(source(path)) / "config.yaml", trust)
-
-
-def default_path(config: TrainConfig) -> Path:
-    """Where a run goes that was given no directory."""
-    family = config.family.replace(":", ".")
-    return Path("runs") / f"{family}-{config.spec}-{config.algorithm}-seed{config.seed}"

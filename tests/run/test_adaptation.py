@@ -14,7 +14,8 @@ from metarl.core.batch import Episodes
 from metarl.core.errors import RequestError
 from metarl.core.models import MLP, GaussianMLP
 from metarl.core.params import Params, tree_map
-from metarl.rollout.collector import Address, collect, collect_in
+from metarl.rollout.collector import collect, collect_in
+from metarl.rollout.seeding import Address
 from metarl.run.adaptation import read_task
 from metarl.run.experience import USES
 from metarl.run.runs import Run, train

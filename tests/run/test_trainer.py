@@ -11,11 +11,12 @@ import torch
 from metarl.core.errors import RequestError
 from metarl.run import checkpoint as store
 from metarl.run.callbacks import Callback
+from metarl.run.config import default_path
 from metarl.run.iteration import validate
 from metarl.run.loggers import read_metrics
 from metarl.run.resolve import load_config, resolved
 from metarl.run.runs import Run, load, train
-from metarl.run.trainer import Trainer, default_path
+from metarl.run.trainer import Trainer
 from tiny_runs import rows, same, taught, tiny
 
 

@@ -11,8 +11,9 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from metarl.core.errors import RequestError
 from metarl.rollout import seeding
-from metarl.rollout.collector import Address, to_action_space
+from metarl.rollout.collector import to_action_space
 from metarl.rollout.family import Array, TaskFamily
+from metarl.rollout.seeding import Address
 from metarl.run.experience import USES
 
 Indices: TypeAlias = int | Iterable[int] | None

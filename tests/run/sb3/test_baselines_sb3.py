@@ -12,7 +12,8 @@ from metarl.cli import main
 from metarl.core.batch import undiscounted_returns
 from metarl.core.errors import RequestError
 from metarl.core.params import expand
-from metarl.rollout.collector import Address, collect
+from metarl.rollout.collector import collect
+from metarl.rollout.seeding import Address
 from metarl.run.evaluation import evaluate
 from metarl.run.experience import USES
 from metarl.run.protocol import Protocol, held_out_tasks

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from metarl.core.batch import Episodes
 from metarl.core.params import expand, tree_map
-from metarl.rollout.collector import Address, collect
+from metarl.rollout.collector import collect
+from metarl.rollout.seeding import Address
 from metarl.run.agent import Agent
 from metarl.run.experience import USES
 from metarl.run.sb3.export import ppo_of

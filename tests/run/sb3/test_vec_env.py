@@ -14,10 +14,11 @@ from metarl.core.batch import undiscounted_returns
 from metarl.core.errors import RequestError
 from metarl.core.params import expand
 from metarl.rollout import seeding
-from metarl.rollout.collector import Address, collect
+from metarl.rollout.collector import collect
 from metarl.rollout.family import TaskFamily
 from metarl.rollout.observed import observe_task
 from metarl.rollout.registry import make
+from metarl.rollout.seeding import Address
 from metarl.run.experience import USES
 from metarl.run.sb3.vec_env import TaskVecEnv
 from tiny_families import Corridor, Crane, Field
