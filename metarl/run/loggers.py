@@ -6,11 +6,13 @@ A row is a flat dict, one a finished iteration: ``{"iteration": 7, "env_steps": 
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from metarl.core.errors import RequestError
 from metarl.core.registry import Registry
+from metarl.run.config import TrainConfig, as_dict
 from metarl.run.files import sync_file, to_json
 from metarl.run.mirrors import Mirror, WandbLogger
 
@@ -67,6 +69,23 @@ class JsonlLogger:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def open_mirrors(config: TrainConfig, run_dir: Path, stack: ExitStack) -> list[Mirror]:
+    """The configured mirrors, which finish with ``stack``."""
+    c, mirrors = config, [LOGGERS[name]() for name in config.logger]
+    for mirror in mirrors:
+        mirror.start(
+            as_dict(c),
+            run_dir,
+            project=c.wandb_project,
+            entity=c.wandb_entity,
+            group=c.wandb_group,
+            mode=c.wandb_mode,
+            name=run_dir.name,
+        )
+        stack.callback(mirror.finish)
+    return mirrors
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:

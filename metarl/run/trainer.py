@@ -21,10 +21,10 @@ from metarl.run.callbacks import Callback
 from metarl.run.config import TrainConfig, as_dict, default_path
 from metarl.run.config_file import to_yaml
 from metarl.run.experience import Serve
-from metarl.run.files import clear_leftovers, resumable, tell, to_json, warn, write_atomic
+from metarl.run.files import clear_leftovers, resumable, sync_folder, tell, to_json, warn, write_atomic
 from metarl.run.iteration import Row, Standing, iterate, validate
 from metarl.run.lock import alone_in, check_idle, is_taken
-from metarl.run.loggers import LOGGERS, JsonlLogger, Mirror
+from metarl.run.loggers import JsonlLogger, open_mirrors
 from metarl.run.machine import describe_machine
 from metarl.run.measures import LOWER_IS_BETTER
 from metarl.run.progress import Progress
@@ -71,6 +71,7 @@ class Trainer:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise RequestError(f"run directory {path} cannot be made: {error.strerror}") from error
+        sync_folder(path.parent)
         with alone_in(path):
             if is_taken(path):  # by another process, in the meantime
                 raise taken
@@ -157,7 +158,8 @@ class Trainer:
             stop = stack.enter_context(GracefulStop(c.grace))
             log = stack.enter_context(JsonlLogger(self.path / "metrics.jsonl"))
             log.truncate_after(self.iteration)
-            mirrors = self.open_mirrors(stack)
+            sync_folder(self.path)
+            mirrors = open_mirrors(c, self.path, stack)
             world = world_of(self.agent.family)
             serve = stack.enter_context(world.open(self.agent))
             progress = stack.enter_context(Progress(total, self.iteration, self.path.name))
@@ -201,10 +203,13 @@ class Trainer:
         (self.path / FAILURE).unlink(missing_ok=True)
         for name in ("config.yaml", MACHINE, FAILURE):
             clear_leftovers(self.path / name)
+        self.checkpoints.mkdir(exist_ok=True)
         store.prune(self.checkpoints, self.config.keep_checkpoints)
         if not (self.path / MACHINE).is_file():
             machine = describe_machine(self.agent.device, self.agent.chunking.threads)
             write_atomic(self.path / MACHINE, to_json(machine, indent=1))
+        if self.iteration == 0 and self.config.init_from:
+            self._save_if_new()  # the file it starts from may be gone by the time it is resumed
 
     def _advance(self, serve: Serve, callbacks: Sequence[Callback], total: int) -> tuple[Standing, Row, Row]:
         """``iterate``, and ``validate`` where it is due and at the end.
@@ -230,22 +235,6 @@ class Trainer:
         self._save_if_new()
         tell(f"metarl: saved iteration {self.iteration}; go on with: {self._again}")
         raise Stopped(stop.requested or signal.SIGTERM)
-
-    def open_mirrors(self, stack: ExitStack) -> list[Mirror]:
-        """The configured mirrors, which finish with ``stack``."""
-        c, mirrors = self.config, [LOGGERS[name]() for name in self.config.logger]
-        for mirror in mirrors:
-            mirror.start(
-                as_dict(c),
-                self.path,
-                project=c.wandb_project,
-                entity=c.wandb_entity,
-                group=c.wandb_group,
-                mode=c.wandb_mode,
-                name=self.path.name,
-            )
-            stack.callback(mirror.finish)
-        return mirrors
 
     def _total(self, iterations: int) -> int:
         """The iteration at which training is to end; the configuration learns of it."""
