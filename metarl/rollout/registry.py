@@ -8,8 +8,6 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
-
 from metarl.core.errors import RequestError
 from metarl.core.registry import Registry
 from metarl.rollout.family import Family, lacking
@@ -77,9 +75,6 @@ def make(name: str, spec: str | None = None, **args: Any) -> Family:
         raise RequestError(text if name in text else f"family {name!r}: {text}") from error
     if missing := lacking(family):
         raise RequestError(f"family {name!r} lacks {', '.join(missing)} (metarl.rollout.family)")
-    horizon = getattr(family, "horizon", 1)
-    if not isinstance(horizon, int | np.integer) or horizon < 1:
-        raise RequestError(f"family {name!r} has the horizon {horizon!r}; allowed: integers from 1")
     return cast(Family, family)
 
 
