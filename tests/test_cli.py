@@ -93,11 +93,11 @@ REFUSED = [
         f"{TRAIN} --hidden 64 0",
         "hidden must be a list in which each is a whole number of at least 1, got ('64', '0')",
     ),
-    (f"{TRAIN} --hidden 1000000000000", "model 'mlp' with hidden [1000000000000] cannot be made: "),
+    (f"{TRAIN} --hidden 1000000000000", "model 'mlp' cannot be made: RuntimeError: "),
     (f"{TRAIN} --hidden {10**30}", "cannot be made: "),
     (
         "train maml --family faulty_families:Faulty --family-arg horizon=0",
-        "family 'faulty_families:Faulty' has the horizon 0; allowed: integers from 1",
+        "family 'faulty_families:Faulty' has a horizon of 0; allowed: whole numbers from 1",
     ),
     (f"{TRAIN} --meta-optimizer lbfgs", "meta_optimizer must be one of trpo, ppo, adam, sgd, got 'lbfgs'"),
     (f"{TRAIN} --objective luck", "unknown objective 'luck'; allowed: "),

@@ -172,6 +172,14 @@ def test_python_of_the_pages_is_quoted_or_runs(page: Path, monkeypatch: pytest.M
             exec(compile(tiny(block), str(page), "exec"), names)
 
 
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
+def test_shell_scripts_of_the_pages_are_quoted(page: Path) -> None:
+    for block in blocks(page.read_text(), "sh"):
+        first, _, rest = block.partition("\n")
+        assert first.startswith(QUOTE)
+        assert rest in (ROOT / first.removeprefix(QUOTE)).read_text()
+
+
 @pytest.mark.parametrize("name", ["functional", "own_rule", "own_learner"])
 def test_examples_train(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(EXAMPLES)
@@ -236,4 +244,4 @@ def test_own_regression_goes_through_the_command_line(
 
 def test_every_example_is_on_a_page() -> None:
     text = "".join(page.read_text() for page in PAGES)
-    assert not [path.name for path in EXAMPLES.glob("*.py") if path.name not in text]
+    assert not [path.name for path in EXAMPLES.iterdir() if path.is_file() and path.name not in text]

@@ -18,6 +18,7 @@ from metarl.run.baselines import baseline_config, baseline_of
 from metarl.run.comparable import NAME, protocol_hash
 from metarl.run.experience import USES, Experience
 from metarl.run.files import check_writable
+from metarl.run.loggers import open_mirrors
 from metarl.run.nearest import check_classification, measure_nearest
 from metarl.run.options import BASELINES, SB3_BASELINES
 from metarl.run.pictures import pictures
@@ -250,7 +251,7 @@ def evaluate_run(
     evaluation = evaluate(run, checkpoint=named, **options)
     evaluation.save(path)
     with ExitStack() as stack:
-        for mirror in run.open_mirrors(stack):
+        for mirror in open_mirrors(run.config, run.path, stack):
             mirror.evaluation(evaluation.as_dict())
     return evaluation
 

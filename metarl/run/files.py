@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 import secrets
 import sys
 from collections.abc import Iterator
@@ -13,6 +14,8 @@ from typing import Any, BinaryIO
 from metarl.core.errors import RequestError, RunFailed
 
 JSON_LIMIT = 1 << 28  # bytes; an evaluation of 600 tasks with its pictures has a few megabytes
+
+TEMPORARY = re.compile(r"\..+\.tmp-[0-9a-f]{8}")
 
 
 def write_atomic(path: Path | str, data: bytes | str) -> Path:
@@ -32,6 +35,18 @@ def write_atomic(path: Path | str, data: bytes | str) -> Path:
         raise
     sync_folder(path.parent)
     return path
+
+
+def is_leftover(path: Path) -> bool:
+    """Whether a file is what a killed ``write_atomic`` left, or what one is writing just now."""
+    return TEMPORARY.fullmatch(path.name) is not None
+
+
+def clear_leftovers(path: Path) -> None:
+    """Remove what killed processes left beside ``path``; only its single writer may call this."""
+    for beside in path.parent.glob(f".{path.name}.tmp-*"):
+        if is_leftover(beside):
+            beside.unlink(missing_ok=True)
 
 
 def run_dir(name: str | Path) -> Path:

@@ -20,10 +20,10 @@ from metarl.run.agent import Agent, build_agent
 from metarl.run.callbacks import Callback
 from metarl.run.config import TrainConfig, as_dict, to_yaml
 from metarl.run.experience import Serve
-from metarl.run.files import resumable, tell, to_json, warn, write_atomic
+from metarl.run.files import clear_leftovers, resumable, sync_folder, tell, to_json, warn, write_atomic
 from metarl.run.iteration import Row, Standing, iterate, validate
-from metarl.run.lock import alone_in, is_taken
-from metarl.run.loggers import LOGGERS, JsonlLogger, Mirror
+from metarl.run.lock import alone_in, check_idle, is_taken
+from metarl.run.loggers import JsonlLogger, open_mirrors
 from metarl.run.machine import describe_machine
 from metarl.run.measures import LOWER_IS_BETTER
 from metarl.run.progress import Progress
@@ -34,7 +34,7 @@ from metarl.run.worlds import world_of
 # Not typing.Self, which the run-time type checker of the tests cannot check.
 T = TypeVar("T", bound="Trainer")
 
-FAILURE = "failure.txt"
+FAILURE, MACHINE = "failure.txt", "machine.json"
 
 
 class Trainer:
@@ -60,6 +60,7 @@ class Trainer:
         path = default_path(config) if out is None else Path(out)
         taken = RequestError(f"run directory {path} exists already; give another by --out, or resume it")
         if is_taken(path):
+            check_idle(path)
             raise taken
         prepare_process()
         run = cls(build_agent(config), path)._begun()
@@ -67,12 +68,11 @@ class Trainer:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise RequestError(f"run directory {path} cannot be made: {error.strerror}") from error
+        sync_folder(path.parent)
         with alone_in(path):
             if is_taken(path):  # by another process, in the meantime
                 raise taken
             write_atomic(path / "config.yaml", to_yaml(run.config))
-            machine = describe_machine(run.agent.device, run.agent.chunking.threads)
-            write_atomic(path / "machine.json", to_json(machine, indent=1))
         return run
 
     @classmethod
@@ -88,7 +88,7 @@ class Trainer:
             config = dataclasses.replace(config, device="cpu")
         prepare_process()
         run = cls(build_agent(config), Path(path))
-        return run._restored(store.load(store.find(run.checkpoints, checkpoint)))
+        return run._restored(store.load_found(run.checkpoints, checkpoint))
 
     @classmethod
     def resume(cls: type[T], path: str | Path, trust: Trust = False) -> T:
@@ -142,13 +142,14 @@ class Trainer:
             stack.enter_context(resumable(self.path, self._again))
             stack.enter_context(alone_in(self.path))
             total = self._total(iterations)
-            (self.path / FAILURE).unlink(missing_ok=True)  # of before
+            self._prepare_directory()
             c = self.config
             tell(f"metarl: {self.path}: {c.algorithm} on {c.family} ({c.spec}), {self.agent.where}")
             stop = stack.enter_context(GracefulStop(c.grace))
             log = stack.enter_context(JsonlLogger(self.path / "metrics.jsonl"))
             log.truncate_after(self.iteration)
-            mirrors = self.open_mirrors(stack)
+            sync_folder(self.path)
+            mirrors = open_mirrors(c, self.path, stack)
             world = world_of(self.agent.family)
             serve = stack.enter_context(world.open(self.agent))
             progress = stack.enter_context(Progress(total, self.iteration, self.path.name))
@@ -187,6 +188,19 @@ class Trainer:
                 callback.on_training_end()
         return self
 
+    def _prepare_directory(self) -> None:
+        """Without what an earlier process left half-done, or failed of."""
+        (self.path / FAILURE).unlink(missing_ok=True)
+        for name in ("config.yaml", MACHINE, FAILURE):
+            clear_leftovers(self.path / name)
+        self.checkpoints.mkdir(exist_ok=True)
+        store.prune(self.checkpoints, self.config.keep_checkpoints)
+        if not (self.path / MACHINE).is_file():
+            machine = describe_machine(self.agent.device, self.agent.chunking.threads)
+            write_atomic(self.path / MACHINE, to_json(machine, indent=1))
+        if self.iteration == 0 and self.config.init_from:
+            self._save_if_new()  # the file it starts from may be gone by the time it is resumed
+
     def _advance(self, serve: Serve, callbacks: Sequence[Callback], total: int) -> tuple[Standing, Row, Row]:
         """``iterate``, and ``validate`` where it is due and at the end.
 
@@ -211,22 +225,6 @@ class Trainer:
         self._save_if_new()
         tell(f"metarl: saved iteration {self.iteration}; go on with: {self._again}")
         raise Stopped(stop.requested or signal.SIGTERM)
-
-    def open_mirrors(self, stack: ExitStack) -> list[Mirror]:
-        """The configured mirrors, which finish with ``stack``."""
-        c, mirrors = self.config, [LOGGERS[name]() for name in self.config.logger]
-        for mirror in mirrors:
-            mirror.start(
-                as_dict(c),
-                self.path,
-                project=c.wandb_project,
-                entity=c.wandb_entity,
-                group=c.wandb_group,
-                mode=c.wandb_mode,
-                name=self.path.name,
-            )
-            stack.callback(mirror.finish)
-        return mirrors
 
     def _total(self, iterations: int) -> int:
         """The iteration at which training is to end; the configuration learns of it."""
