@@ -30,7 +30,7 @@ from metarl.rollout.registry import make
 from metarl.run.chunking import choose_chunking
 from metarl.run.config import TrainConfig
 from metarl.run.measures import OF_EPISODES
-from metarl.run.networks import check_finite, head, made, network, starting_params, value_network
+from metarl.run.networks import blamed, check_finite, head, network, starting_params, value_network
 from metarl.run.resolve import choose_device, choose_executor
 from metarl.run.scores import report
 
@@ -157,7 +157,7 @@ def build_agent(config: TrainConfig) -> Agent:
         family = observe_task(family)
     _check_metric(family)
     device, reason = choose_device(config.device)
-    with made(config), torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), blamed(config, "be made"):
         torch.manual_seed(_init_seed(config.seed, 0))
         module = network(config, family)
         critic = value_network(config, family) if config.baseline == "value" else None

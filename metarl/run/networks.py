@@ -139,30 +139,16 @@ def _own_module(name: str, observation_space: Any, action_space: Any) -> nn.Modu
 
 
 @contextmanager
-def made(config: TrainConfig) -> Iterator[None]:
-    """Whatever torch raises at a network that no memory holds becomes one line that names it."""
-    try:
-        yield
-    except RequestError:
-        raise
-    except Exception as error:
-        told = " ".join(str(error).split())[:200]
-        size = f" with hidden {list(config.hidden)}" if config.model in ("mlp", "cnn") else ""
-        raise RequestError(f"model {config.model!r}{size} cannot be made: {told}") from error
-
-
-@contextmanager
-def blamed(config: TrainConfig) -> Iterator[None]:
-    """Whatever the network or the objective raises becomes one line that names both."""
+def blamed(config: TrainConfig, cannot: str | None = None) -> Iterator[None]:
+    """Whatever the network or the objective raises becomes one line that names both, or what cannot be."""
     try:
         yield
     except RequestError:
         raise
     except Exception as error:
         told = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-        raise RequestError(
-            f"model {config.model!r} cannot be adapted by {config.objective!r}: {told}"
-        ) from error
+        cannot = cannot or f"be adapted by {config.objective!r}"
+        raise RequestError(f"model {config.model!r} cannot {cannot}: {told}") from error
 
 
 def head(module: nn.Module) -> list[str]:

@@ -15,7 +15,7 @@ from tiny_runs import rows, taught
 # the run directory, before it asks for it to be on the disk, and after half of a row or of a file. Then the
 # run is resumed, by a child that gets as far as it can or dies at its m-th moment, too.
 KILLS = """
-import os, signal, sys
+import dataclasses, os, shutil, signal, sys
 from pathlib import Path
 from metarl.run import checkpoint, files, loggers, trainer
 from metarl.run.resolve import load_config
@@ -67,7 +67,10 @@ def die_at(n):
     sys.addaudithook(hook)
 
 def go(path):
-    resume(path) if (path / "config.yaml").exists() else train(config, path)
+    if (path / "config.yaml").exists():
+        resume(path, config.iterations)
+    else:
+        train(config, path)
 
 def killed(path, n=None):
     child = os.fork()
@@ -80,7 +83,14 @@ def killed(path, n=None):
     assert ended in (0, -signal.SIGKILL), ended
     return ended != 0
 
-train(config, root / "straight")  # in this process, which then has loaded all that it needs
+def extended(path):
+    shutil.copytree(root / "short", path)
+    return path
+
+# In this process, which then has loaded all that it needs.
+train(config, root / "straight")
+train(dataclasses.replace(config, iterations=1, checkpoint_every=3), root / "short")
+go(extended(root / "straight-extended"))
 n = 0
 while killed(path := root / f"once-{n}", n):
     killed(path)
@@ -89,6 +99,10 @@ m = 0
 while killed(path := root / f"twice-{m}", n // 2) and killed(path, m):
     killed(path)
     m += 1
+n = 0
+while killed(path := extended(root / f"extended-{n}"), n):
+    killed(path)
+    n += 1
 """
 
 
@@ -111,17 +125,22 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "runs"
 
 
-@pytest.mark.parametrize("times", ["once", "twice"])
-def test_a_run_that_was_killed_at_any_moment_ends_like_one_that_was_not(killed: Path, times: str) -> None:
+@pytest.mark.parametrize(
+    ("group", "undisturbed"),
+    [("once", "straight"), ("twice", "straight"), ("extended", "straight-extended")],
+)
+def test_a_run_that_was_killed_at_any_moment_ends_like_one_that_was_not(
+    killed: Path, group: str, undisturbed: str
+) -> None:
     def files(run: Path) -> dict[str, bytes]:
         paths = (path for path in run.rglob("*") if path.is_file() and path.name not in TIMED)
         return {str(path.relative_to(run)): path.read_bytes() for path in paths}
 
-    straight = killed / "straight"
+    straight = killed / undisturbed
     expected = files(straight)
     assert {path.split("/")[0] for path in expected} == {"config.yaml", "machine.json", "checkpoints"}
-    moments = [path for path in killed.iterdir() if path.name.startswith(times)]
-    assert len(moments) > 30
+    moments = [path for path in killed.iterdir() if path.name.startswith(group)]
+    assert len(moments) > 20
     for run in moments:
         assert rows(run) == rows(straight), run
         assert files(run) == expected, run  # nothing is missing, and nothing is left over
