@@ -8,7 +8,8 @@ them, are sb3-pretrained and sb3-oracle (PPO on training tasks, then adapted by 
 baselines are), sb3-scratch (PPO on each held-out task from nothing, which learns from the episodes that the
 others adapt to), and RL² (``rl2.py``). What is kept needs no training; ``--agents`` without a word after it
 trains nothing. RL² takes no steps: its value at step k is the mean of its episodes k · E + 1 to (k + 1) · E
-on a task, which are those that the others play after k steps; a second table has single episodes.
+on a task, which are those that the others play after k steps; a second table has single episodes. Each
+family's figure goes to experiments/figures, drawn of the agents and seeds asked for.
 
 Environment steps are of training alone; where episodes may end early they are at most what is shown, but
 SB3's and RL²'s, which are counted. Intervals are 95 % bootstrap intervals over tasks and seeds.
@@ -28,6 +29,7 @@ import point_goal_algorithms
 import rl2
 import robots
 from pooled import CHOICE, HERE, KEPT, Measured, adapted, cells, kept
+from table_figure import figure
 
 from metarl.rollout.registry import make
 from metarl.run.agent import Agent, build_agent
@@ -41,41 +43,61 @@ from metarl.run.worlds import world_of
 SHOWN = (1, 2, 3, 5, 10, 20, 40)  # episodes of RL² in its own table
 
 
+class Training(NamedTuple):
+    """Environment steps of the training of an agent, and the seeds that are trained."""
+
+    env_steps: int
+    seeds: tuple[int, ...]
+
+
 class Table(NamedTuple):
     """A family's rows.
 
     Attributes:
         protocol: by which all of them are measured.
         algorithms: the meta-learners.
-        env_steps: of the training of what is trained here, by agent.
-        seeds: of each of these.
-        trial: episodes of a trial of RL² in training.
+        trained: what is trained here.
+        rl2: options of ``rl2.train``: episodes of a trial, exploration at first.
     """
 
     protocol: Protocol
     algorithms: tuple[str, ...]
-    env_steps: dict[str, int]
-    seeds: tuple[int, ...]
-    trial: int
+    trained: dict[str, Training]
+    rl2: dict[str, Any]
+
+
+class Row(NamedTuple):
+    """What is known of an agent: values "seed task step" (RL²: "seed task episode"), steps of training."""
+
+    values: np.ndarray
+    env_steps: int
 
 
 TABLES = {
     "point-goal": Table(
         point_goal_algorithms.PROTOCOL,
         point_goal_algorithms.ALGORITHMS,
-        {"sb3-pretrained": 7_000_000, "sb3-oracle": 2_000_000, "sb3-scratch": 0, "rl2": 3_000_000},
-        (1, 2, 3),
-        trial=20,
+        {
+            "sb3-pretrained": Training(7_000_000, (1, 2, 3)),
+            "sb3-oracle": Training(2_000_000, (1, 2, 3)),
+            "sb3-scratch": Training(0, (1, 2, 3)),
+            "rl2": Training(3_000_000, (1, 2, 3)),
+        },
+        rl2={"trial": 20},
     ),
     "cheetah-dir": Table(
         robots.PROTOCOL,
         robots.ALGORITHMS,
-        {"sb3-pretrained": 2_000_000, "sb3-oracle": 2_000_000, "sb3-scratch": 0, "rl2": 3_000_000},
-        (1,),
-        trial=20,
+        {
+            "sb3-pretrained": Training(8_000_000, (1,)),
+            "sb3-oracle": Training(2_000_000, (1,)),
+            "sb3-scratch": Training(0, (1,)),
+            "rl2": Training(4_000_000, (1,)),
+        },
+        rl2={"trial": 10, "std": 1.0},
     ),
 }
-HERE_TRAINED = ("sb3-pretrained", "sb3-oracle", "sb3-scratch", "rl2")
+TRAINED_HERE = ("sb3-pretrained", "sb3-oracle", "sb3-scratch", "rl2")
 
 
 def measured(family: str, kind: str, seed: int, runs: Path) -> Measured:
@@ -86,7 +108,7 @@ def measured(family: str, kind: str, seed: int, runs: Path) -> Measured:
         return {kind: of_memory(build_agent(config), table)}
     if kind == "sb3-scratch":
         return {kind: from_scratch(build_agent(sb3_config(kind, config)), table.protocol)}
-    trained = of_ppo(kind, config, table.env_steps[kind], runs / f"{family}-{kind}-{seed}")
+    trained = of_ppo(kind, config, table.trained[kind].env_steps, runs / f"{family}-{kind}-{seed}")
     return {kind: adapted(trained.agent, trained.meta, table.protocol, kind)}
 
 
@@ -111,7 +133,8 @@ def from_scratch(agent: Agent, protocol: Protocol) -> list[list[float]]:
 def of_memory(agent: Agent, table: Table) -> list[list[float]]:
     """Returns "task episode" of RL²."""
     family, c = agent.episodic, agent.config
-    trained = rl2.train(family, table.env_steps["rl2"], table.trial, c.seed, c.gamma)
+    steps = table.trained["rl2"].env_steps
+    trained = rl2.train(family, steps, seed=c.seed, gamma=c.gamma, **table.rl2)
     rows: list[list[float]] = []
     for again in repeats(agent, table.protocol):
         rows += rl2.measure(trained, family, held_out_tasks(agent, again), again)[0].tolist()
@@ -128,24 +151,22 @@ def repeats(agent: Agent, protocol: Protocol) -> list[Protocol]:
 def trained_here(family: str, kind: str, seed: int, runs: Path) -> np.ndarray:
     """What an agent was measured to be, or is now: returns "task step", of RL² "task episode"."""
     table = TABLES[family]
-    told: dict[str, Any] = dataclasses.asdict(table.protocol) | {"env_steps": table.env_steps[kind]}
-    told |= {"trial": table.trial} if kind == "rl2" else {} if kind == "sb3-scratch" else CHOICE
+    told: dict[str, Any] = dataclasses.asdict(table.protocol) | {"env_steps": table.trained[kind].env_steps}
+    told |= table.rl2 if kind == "rl2" else {} if kind == "sb3-scratch" else CHOICE
     make_it = partial(measured, family, kind, seed, runs)
     return kept(f"{family}-{kind}-{seed}", HERE / f"{family}-maml.yaml", told, make_it)[kind]
 
 
-def known(family: str) -> dict[str, tuple[np.ndarray, str]]:
-    """What the scripts of the meta-learners have kept: values "seed task step" and, in words, how many
-    environment steps of training each agent had.
-    """
-    found: dict[str, tuple[np.ndarray, str]] = {}
+def known(family: str) -> dict[str, Row]:
+    """What the scripts of the meta-learners have kept of them and of their baselines."""
+    found: dict[str, Row] = {}
     for algorithm in TABLES[family].algorithms:
-        config = load_config(HERE / f"{family}-{algorithm}.yaml")
+        steps = most_steps(load_config(HERE / f"{family}-{algorithm}.yaml"))
         read = [json.loads(path.read_text())["agents"] for path in _kept(family, algorithm)]
         for agent in read[0]:
             values = np.stack([agents[agent] for agents in read if agent in agents])
-            steps = "0" if agent == "random" else _millions(_most(config))
-            found[algorithm if agent == "meta" else agent] = values, steps
+            name = algorithm if agent == "meta" else agent
+            found[name] = Row(values, 0 if agent == "random" else steps)
     return found
 
 
@@ -157,16 +178,12 @@ def _kept(family: str, algorithm: str) -> list[Path]:
     return paths
 
 
-def _most(config: TrainConfig) -> int:
+def most_steps(config: TrainConfig) -> int:
     """Environment steps of a training whose episodes all last as long as they may."""
     c = config
     assert c.iterations and c.tasks and c.episodes and c.inner_steps is not None, "the files say all of them"
     horizon = make(c.family, c.spec, **c.family_arg).horizon
     return c.iterations * c.tasks * c.episodes * horizon * (c.inner_steps + 1)
-
-
-def _millions(steps: int) -> str:
-    return f"{steps / 1e6:.1f} M" if steps else "0"
 
 
 def in_steps(values: np.ndarray, protocol: Protocol) -> np.ndarray:
@@ -175,33 +192,35 @@ def in_steps(values: np.ndarray, protocol: Protocol) -> np.ndarray:
 
 
 def show(family: str, kinds: Sequence[str], seeds: Sequence[int] | None, runs: Path) -> None:
-    """Print a family's tables, and train what is missing of ``kinds``."""
-    table, episodes = TABLES[family], TABLES[family].protocol.episodes
-    rows = known(family)
+    """Print a family's tables and draw its figure; train what is missing of ``kinds``."""
+    table, rows = TABLES[family], known(family)
     for kind in kinds:
-        values = np.stack([trained_here(family, kind, seed, runs) for seed in seeds or table.seeds])
-        rows[kind] = values, _millions(table.env_steps[kind])
-    heads = [f"step {k} ({k * episodes})" for k in range(1, table.protocol.steps + 1)]
+        wanted = seeds or table.trained[kind].seeds
+        values = np.stack([trained_here(family, kind, seed, runs) for seed in wanted])
+        rows[kind] = Row(values, table.trained[kind].env_steps)
+    steps, episodes = table.protocol.steps + 1, table.protocol.episodes
+    heads = [f"step {k} ({k * episodes})" for k in range(1, steps)]
     print(f"\n{family}; in brackets: episodes of the task that were consumed\n")
-    print(f"| agent | seeds | environment steps | before (0) | {' | '.join(heads)} |")
-    print("|---" * (len(heads) + 4) + "|")
-    for agent, (values, steps) in rows.items():
+    print(f"| agent | seeds | steps of training | before (0) | {' | '.join(heads)} |")
+    print("|---" * (steps + 3) + "|")
+    for agent, (values, trained) in rows.items():
         shown = in_steps(values, table.protocol) if agent == "rl2" else values
-        print(f"| {agent} | {len(values)} | {steps} | {cells(shown, 1)} |")
+        print(f"| {agent} | {len(values)} | {trained / 1e6:g} M | {cells(shown, 1)} |")
     if "rl2" in rows:
-        chosen = [*SHOWN, (table.protocol.steps + 1) * episodes]
-        print(f"\n| rl2, episode | {' | '.join(map(str, chosen))} |")
+        chosen = [*SHOWN, steps * episodes]
+        print(f"\n| episode of rl2 | {' | '.join(map(str, chosen))} |")
         print("|---" * (len(chosen) + 1) + "|")
-        print(f"| return | {cells(rows['rl2'][0][:, :, [e - 1 for e in chosen]], 1)} |", flush=True)
+        print(f"| return | {cells(rows['rl2'].values[:, :, [e - 1 for e in chosen]], 1)} |", flush=True)
+    figure(family, {agent: row.values for agent, row in rows.items()}, episodes)
 
 
 def main() -> None:
-    """Train and measure what is not there yet, and print Markdown tables."""
+    """Train and measure what is not there yet, print Markdown tables, draw figures."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--families", nargs="+", default=tuple(TABLES), choices=tuple(TABLES))
-    parser.add_argument("--agents", nargs="*", default=HERE_TRAINED, choices=HERE_TRAINED)
+    parser.add_argument("--agents", nargs="*", default=TRAINED_HERE, choices=TRAINED_HERE)
     parser.add_argument("--seeds", type=int, nargs="+", help="default: those of the table")
     parser.add_argument("--runs", type=Path, default=Path("runs/full-table"))
     options = parser.parse_args()

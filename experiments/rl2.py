@@ -37,7 +37,7 @@ from metarl.run.statistics import bootstrap_ci, iqm
 ROWS = 400  # trials at a time: an update takes hardly longer for many short sequences than for few
 MINIBATCHES, EPOCHS = 8, 4  # of a rollout
 RATE = 2e-3  # of Adam
-STD = 0.5  # of exploration, at first: with 1, and so few updates, it stays large for too long
+STD = 0.5  # of exploration, at first; with so few updates it shrinks slowly
 UNITS = 64  # of the LSTM, and of the layer behind it
 PROTOCOL = ("split", "tasks", "steps", "episodes", "seed", "deterministic")
 
@@ -110,7 +110,7 @@ class Trained(NamedTuple):
         return self.model.predict(self.scale.normalize_obs(obs), *rest, **options)
 
 
-def train(family: Any, env_steps: int, trial: int, seed: int, gamma: float) -> Trained:
+def train(family: Any, env_steps: int, trial: int, seed: int, gamma: float, std: float = STD) -> Trained:
     """RL² for at least ``env_steps`` steps; a rollout is as long as an episode may be, of ``ROWS`` trials.
 
     The memory goes on from rollout to rollout; gradients reach back to the start of each. Rewards are scaled
@@ -128,7 +128,7 @@ def train(family: Any, env_steps: int, trial: int, seed: int, gamma: float) -> T
             batch_size=size // next(n for n in range(MINIBATCHES, 0, -1) if size % n == 0),
             n_epochs=EPOCHS,
             gamma=gamma,
-            policy_kwargs={"lstm_hidden_size": UNITS, "net_arch": [UNITS], "log_std_init": math.log(STD)},
+            policy_kwargs={"lstm_hidden_size": UNITS, "net_arch": [UNITS], "log_std_init": math.log(std)},
             device="cpu",
             seed=seed,
         )
