@@ -14,8 +14,9 @@ within them, from the first step on. It is added to `evaluation.json` as the age
 
 import argparse
 import json
+import math
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from gymnasium.spaces import Box, Discrete
@@ -34,8 +35,10 @@ from metarl.run.sb3.ppo import own_randomness
 from metarl.run.sb3.vec_env import TaskVecEnv
 from metarl.run.statistics import bootstrap_ci, iqm
 
-ROWS = 80  # trials at a time
-MINIBATCHES, EPOCHS = 4, 4  # of a rollout; an update takes as long for few long sequences as for many
+ROWS = 400  # trials at a time: an update takes hardly longer for many short sequences than for few
+MINIBATCHES, EPOCHS = 8, 4  # of a rollout
+RATE = 2e-3  # of Adam
+STD = 0.5  # of exploration, at first; with so few updates it shrinks slowly
 UNITS = 64  # of the LSTM, and of the layer behind it
 PROTOCOL = ("split", "tasks", "steps", "episodes", "seed", "deterministic")
 
@@ -97,31 +100,46 @@ class Trials(VecEnvWrapper):
         return seen, reward, over, found
 
 
-def train(family: Any, env_steps: int, trial: int, seed: int, gamma: float) -> RecurrentPPO:
-    """RL² for at least ``env_steps`` steps; a rollout has the next episodes of ``ROWS`` trials."""
-    steps = family.horizon * min(trial, 4)
+class Trained(NamedTuple):
+    """A policy, and the running mean and spread of what it reads, by which that is normalised."""
+
+    model: RecurrentPPO
+    scale: VecNormalize
+
+    def predict(self, obs: np.ndarray, *rest: Any, **options: Any) -> Any:
+        """As the model's, from what ``Before`` gives."""
+        return self.model.predict(self.scale.normalize_obs(obs), *rest, **options)
+
+
+def train(family: Any, env_steps: int, trial: int, seed: int, gamma: float, std: float = STD) -> Trained:
+    """RL² for at least ``env_steps`` steps; a rollout is as long as an episode may be, of ``ROWS`` trials.
+
+    The memory goes on from rollout to rollout; gradients reach back to the start of each. Rewards are scaled
+    in training, since returns of tens and hundreds are far from where a new value network stands.
+    """
+    size = ROWS * family.horizon
     with own_randomness(seed):
         trials = Trials(TaskVecEnv(family, ROWS, per_task=trial, seed=seed), trial)
-        # Of rewards alone, in training alone: returns of tens and hundreds are far from where a new value
-        # network stands.
-        env = VecNormalize(trials, norm_obs=False, gamma=gamma)
+        env = VecNormalize(trials, gamma=gamma)
         model = RecurrentPPO(
             "MlpLstmPolicy",
             env,
-            learning_rate=1e-3,
-            n_steps=steps,
-            batch_size=ROWS * steps // MINIBATCHES,
+            learning_rate=RATE,
+            n_steps=family.horizon,
+            batch_size=size // next(n for n in range(MINIBATCHES, 0, -1) if size % n == 0),
             n_epochs=EPOCHS,
             gamma=gamma,
-            policy_kwargs={"lstm_hidden_size": UNITS, "net_arch": [UNITS]},
+            policy_kwargs={"lstm_hidden_size": UNITS, "net_arch": [UNITS], "log_std_init": math.log(std)},
             device="cpu",
             seed=seed,
         )
-        return model.learn(env_steps)
+        model.learn(env_steps, log_interval=None)  # type: ignore[arg-type]
+        env.training = False
+        return Trained(model, env)
 
 
 def measure(
-    model: RecurrentPPO, family: Any, tasks: dict[str, np.ndarray], protocol: Protocol
+    trained: Trained, family: Any, tasks: dict[str, np.ndarray], protocol: Protocol
 ) -> tuple[np.ndarray, np.ndarray]:
     """Returns and lengths, "task episode" each, of (K + 1) · E episodes in a row. Rows that have ended keep
     their memory.
@@ -138,7 +156,7 @@ def measure(
             last = [np.zeros(0)] * 3
             while not done.all():
                 first = np.full(m, number == 0 and memory is None)
-                action, new = model.predict(seen, memory, first, deterministic=protocol.deterministic)
+                action, new = trained.predict(seen, memory, first, deterministic=protocol.deterministic)
                 memory = new if memory is None else _where(done, memory, new)
                 obs, reward, terminated, truncated, _ = env.step(to_action_space(env.action_space, action))
                 total += np.where(done, 0, reward)
@@ -210,9 +228,9 @@ def main(words: list[str] | None = None) -> None:
     if run.agent.metric != "return":
         raise SystemExit(f"rl2 measures returns, {asked.run_dir} is measured by {run.agent.metric}")
     family, steps = run.agent.episodic, asked.env_steps or run.standing.samples
-    model = train(family, steps, asked.trial, run.config.seed, run.config.gamma)
-    returns, lengths = measure(model, family, held_out_tasks(run.agent, protocol), protocol)
-    evaluation["agents"]["rl2"] = as_agent(returns, lengths, protocol, model.num_timesteps)
+    trained = train(family, steps, asked.trial, run.config.seed, run.config.gamma)
+    returns, lengths = measure(trained, family, held_out_tasks(run.agent, protocol), protocol)
+    evaluation["agents"]["rl2"] = as_agent(returns, lengths, protocol, trained.model.num_timesteps)
     write_atomic(path, to_json(evaluation, indent=1))
     print("mean return of episode", *(f"{e + 1}: {x:.2f}" for e, x in enumerate(returns.mean(0)[:5])))
     print("mean return by steps  ", *(f"{x:.2f}" for x in evaluation["agents"]["rl2"]["mean"]))

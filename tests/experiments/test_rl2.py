@@ -99,6 +99,27 @@ def test_starts_are_those_of_the_other_agents(rl2: Any) -> None:
     assert found == [int(seeding.seeds(7, "starts", *address.of(t), n=4)[3]) for t in range(3)]
 
 
+def test_what_it_reads_is_normalised_as_in_training_and_measuring_changes_nothing(
+    rl2: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rl2, "ROWS", 3)
+    monkeypatch.setattr(rl2, "UNITS", 4)
+    family = Field(horizon=4)
+    trained = rl2.train(family, 24, trial=2, seed=1, gamma=0.9)
+    assert trained.model.num_timesteps == 24
+    seen = trained.scale.obs_rms
+    mean, std, count = seen.mean.copy(), np.sqrt(seen.var + 1e-8), seen.count
+    assert count > 24  # those of the rollouts, and the first
+    obs = np.arange(12, dtype=np.float32).reshape(2, 6)
+    rest = None, np.array([True, True])
+    expected, _ = trained.model.predict(np.clip((obs - mean) / std, -10, 10), *rest, deterministic=True)
+    found, _ = trained.predict(obs, *rest, deterministic=True)
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    assert np.abs(found - trained.model.predict(obs, *rest, deterministic=True)[0]).max() > 1e-4
+    rl2.measure(trained, family, {"goal": np.zeros((2, 2))}, Protocol("test", 2, 1, 2, 1, False))
+    assert trained.scale.obs_rms.count == count and (trained.scale.obs_rms.mean == mean).all()
+
+
 def test_it_stands_in_the_run_s_table(rl2: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = train(tiny(iterations=1), tmp_path / "run")
     run.evaluate(tasks=3, steps=1, episodes=2).save(run.path / "evaluation.json")
