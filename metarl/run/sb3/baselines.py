@@ -57,7 +57,7 @@ def sb3_baseline_of(kind: str, run: Trainer) -> Trainer:
             line = next(iter(str(error).strip().splitlines()), "")[:400]
             raise RunFailed(f"training the baseline {kind} failed: {type(error).__name__}: {line}") from error
         extra = {"samples": model.num_timesteps, "asked": env_steps}
-        store.save(baseline.checkpoints, 1, weights_of(baseline.agent, model), extra)
+        store.save(baseline.checkpoints, 1, _weights(baseline.agent, model), extra)
         saved = store.load(store.find(baseline.checkpoints))
     weights = {name: saved.tensors[name] for name in meta.model}
     baseline.standing = baseline.standing._replace(
@@ -147,12 +147,12 @@ def _scratch(agent: Agent, protocol: Protocol, serve: Serve, rate: float) -> Exp
 
 def _together(agent: Agent, models: Sequence[PPO]) -> Params:
     """The models' weights under our names, with the task axis first."""
-    each = [weights_of(agent, model) for model in models]
+    each = [_weights(agent, model) for model in models]
     stacked = {name: torch.stack([weights[name] for weights in each]) for name in each[0]}
     return to_device(stacked, agent.device)
 
 
-def weights_of(agent: Agent, model: PPO) -> Params:
+def _weights(agent: Agent, model: PPO) -> Params:
     """The model's weights under our names, and in our order."""
     names = names_of(agent.config, agent.family, agent.module, agent.critic is not None)
     found = names.from_sb3({name: x.detach().clone() for name, x in model.policy.state_dict().items()})
