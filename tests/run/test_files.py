@@ -11,7 +11,17 @@ import torch
 
 from metarl.core.errors import RequestError, RunFailed
 from metarl.run import files
-from metarl.run.files import read_json, read_limited, resumable, tell, to_json, warn, write_atomic
+from metarl.run.files import (
+    clear_leftovers,
+    is_leftover,
+    read_json,
+    read_limited,
+    resumable,
+    tell,
+    to_json,
+    warn,
+    write_atomic,
+)
 
 
 @pytest.mark.parametrize("data", ["θ′ = θ − α∇L", b"\x00\xff\n", "", b""])
@@ -162,3 +172,22 @@ def test_a_write_that_fails_names_its_file_and_how_to_go_on(
         full(0)
     with pytest.raises(BrokenPipeError), resumable(tmp_path, "again"):
         raise BrokenPipeError
+
+
+def test_what_a_killed_writer_left_is_cleared_and_what_another_writes_is_spared(tmp_path: Path) -> None:
+    kept = ["a.json", ".a.json", ".a.json.tmp-", ".a.json.tmp-1234567g", ".b.json.tmp-12345678", "x.a.json"]
+    for name in (*kept, ".a.json.tmp-12345678", ".a.json.tmp-abcdef00"):
+        (tmp_path / name).touch()
+    clear_leftovers(tmp_path / "a.json")
+    assert {path.name for path in tmp_path.iterdir()} == set(kept)
+    assert is_leftover(Path(".b.json.tmp-12345678"))
+    assert not any(is_leftover(Path(name)) for name in kept[:4])
+
+
+def test_a_leftover_is_what_is_there_while_a_file_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Path] = []
+    monkeypatch.setattr(files, "sync_file", lambda file: seen.append(Path(file.name)))
+    write_atomic(tmp_path / "a.json", "{}")
+    assert [is_leftover(path) for path in seen] == [True]

@@ -313,7 +313,7 @@ def test_numbers_that_are_no_weights_are_refused(tmp_path: Path) -> None:
         (torch.zeros(1, 1).expand(2, 10**12), "no weights of a policy"),
         (torch.zeros(()), "no weights of a policy"),
         (weight[0], "layers 2-8-8 with"),
-        (weight / 0, "has values for net.2.weight that are not finite"),
+        (weight / 0, "has values that are not finite in net.2.weight"),
     ):
         state = saved_state(**theirs | {"action_net.weight": other})
         bad = rewritten(tmp_path / "model.zip", "policy.pth", lambda _, state=state: state)
