@@ -210,7 +210,7 @@ def show(family: str, kinds: Sequence[str], seeds: Sequence[int] | None, runs: P
         trained = rows[agent].env_steps / 1e6
         print(f"| {agent} | {len(values)} | {trained:g} M | {cells(values, 1)} |")
     if "rl2" in rows:
-        chosen = [*SHOWN, steps * episodes]
+        chosen = sorted({*SHOWN, steps * episodes})
         print(f"\n| episode of rl2 | {' | '.join(map(str, chosen))} |")
         print("|---" * (len(chosen) + 1) + "|")
         print(f"| return | {cells(rows['rl2'].values[:, :, [e - 1 for e in chosen]], 1)} |", flush=True)
