@@ -28,7 +28,7 @@ import numpy as np
 import point_goal_algorithms
 import rl2
 import robots
-from pooled import CHOICE, HERE, KEPT, Measured, adapted, cells, kept
+from pooled import CHOICE, HERE, KEPT, Measured, adapted, cells, difference, kept
 from table_figure import figure
 
 from metarl.rollout.registry import make
@@ -198,19 +198,25 @@ def show(family: str, kinds: Sequence[str], seeds: Sequence[int] | None, runs: P
         wanted = seeds or table.trained[kind].seeds
         values = np.stack([trained_here(family, kind, seed, runs) for seed in wanted])
         rows[kind] = Row(values, table.trained[kind].env_steps)
+    by_steps = {
+        a: in_steps(row.values, table.protocol) if a == "rl2" else row.values for a, row in rows.items()
+    }
     steps, episodes = table.protocol.steps + 1, table.protocol.episodes
     heads = [f"step {k} ({k * episodes})" for k in range(1, steps)]
     print(f"\n{family}; in brackets: episodes of the task that were consumed\n")
     print(f"| agent | seeds | steps of training | before (0) | {' | '.join(heads)} |")
     print("|---" * (steps + 3) + "|")
-    for agent, (values, trained) in rows.items():
-        shown = in_steps(values, table.protocol) if agent == "rl2" else values
-        print(f"| {agent} | {len(values)} | {trained / 1e6:g} M | {cells(shown, 1)} |")
+    for agent, values in by_steps.items():
+        trained = rows[agent].env_steps / 1e6
+        print(f"| {agent} | {len(values)} | {trained:g} M | {cells(values, 1)} |")
     if "rl2" in rows:
-        chosen = [*SHOWN, steps * episodes]
+        chosen = sorted({*SHOWN, steps * episodes})
         print(f"\n| episode of rl2 | {' | '.join(map(str, chosen))} |")
         print("|---" * (len(chosen) + 1) + "|")
         print(f"| return | {cells(rows['rl2'].values[:, :, [e - 1 for e in chosen]], 1)} |", flush=True)
+    print()
+    for kind in kinds:
+        print(f"{kind} − maml: {difference(by_steps[kind], by_steps['maml'], range(steps), 1)}", flush=True)
     figure(family, {agent: row.values for agent, row in rows.items()}, episodes)
 
 

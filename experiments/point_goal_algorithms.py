@@ -19,7 +19,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from pooled import CHOICE, HERE, Measured, adapted, cells, fixed, interval, kept, trained, with_sizes
+from pooled import CHOICE, HERE, Measured, adapted, cells, difference, fixed, kept, trained, with_sizes
 
 import metarl
 from metarl.core.params import Meta
@@ -87,13 +87,8 @@ def main() -> None:
     pairs += [("reptile", "pretrained for reptile"), ("lstm", "pretrained for lstm")]
     for one, other in [*pairs, ("lstm", "lstm's start, sgd")]:
         if one in pooled and other in pooled:
-            difference = pooled[one].mean(0, keepdims=True) - pooled[other].mean(0, keepdims=True)
-            told = [
-                f"after {k}: {difference[..., k].mean():.2f} [{low:.2f}, {high:.2f}]"
-                for k, (low, high) in enumerate(interval(difference))
-                if k in (1, PROTOCOL.steps)
-            ]
-            print(f"{one} − {other} {', '.join(told)}")
+            told = difference(pooled[one], pooled[other], (1, PROTOCOL.steps), 2)
+            print(f"{one} − {other} after 1 | {PROTOCOL.steps}: {told}")
 
 
 if __name__ == "__main__":

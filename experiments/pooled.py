@@ -154,3 +154,11 @@ def cells(values: np.ndarray, digits: int) -> str:
     return " | ".join(
         f"{mean:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]" for mean, (low, high) in pairs
     )
+
+
+def difference(one: np.ndarray, other: np.ndarray, steps: Sequence[int], digits: int) -> str:
+    """How much more one agent gets than another after ``steps``: cells of a Markdown table, from values "seed
+    task step" of both, paired by task, with the mean over seeds of each task.
+    """
+    found = (one.mean(0) - other.mean(0))[None, :, list(steps)]
+    return cells(found, digits)

@@ -1,6 +1,6 @@
 """RL² (Duan et al. 2016; Wang et al. 2016): adaptation by memory, beside adaptation by gradients.
 
-    .venv/bin/python experiments/rl2.py runs/nav [--env-steps N] [--trial 10]
+    .venv/bin/python experiments/rl2.py runs/nav [--env-steps N] [--trial 10] [--std 0.5]
 
 A recurrent policy of sb3-contrib (extra `rl2`) reads, besides each observation, the action, the reward and
 the end before it, and keeps its hidden state over all episodes of a trial, which is one task. It is trained
@@ -221,6 +221,7 @@ def main(words: list[str] | None = None) -> None:
         "--env-steps", type=int, help="of training; as many as the run's unless said otherwise"
     )
     parser.add_argument("--trial", type=int, default=10, help="episodes of a trial in training (10)")
+    parser.add_argument("--std", type=float, default=STD, help=f"of exploration, at first ({STD})")
     asked = parser.parse_args(words)
     run, path = metarl.load(asked.run_dir, "last"), asked.run_dir / "evaluation.json"
     evaluation = json.loads(path.read_text())
@@ -228,7 +229,7 @@ def main(words: list[str] | None = None) -> None:
     if run.agent.metric != "return":
         raise SystemExit(f"rl2 measures returns, {asked.run_dir} is measured by {run.agent.metric}")
     family, steps = run.agent.episodic, asked.env_steps or run.standing.samples
-    trained = train(family, steps, asked.trial, run.config.seed, run.config.gamma)
+    trained = train(family, steps, asked.trial, run.config.seed, run.config.gamma, asked.std)
     returns, lengths = measure(trained, family, held_out_tasks(run.agent, protocol), protocol)
     evaluation["agents"]["rl2"] = as_agent(returns, lengths, protocol, trained.model.num_timesteps)
     write_atomic(path, to_json(evaluation, indent=1))

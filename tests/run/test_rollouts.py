@@ -65,6 +65,8 @@ def test_an_evaluation_whose_environment_raises_ends_in_one_line(
     run = trained(tmp_path / "run", "inline", once=str(tmp_path))
     (tmp_path / "raises").touch()
     capsys.readouterr()
-    assert main(["evaluate", str(run.path), "--tasks", "2", "--steps", "0", "--episodes", "1", "--trust"]) == 1
+    assert (
+        main(["evaluate", str(run.path), "--tasks", "2", "--steps", "0", "--episodes", "1", "--trust"]) == 1
+    )
     told = capsys.readouterr().err
     assert told.count("\n") == 1 and "task 1 {'goal': 3.0}, episode 0, step 2: KeyError: " in told
