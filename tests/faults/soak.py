@@ -38,6 +38,7 @@ OPTIONS: dict[str, str] = {
 SIZES = "--seed 3 --tasks 4 --episodes 3 --hidden 8 --chunk 2 --threads 1 --device cpu"
 SAVES = "--checkpoint-every 4 --keep-checkpoints 2 --validation-tasks 2"
 ENDLESS = 10**7
+FAMILIES = str(Path(__file__).parents[1])
 
 
 def child(board: Path, words: list[str]) -> int:
@@ -47,7 +48,9 @@ def child(board: Path, words: list[str]) -> int:
 
     def within(phase: str, function: Callable[..., Any]) -> Callable[..., Any]:
         def called(*args: Any, **options: Any) -> Any:
-            before, now[0] = now[0], PHASES.index(phase)
+            before = now[0]
+            starting = PHASES[before] == "start" and phase != "restore"  # then signals are not yet heeded
+            now[0] = before if starting else PHASES.index(phase)
             try:
                 return function(*args, **options)
             finally:
@@ -82,12 +85,11 @@ def child(board: Path, words: list[str]) -> int:
 
 
 class Look(NamedTuple):
-    """What a living process takes, and its run directory: bytes, open files, bytes but for rows, entries."""
+    """What a living process takes, and its run directory: bytes, open files, bytes but for rows."""
 
     memory: int
     files: int
     size: int
-    entries: int
 
 
 class Soaked:
@@ -114,7 +116,7 @@ class Soaked:
         with (self.folder / f"{out.name}.err").open("ab") as told:
             return subprocess.Popen(
                 [sys.executable, __file__, "--child", str(self.board), *words],
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [HERE, *sys.path]))},
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [FAMILIES, *sys.path]))},
                 stdin=subprocess.DEVNULL,
                 stdout=told,
                 stderr=told,
@@ -148,9 +150,9 @@ class Soaked:
                 self.looks.append((self.iteration(), look(process.pid, self.path)))
         signum = signal.SIGTERM if dice.random() < 0.1 else signal.SIGKILL
         if signum == signal.SIGTERM:
-            self._wait(process, 60.0, until=lambda: self.phase() not in ("start", "restore"))
+            self._wait(process, 600.0, until=lambda: self.phase() not in ("start", "restore"))
         process.send_signal(signum)
-        status = process.wait(60)
+        status = process.wait(300)
         if signum == signal.SIGTERM:
             self.stopped += 1
             if status != 143:
@@ -175,13 +177,12 @@ class Soaked:
 def look(pid: int, run: Path) -> Look:
     """What a process takes now, and its run directory."""
     status = Path(f"/proc/{pid}/status").read_text().split()
-    files = [p for p in run.rglob("*") if p.name != "metrics.jsonl"]
     size = 0
-    for path in files:
+    for path in run.rglob("*"):
         with suppress(FileNotFoundError):
-            size += path.stat().st_size
+            size += path.stat().st_size * (path.name != "metrics.jsonl")
     memory = 1024 * int(status[status.index("VmHWM:") + 1])
-    return Look(memory, len(os.listdir(f"/proc/{pid}/fd")), size, len(files))  # noqa: PTH208
+    return Look(memory, len(os.listdir(f"/proc/{pid}/fd")), size)  # noqa: PTH208
 
 
 def undisturbed(run: Soaked, out: Path, iterations: int) -> list[Look]:
@@ -253,7 +254,6 @@ def report(run: Soaked, looks: list[Look], straight: Path) -> None:
         "killed run's memory, MB": [x.memory / 1e6 for _, x in run.looks],
         "its open files ": [x.files for _, x in run.looks],
         "its directory without rows, kB": [x.size / 1e3 for _, x in run.looks],
-        "entries of it": [x.entries for _, x in run.looks],
     }
     for name, values in growing.items():
         if values:
@@ -297,8 +297,6 @@ def main() -> int:
         shutil.rmtree(folder)
     return int(failed or bool(processes or files))
 
-
-HERE = str(Path(__file__).parents[1])  # whose families are trained
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--child"]:
