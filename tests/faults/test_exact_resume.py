@@ -39,11 +39,11 @@ def of_algorithm(algorithm: str, world: dict[str, Any]) -> dict[str, Any]:
 def test_a_resumed_run_is_the_run(values: dict[str, Any], tmp_path: Path) -> None:
     whole = train(TrainConfig(**values | {"checkpoint_every": 3}), tmp_path / "whole")
     train(TrainConfig(**values | {"checkpoint_every": 3, "iterations": 1}), tmp_path / "parts")
-    parts = resume(tmp_path / "parts", 2)
+    parts = resume(tmp_path / "parts", 2, trust=True)
     assert alike(parts, whole)
     assert [row["iteration"] for row in rows(parts.path)] == [1, 2]
     assert sorted(path.name for path in parts.checkpoints.iterdir()) == ["000001", "000002"]
-    assert alike(Run.resume(parts.path), whole)  # there is nothing left to do
+    assert alike(Run.resume(parts.path, trust=True), whole)  # there is nothing left to do
 
 
 def test_one_in_worker_processes_is_resumed_in_worker_processes(tmp_path: Path) -> None:
@@ -51,6 +51,6 @@ def test_one_in_worker_processes_is_resumed_in_worker_processes(tmp_path: Path) 
     del values["family_arg"]
     processes, inline = values | {"executor": "processes"}, values | {"executor": "inline"}
     train(TrainConfig(**processes | {"iterations": 1}), tmp_path / "parts")
-    parts = resume(tmp_path / "parts", 2)
+    parts = resume(tmp_path / "parts", 2, trust=True)
     assert parts.config.executor == "processes"
     assert alike(parts, train(TrainConfig(**inline), tmp_path / "inline"))
