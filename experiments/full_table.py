@@ -89,7 +89,7 @@ TABLES = {
         robots.PROTOCOL,
         robots.ALGORITHMS,
         {
-            "sb3-pretrained": Training(2_000_000, (1,)),
+            "sb3-pretrained": Training(8_000_000, (1,)),
             "sb3-oracle": Training(2_000_000, (1,)),
             "sb3-scratch": Training(0, (1,)),
             "rl2": Training(4_000_000, (1,)),
