@@ -93,7 +93,7 @@ class GymFamily:
         self.spec = chosen_spec(self.name, spec, self.specs)
         self.title = f"{self.name}/{self.spec}"
         self._given_horizon = horizon
-        self._parts = {part: dict(getattr(self, part)) for part in gym_parts.PARTS}
+        self._parts = {part: gym_parts.entries(self, part) for part in gym_parts.PARTS}
         self._distributions = self._checked()
         counts = [d.count for d in self._distributions.values()]
         self.num_tasks = None if None in counts else prod(count or 0 for count in counts)

@@ -58,7 +58,7 @@ def look(family: Looked) -> SingleRows:
     Raises:
         ValueError: of one line, for observations or rewards that are not what the spaces promise, for two
             resets with one seed that differ, and for episodes that all end with their first step although
-            the horizon is longer.
+            the horizon is longer, and for a metric of success of which an episode does not speak.
     """
     rows = SingleRows(family, 1)
     task = family.sample_tasks(1, np.random.default_rng(0))
@@ -77,6 +77,11 @@ def look(family: Looked) -> SingleRows:
         raise ValueError(
             f"{family.title}: every episode ends with its first step; allowed: longer ones, or horizon = 1"
         )
+    if getattr(family, "metric", "return") == "success" and not _says_success(family, rows, task):
+        raise ValueError(
+            f"{family.title}: metric is 'success', but the steps of an episode have no info['success']; "
+            "allowed: environments that say success or is_success there"
+        )
     return rows
 
 
@@ -91,6 +96,18 @@ def _played(family: Looked, rows: SingleRows, task: Tasks) -> list[NDArray[Any]]
         if terminated[0] or truncated[0]:
             break
     return seen
+
+
+def _says_success(family: Looked, rows: SingleRows, task: Tasks) -> bool:
+    """Whether an episode speaks of success, as some do at its end alone."""
+    space = copy.deepcopy(family.action_space)
+    space.seed(0)
+    rows.reset(seed=[0], options={"task": task})
+    for _ in range(family.horizon):
+        _, _, terminated, truncated, infos = rows.step(np.asarray(space.sample())[None])
+        if "success" in infos or terminated[0] or truncated[0]:
+            return "success" in infos
+    return False
 
 
 def _always_one_step(family: Looked, rows: SingleRows) -> bool:

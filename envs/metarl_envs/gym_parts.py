@@ -2,7 +2,7 @@
 
 import inspect
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from difflib import get_close_matches
 from functools import reduce
@@ -23,6 +23,15 @@ def creator(family: type) -> Any:
     """The id or the callable that a class names as its ``env``, not bound as a method."""
     found = inspect.getattr_static(family, "env", None)
     return found.__func__ if isinstance(found, staticmethod | classmethod) else found
+
+
+def entries(family: Any, part: str) -> dict[str, Any]:
+    """What a family's class says of a part; a ValueError of one line if it is no mapping."""
+    given = getattr(family, part)
+    if not isinstance(given, Mapping):
+        allowed = "a dict, as in {'gravity': Uniform(5.0, 15.0)}"
+        raise ValueError(f"{family.title}: {part} is {given!r:.60}; allowed: {allowed}")
+    return dict(given)
 
 
 def known_arguments(env: Any) -> list[str] | None:

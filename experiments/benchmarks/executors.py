@@ -1,4 +1,4 @@
-"""Speed of worker processes on an environment that is stepped in Python: Gymnasium's HalfCheetah-v5.
+"""Speed of worker processes on environments that are stepped in Python, such as Gymnasium's HalfCheetah-v5.
 
 One process collects by itself (``inline``), worker processes share the tasks (``processes``), and Gymnasium's
 AsyncVectorEnv has as many processes and is stepped by the same policies: 2×64, one for each task. They take
@@ -7,6 +7,7 @@ disturbs all alike. What the first collection takes more than the others, to sta
 environments, is told apart.
 
     .venv/bin/python experiments/benchmarks/executors.py [--workers 2] [--tasks 8] [--steps 100] [--rounds 5]
+    .venv-metaworld/bin/python experiments/benchmarks/executors.py --family metaworld-ml1
 """
 
 import argparse
@@ -14,9 +15,8 @@ import statistics
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, closing
-from typing import Any
+from typing import Any, cast
 
-import gymnasium
 import numpy as np
 import torch
 from gymnasium.vector import AsyncVectorEnv
@@ -25,60 +25,30 @@ from metarl.core.models import GaussianMLP, initial_params
 from metarl.core.params import Params, expand, tree_map
 from metarl.core.process import prepare_process
 from metarl.rollout.acting import acting
-from metarl.rollout.collector import Address, to_action_space
+from metarl.rollout.collector import Address, Tasks, to_action_space
 from metarl.rollout.executors import Executor, Inline
+from metarl.rollout.family import TaskFamily
 from metarl.rollout.processes import Processes
+from metarl.rollout.registry import families, make
 from metarl.rollout.worker import Recipe, Setup
 from metarl.run.resolve import usable_cores
-from metarl_envs.single_rows import SingleRows
+from metarl_envs.gym_family import GymFamily, Scale
 
 EPISODES = 5
 TARGET_OF_CORES, TARGET_OF_ASYNC = 0.9, 2.0
 
 
-def half_cheetah() -> gymnasium.Env[Any, Any]:
-    """The environment, without what checks every step."""
-    return gymnasium.make("HalfCheetah-v5", disable_env_checker=True)
+@families.register("half-cheetah")
+class HalfCheetah(GymFamily):
+    """Gymnasium's HalfCheetah-v5 with a motor that is weaker or stronger."""
+
+    name, env = "half-cheetah", "HalfCheetah-v5"
+    fields = {"actuator_gear": Scale(0.8, 1.2)}
 
 
-class Named(gymnasium.Wrapper[Any, Any, Any, Any]):
-    """Takes a task, which changes nothing."""
-
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
-        return self.env.reset(seed=seed)[0], {"task": (options or {}).get("task", {"number": 0.0})}
-
-
-class HalfCheetah:
-    """As little of a family as collections need; what it costs is the environments' own."""
-
-    name, specs, stepped, num_tasks = "half-cheetah", {"v5": "Gymnasium's"}, "python", None
-
-    def __init__(self, spec: str | None = None, *, horizon: int = 100) -> None:
-        self.spec, self.horizon = spec or "v5", horizon
-        with closing(half_cheetah()) as env:
-            self.observation_space, self.action_space = env.observation_space, env.action_space
-
-    def sample_tasks(self, n: int, rng: np.random.Generator, split: str = "train") -> dict[str, Any]:
-        """Numbers that mean nothing."""
-        return {"number": np.arange(float(n))}
-
-    def task_features(self, tasks: Any) -> Any:
-        """Nothing is seen of them."""
-        return np.zeros((len(tasks["number"]), 0), np.float32)
-
-    def make(self) -> gymnasium.Env[Any, Any]:
-        """One environment."""
-        return Named(half_cheetah())
-
-    def make_vec(self, num_envs: int) -> SingleRows:
-        """Environments stepped one after another."""
-        return SingleRows(self, num_envs)
-
-
-def collection(executor: Executor, policies: Params, tasks: int) -> Callable[[], Any]:
+def collection(executor: Executor, policies: Params, tasks: Tasks) -> Callable[[], Any]:
     """A collection of ``EPISODES`` episodes of each task."""
-    numbers = {"number": np.arange(float(tasks))}
-    return lambda: executor.collect(policies, numbers, episodes=EPISODES, address=Address(1, 0))
+    return lambda: executor.collect(policies, tasks, episodes=EPISODES, address=Address(1, 0))
 
 
 def stepping(env: AsyncVectorEnv, act: Any, policies: Params, tasks: int, steps: int) -> Callable[[], Any]:
@@ -116,20 +86,23 @@ def main() -> None:
     parser.add_argument("--tasks", type=int, default=8, help="tasks of 5 episodes each (default 8)")
     parser.add_argument("--steps", type=int, default=100, help="time steps of an episode (default 100)")
     parser.add_argument("--rounds", type=int, default=5, help="turns of each (default 5)")
+    parser.add_argument("--family", default="half-cheetah", help="default half-cheetah, made here")
     options = parser.parse_args()
 
     prepare_process()
-    family = HalfCheetah(horizon=options.steps)
-    network = GaussianMLP(17, 6, hidden=(64, 64))
+    family = cast(TaskFamily, make(options.family, horizon=options.steps))
+    (observed,), (acted,) = family.observation_space.shape or (), family.action_space.shape or ()
+    network = GaussianMLP(observed, acted, hidden=(64, 64))
     act, policies = acting(network), expand(initial_params(network), options.tasks)
-    setup = Setup(Recipe(HalfCheetah, family.spec, {"horizon": options.steps}), network)
+    tasks = family.sample_tasks(options.tasks, np.random.default_rng(0))
+    setup = Setup(Recipe(type(family), family.spec, {"horizon": options.steps}), network)
     with ExitStack() as stack:
         here = stack.enter_context(closing(Inline(family, act)))
         there = stack.enter_context(closing(Processes(setup, workers=options.workers)))
-        env = stack.enter_context(closing(AsyncVectorEnv([half_cheetah] * options.workers)))
+        env = stack.enter_context(closing(AsyncVectorEnv([family.make] * options.workers)))
         works = {
-            "inline": collection(here, policies, options.tasks),
-            "processes": collection(there, policies, options.tasks),
+            "inline": collection(here, policies, tasks),
+            "processes": collection(there, policies, tasks),
             "AsyncVectorEnv": stepping(env, act, policies, options.tasks, options.steps),
         }
         first = {name: seconds(work) for name, work in works.items()}

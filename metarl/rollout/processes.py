@@ -104,7 +104,7 @@ class Processes:
                         reason = self._lost(self._workers[i], future)
                         if reason is not None:
                             lost[i] += 1
-                            self._tell(reason, lost[i], tasks[i])
+                            self._tell(f"worker {i + 1} was lost ({reason})", lost[i], tasks[i])
                             self._workers[i] = WorkerProcess(self._setup, self._timeout)
                             ask(i)
                         elif future.done():
@@ -126,8 +126,8 @@ class Processes:
             worker.kill()
         return stuck
 
-    def _tell(self, reason: str, lost: int, tasks: Tasks) -> None:
-        told = f"{self._title}: a worker was lost ({reason})"
+    def _tell(self, what: str, lost: int, tasks: Tasks) -> None:
+        told = f"{self._title}: {what}"
         if lost == LIVES:
             named = shown({name: value.tolist() for name, value in tasks.items()})
             raise RunFailed(f"{told} {LIVES} times in a row with the same tasks: {named}")

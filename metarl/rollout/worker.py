@@ -31,6 +31,7 @@ from metarl.rollout.executors import Inline
 from metarl.rollout.family import TaskFamily
 from metarl.rollout.observed import observe_task
 
+START = 120.0  # s that a worker has for its start, however short the time-out
 _LOOK = 1.0  # s between looks at whether the parent is there
 _MARGIN = 5.0  # s after which a worker that nobody ends ends itself
 
@@ -85,8 +86,18 @@ def live(connection: Connection, progress: str, parent: int, timeout: float) -> 
         parent: the process without which there is nothing to live for.
         timeout: seconds without progress after which the parent would end this process.
     """
-    step_taken = _counter(Path(progress))  # first: a parent that was killed meanwhile leaves no file behind
-    _settle(parent, timeout)
+    count = _counter(Path(progress))  # first: a parent that was killed meanwhile leaves no file behind
+
+    def step_taken() -> None:
+        count[0] += 1
+
+    nowhere = Path(os.devnull).open("wb")
+
+    def wind_up() -> None:
+        limit = min(timeout if count[0] else max(timeout, START), 3600.0)
+        faulthandler.dump_traceback_later(limit + _MARGIN, exit=True, file=nowhere)
+
+    _settle(parent, wind_up)
     prepare_process()
     executor: Inline | None = None
     while True:
@@ -100,6 +111,7 @@ def live(connection: Connection, progress: str, parent: int, timeout: float) -> 
             if isinstance(told, Setup):
                 executor = Inline(_counted(told.recipe, step_taken), _counted_act(told.module, step_taken))
                 step_taken()
+                wind_up()
             else:
                 assert executor is not None, "a worker is set up before its first job"
                 answer = _work(executor, told)
@@ -119,7 +131,7 @@ def _work(executor: Inline, job: Job) -> dict[str, Any]:
     return {name: x.numpy() for name, x in vars(batch).items() if x is not None}
 
 
-def _settle(parent: int, timeout: float) -> None:
+def _settle(parent: int, wind_up: Callable[[], None]) -> None:
     """Makes this process one that the parent alone ends, and that ends with it.
 
     In a process group of its own it is ended together with whatever an environment has started, and a
@@ -130,31 +142,26 @@ def _settle(parent: int, timeout: float) -> None:
     for signum in STOP_SIGNALS:
         signal.signal(signum, lambda *_: None)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
-    threading.Thread(target=_watch, args=(parent, timeout), daemon=True).start()
+    threading.Thread(target=_watch, args=(parent, wind_up), daemon=True).start()
 
 
-def _watch(parent: int, timeout: float) -> None:
+def _watch(parent: int, wind_up: Callable[[], None]) -> None:
     """Ends this process and its children when the parent is gone, however that went.
 
     An environment that is stuck in C and never lets go of the interpreter stops this thread as well. Then
     faulthandler's timer, which needs no interpreter and is wound up here, ends the process.
     """
-    nowhere = Path(os.devnull).open("wb")
     while os.getppid() == parent:
-        faulthandler.dump_traceback_later(min(timeout, 3600.0) + _MARGIN, exit=True, file=nowhere)
+        wind_up()
         time.sleep(_LOOK)
     os.killpg(os.getpgrp(), signal.SIGKILL)
 
 
-def _counter(progress: Path) -> Callable[[], None]:
+def _counter(progress: Path) -> "memoryview[int]":
     with progress.open("r+b") as file:
         count = memoryview(mmap.mmap(file.fileno(), 8)).cast("Q")
     progress.unlink()
-
-    def step_taken() -> None:
-        count[0] += 1
-
-    return step_taken
+    return count
 
 
 def _counted(recipe: Recipe, step_taken: Callable[[], None]) -> TaskFamily:

@@ -23,11 +23,10 @@ from typing import Any
 from loky.backend import get_context, resource_tracker
 
 from metarl.core.process import STOP_SIGNALS
-from metarl.rollout.worker import Failure, live
+from metarl.rollout.worker import START, Failure, live
 
 # One thread for the linear algebra of environments too: there is a worker for each core.
 _ENVIRONMENT = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-_START = 120.0  # s that a worker has for its start, however short the time-out
 _CLOSE = 5.0  # s that environments have to close
 
 
@@ -91,7 +90,7 @@ class WorkerProcess:
         count, now = self._count[0], time.monotonic()
         if count != self._seen:
             self._seen, self._since = count, now
-        limit = self._timeout if count else max(self._timeout, _START)
+        limit = self._timeout if count else max(self._timeout, START)
         if now - self._since <= limit:
             return None
         return f"no step for {limit:g} s" if count else f"not ready after {limit:g} s"

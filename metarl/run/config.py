@@ -224,7 +224,7 @@ class TrainConfig:
         120.0,
         number(above=0),
         "seconds without a step of any environment after which a worker process counts as stuck and is "
-        "replaced (our choice)",
+        "replaced (our choice); no effect on inline",
     )
 
     grace: Resolved[float] = option(

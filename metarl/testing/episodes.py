@@ -39,7 +39,8 @@ def check_environments(family: TaskFamily, *, tolerance: float = 0.0) -> None:
       it merely warns of is ignored, and so is an environment of one step, which it does not allow).
     * Vector environments say ``AutoresetMode.DISABLED``, restart the rows of ``reset_mask`` alone, and freeze
       finished rows: the observation and both flags stay, the reward is 0.
-    * Each row of each of them is the single environment step by step.
+    * Each row of each of them is the single environment step by step, in info["success"] too, of which a
+      family whose metric it is must speak.
     """
     script = _script(family)
     with ExitStack() as opened:
@@ -50,6 +51,7 @@ def check_environments(family: TaskFamily, *, tolerance: float = 0.0) -> None:
         expected = play(singles, script, family, "make()")
         _check_ends(expected, family.horizon, "make()")
         _check_lengths(expected, family, singles.envs[0])
+        _check_success(expected, family, "make()")
         again = play(singles, script, family, "make()")
         _compare(again, expected, tolerance, "make()", "for the same seed, task and actions")
         if family.horizon > 1:
@@ -63,6 +65,7 @@ def check_environments(family: TaskFamily, *, tolerance: float = 0.0) -> None:
             found = play(vector, script.of_rows(order), family, what)
             _check_frozen(found, what)
             _check_ends(found, family.horizon, what)
+            _check_success(found, family, what)
             wanted = [moment.of_rows(order) for moment in expected]
             _compare(found, wanted, tolerance, what, "as make() gives it")
 
@@ -144,6 +147,14 @@ def _check_lengths(moments: list[Moment], family: TaskFamily, env: gymnasium.Env
     )
 
 
+def _check_success(moments: list[Moment], family: TaskFamily, what: str) -> None:
+    """A family measured by success speaks of it by the end of an episode."""
+    if getattr(family, "metric", "return") == "success" and all(np.isnan(m.success).all() for m in moments):
+        raise AssertionError(
+            f"{what}: metric is 'success', expected info['success'] at each step, found none"
+        )
+
+
 def _check_frozen(moments: list[Moment], what: str) -> None:
     """Rows that have ended stay as they are, and so do, in a reset, those that ``reset_mask`` leaves out."""
     for before, after in pairwise(moments):
@@ -190,6 +201,7 @@ def _parts(one: Moment, two: Moment, tolerance: float) -> Iterator[tuple[str, Ar
     yield "reward", one.reward, two.reward, tolerance
     yield "flag terminated", one.terminated, two.terminated, 0.0
     yield "flag truncated", one.truncated, two.truncated, 0.0
+    yield "success", np.nan_to_num(one.success), np.nan_to_num(two.success), 0.0
 
 
 def _first(where: Any, found: Any, wanted: Any) -> tuple[str, Any, Any]:

@@ -37,7 +37,8 @@ class Script(NamedTuple):
 class Moment(NamedTuple):
     """What all rows show after a reset or a step, arrays "n ...".
 
-    ``age`` counts each row's steps since its reset; ``task`` is empty after a step.
+    ``age`` counts each row's steps since its reset; ``task`` is empty after a step. ``success`` is NaN where
+    nothing is said of it, else 0 or 1.
     """
 
     age: Array
@@ -45,12 +46,13 @@ class Moment(NamedTuple):
     reward: Array
     terminated: Array
     truncated: Array
+    success: Array
     task: dict[str, Array]
 
     def of_rows(self, order: list[int]) -> "Moment":
         """The part of some rows."""
-        age, obs, reward, terminated, truncated = (x[order] for x in self[:5])
-        return Moment(age, obs, reward, terminated, truncated, rows(self.task, order))
+        age, obs, reward, terminated, truncated, success = (x[order] for x in self[:6])
+        return Moment(age, obs, reward, terminated, truncated, success, rows(self.task, order))
 
     @property
     def done(self) -> Array:
@@ -87,12 +89,14 @@ class OneByOne:
 
     def step(self, actions: Array) -> tuple[Array, Array, Array, Array, dict[str, Any]]:
         """A step of each that goes on; the others stay as they are."""
-        reward = np.zeros(len(self.envs))
+        reward, success = np.zeros(len(self.envs)), np.full(len(self.envs), np.nan)
         for i in np.flatnonzero(~(self._terminated | self._truncated)):
-            obs, *outcome, _ = self.envs[i].step(actions[i])
+            obs, *outcome, info = self.envs[i].step(actions[i])
             self._obs[i] = _observed(obs, (), self._family.observation_space, "make()")
             reward[i], self._terminated[i], self._truncated[i] = _outcome(outcome, (), "make()")
-        return np.stack(self._obs), reward, self._terminated.copy(), self._truncated.copy(), {}
+            success[i] = _success(info, (), "make()")
+        infos = {} if np.isnan(success).all() else {"success": np.nan_to_num(success)}
+        return np.stack(self._obs), reward, self._terminated.copy(), self._truncated.copy(), infos
 
 
 Player: TypeAlias = VectorEnv[Any, Any, Any] | OneByOne
@@ -103,10 +107,11 @@ def play(player: Player, script: Script, family: TaskFamily, what: str) -> list[
     n, moments = script.actions.shape[1], list[Moment]()
     age, reward = np.zeros(n, np.int64), np.zeros(n)
     terminated, truncated = np.zeros((2, n), bool)
+    unsaid = np.full(n, np.nan)
 
-    def enter(obs: Any, task: dict[str, Array]) -> None:
+    def enter(obs: Any, task: dict[str, Array], success: Array = unsaid) -> None:
         seen = _observed(obs, (n,), family.observation_space, what)
-        moments.append(Moment(age.copy(), seen, reward, terminated, truncated, task))
+        moments.append(Moment(age.copy(), seen, reward, terminated, truncated, success, task))
         _check_values(moments[-1], family.observation_space, what)
 
     for t, action in enumerate(script.actions):
@@ -115,10 +120,13 @@ def play(player: Player, script: Script, family: TaskFamily, what: str) -> list[
             age, reward = age * going, np.zeros(n)
             terminated, truncated = terminated & going, truncated & going
             enter(*_started(player, start, family, what))
-        obs, *outcome, _ = player.step(action)
+        over = terminated | truncated
+        obs, *outcome, info = player.step(action)
         reward, terminated, truncated = _outcome(outcome, (n,), what)
+        success = _success(info, (n,), what)
+        success[over & (success > 0)] = 0.0  # what has ended may say what it likes
         age = age + 1
-        enter(obs, {})
+        enter(obs, {}, success)
     return moments
 
 
@@ -163,6 +171,18 @@ def _outcome(outcome: Sequence[Any], lead: tuple[int, ...], what: str) -> tuple[
             allowed = "bool" if kinds == "b" else "float64"
             raise AssertionError(f"{what}: {name} is {x.dtype} {x.shape}, expected {allowed} {lead}")
     return found[0].astype(np.float64), found[1], found[2]
+
+
+def _success(info: Any, lead: tuple[int, ...], what: str) -> Array:
+    """Whether an info says that rows succeed, as 0 and 1; NaN if it does not speak of it."""
+    if not isinstance(info, Mapping) or "success" not in info:
+        return np.full(lead, np.nan)
+    found = np.asarray(info["success"])
+    if found.shape != lead or found.dtype.kind not in "fiub":
+        raise AssertionError(
+            f"{what}: info['success'] is {found.dtype} {found.shape}, expected bool or numbers {lead}"
+        )
+    return np.array(found > 0, np.float64)
 
 
 def _named(info: Any, lead: tuple[int, ...], family: TaskFamily, what: str) -> dict[str, Array]:

@@ -351,6 +351,10 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
         {"attributes": {"l": Uniform(2, 1)}},
         "attributes has 'l', whose Uniform(low=2, high=1, ood=None) is empty; allowed: low < high",
     ),
+    "no names": (
+        {"attributes": ["l", "m"]},
+        "attributes is ['l', 'm']; allowed: a dict, as in {'gravity': Uniform(",
+    ),
     "no range": ({"attributes": {"l": 3.0}}, "attributes has 'l': 3.0; allowed: Uniform, Scale, Choice"),
     "scale of nothing": (
         {"arguments": {"g": Scale(1, 2)}},

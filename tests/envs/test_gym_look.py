@@ -140,6 +140,26 @@ def test_good_ones_are_not() -> None:
     assert family(Over, horizon=1).horizon == 1
 
 
+def test_a_metric_of_success_needs_environments_that_speak_of_it() -> None:
+    class SaysAtItsEnd(Walk):
+        def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
+            self.left = 20
+            return super().reset(seed=seed)
+
+        def step(self, action: Any) -> Any:
+            self.left -= 1
+            *seen, info = super().step(action)
+            return (*seen[:2], self.left == 0, False, info | ({} if self.left else {"is_success": False}))
+
+    def measured(env: Any) -> Any:
+        body = {"env": env, "attributes": {"drift": Uniform(0.0, 1.0)}, "horizon": 30, "metric": "success"}
+        return type("Walks", (GymFamily,), body)()
+
+    assert measured(SaysAtItsEnd).horizon == 30
+    with pytest.raises(ValueError, match=r"^Walks/Walk: metric is 'success', but .* no info"):
+        measured(Walk)
+
+
 def test_one_environment_is_made_and_then_used() -> None:
     made: list[int] = []
 

@@ -122,8 +122,9 @@ LOST = {
 }
 
 
-def lost(reason: str, tasks: int) -> str:
-    return f"family 'stroll' (plane): a worker was lost ({reason}); its {tasks} tasks are collected anew"
+def lost(worker: int, reason: str, tasks: int) -> str:
+    told = f"worker {worker} was lost ({reason}); its {tasks} tasks are collected anew"
+    return f"family 'stroll' (plane): {told}"
 
 
 def test_a_lost_worker_is_replaced_and_gives_the_same(tmp_path: Path, expected: Episodes) -> None:
@@ -132,7 +133,7 @@ def test_a_lost_worker_is_replaced_and_gives_the_same(tmp_path: Path, expected: 
         for trouble, reason in LOST.items():
             (tmp_path / trouble).touch()
             assert same(collected(there), expected)
-            assert there.told.pop() == lost(reason, 5) and not there.told
+            assert there.told.pop() == lost(1, reason, 5) and not there.told
             ended += pids(there)
         assert same(collected(there), expected) and pids(there) == ended[-1:]
         assert len(set(ended)) == len(LOST) and all_gone(ended[:-1])
@@ -145,7 +146,7 @@ def test_the_other_workers_go_on_where_one_is_lost(tmp_path: Path, expected: Epi
         before = pids(there)
         (tmp_path / "exits").touch()
         assert same(collected(there), expected)
-        assert there.told == [lost("exit code 7", 3)]
+        assert there.told == [lost(2, "exit code 7", 3)]
         after = pids(there)
         assert after[0] == before[0] and after[1] != before[1]
 
@@ -168,7 +169,7 @@ def test_a_daemon_that_a_worker_leaves_behind_holds_nothing_up(
     (tmp_path / "leaves a daemon").touch()
     with closing(processes(Stroll, workers=1, once=str(tmp_path))) as there:
         assert same(collected(there), expected)
-        assert there.told == [lost("exit code 7", 5)]
+        assert there.told == [lost(1, "exit code 7", 5)]
     (daemon,) = left_in(tmp_path)
     assert not all_gone([daemon], within=0.0)  # it is not the worker's
     os.kill(daemon, signal.SIGKILL)
@@ -177,7 +178,7 @@ def test_a_daemon_that_a_worker_leaves_behind_holds_nothing_up(
 def test_tasks_that_no_worker_survives_end_the_run(tmp_path: Path) -> None:
     with closing(processes(Stroll, workers=1, trouble="exits", processes=str(tmp_path))) as there:
         line = (
-            r"^family 'stroll' \(plane\): a worker was lost \(exit code 7\) 3 times in a row with the same "
+            r"^family 'stroll' \(plane\): worker 1 was lost \(exit code 7\) 3 times in a row with the same "
             r"tasks: \{'goal': \[-1.0, 0.5, 1.0, 3.0, 2.0\]\}$"
         )
         with pytest.raises(RunFailed, match=line):

@@ -408,6 +408,62 @@ def test_episodes_of_one_step_are_told_if_there_is_no_other() -> None:
         check_family(one(LongerOnce))
 
 
+def test_success_is_told_and_told_alike() -> None:
+    class Arrives(One):
+        t = 0
+
+        def reset(self, *, seed: Any = None, options: Any = None) -> Any:
+            self.t = 0
+            return self.env.reset(seed=seed, options=options)
+
+        def step(self, action: Any) -> Step:
+            *seen, info = self.env.step(action)
+            self.t += 1
+            return (*seen, info | {"success": self.t == 2})
+
+    class AllArrive(Many):
+        key, wrong = "success", False
+
+        def reset(self, *, seed: Any = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
+            begins = (options or {}).get("reset_mask", np.ones(self.num_envs, bool))
+            self.t = np.where(begins, 0, getattr(self, "t", np.zeros(self.num_envs, int)))
+            self.done &= ~begins
+            return self.env.reset(seed=seed, options=options)
+
+        def seen(self, before: Any, *seen: Any) -> Step:
+            self.t = self.t + 1
+            arrived = (self.t == (3 if self.wrong else 2)) | before  # what has ended is not asked
+            return (*seen[:-1], seen[-1] | {self.key: arrived})
+
+    class Late(AllArrive):
+        wrong = True
+
+    class Silent(AllArrive):
+        key = "arrived"
+
+    class InPairs(AllArrive):
+        def seen(self, before: Any, *seen: Any) -> Step:
+            return (*seen[:-1], seen[-1] | {"success": np.ones((self.num_envs, 1))})
+
+    def judged(single: type[One], vector: type[Many]) -> Any:
+        family: Any = PointGoal("promp", horizon=HORIZON)
+        make, make_vec, family.metric = family.make, family.make_vec, "success"
+        family.make = lambda: single(make())
+        family.make_vec = lambda num_envs: vector(make_vec(num_envs))
+        return family
+
+    check_family(judged(Arrives, AllArrive))
+    wrong = {
+        (One, AllArrive): r"make\(\): metric is 'success', expected info\['success'\] at each",
+        (Arrives, Silent): r"make_vec\(3\): metric is 'success', expected info\['success'\] at each",
+        (Arrives, InPairs): r"make_vec\(3\): info\['success'\] is float64 \(3, 1\), expected .* \(3,\)",
+        (Arrives, Late): r"make_vec\(3\): the success of row 0 at step 2 is 0.0, expected 1.0 as make",
+    }
+    for pair, words in wrong.items():
+        with pytest.raises(AssertionError, match=words):
+            check_family(judged(*pair))
+
+
 def test_an_unspoilt_wrapper_is_not_blamed() -> None:
     for family in (one(One), many(Many)):
         check_family(family)
