@@ -87,8 +87,7 @@ def live(connection: Connection, progress: str, parent: int, timeout: float) -> 
         parent: the process without which there is nothing to live for.
         timeout: seconds without progress after which the parent would end this process.
     """
-    # First: a parent that was killed meanwhile leaves no file behind.
-    count = _counter(Path(progress))
+    count = _counter(Path(progress))  # first: a parent that was killed meanwhile leaves no file behind
 
     def step_taken() -> None:
         count[0] += 1
