@@ -10,8 +10,12 @@ ITERATIONS ?= 100
 DEMO_ARGS ?=
 EVALUATE_ARGS ?=
 
+# How long `make soak` takes.
+SOAK_MINUTES ?= 60
+SOAK_CONFIGS ?= 2000
+
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-thirdparty test-metaworld lint format clean python
+.PHONY: help demo test test-faults soak test-thirdparty test-metaworld lint format clean python
 
 help:  ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,8 +26,15 @@ demo: .venv/.installed  ## train, evaluate and report MAML on point-goal in runs
 	$(BIN)/metarl evaluate $(DEMO) --baselines random pretrained oracle $(EVALUATE_ARGS)
 	$(BIN)/metarl report $(DEMO)
 
-test: lint  ## lint, then run every test
-	$(BIN)/pytest
+test: lint  ## lint, then run every test but those of test-faults
+	$(BIN)/pytest --ignore tests/faults
+
+test-faults: .venv/.installed  ## kill, damage, fill up, attack: nothing is lost and no one let in
+	$(BIN)/pytest tests/faults
+
+soak: .venv/.installed  ## train under SIGKILL for SOAK_MINUTES=60, then try SOAK_CONFIGS=2000 configurations
+	$(BIN)/python tests/faults/soak.py --minutes $(SOAK_MINUTES)
+	METARL_EXAMPLES=$(SOAK_CONFIGS) $(BIN)/pytest -n 0 tests/faults/test_any_config.py
 
 test-thirdparty: .venv/.thirdparty  ## meta-train environments that others wrote, from the package index
 	$(BIN)/pytest tests/thirdparty

@@ -25,6 +25,7 @@ from metarl.core.params import Meta
 from metarl.run.protocol import Protocol, measure
 from metarl.run.resolve import load_config
 from metarl.run.runs import resume
+from metarl.run.statistics import bootstrap_ci
 from metarl.run.step_sizes import Profile, step_sizes
 
 HERE = Path(__file__).parent
@@ -142,14 +143,9 @@ def columns(per_task: Sequence[Sequence[float]], steps: Sequence[int]) -> list[l
     return [[row[k] for k in steps] for row in per_task]
 
 
-def interval(values: np.ndarray, resamples: int = 10_000) -> np.ndarray:
+def interval(values: np.ndarray) -> np.ndarray:
     """95 % bootstrap intervals "step 2" of the mean of "seed task step", over both seeds and tasks."""
-    rng = np.random.default_rng(0)
-    seeds, tasks, _ = values.shape
-    weights = rng.multinomial(seeds, np.full(seeds, 1 / seeds), resamples) / seeds
-    counts = rng.multinomial(tasks, np.full(tasks, 1 / tasks), resamples) / tasks
-    means = np.einsum("rs,rt,stk->rk", weights, counts, values, optimize=True)
-    return np.percentile(means, [2.5, 97.5], axis=0).T
+    return bootstrap_ci(values, np.random.default_rng(0))
 
 
 def cells(values: np.ndarray, digits: int) -> str:

@@ -26,7 +26,8 @@ from stable_baselines3.common.vec_env import VecEnvWrapper, VecNormalize
 import metarl
 from metarl.core.errors import RequestError
 from metarl.rollout import seeding
-from metarl.rollout.collector import Address, to_action_space
+from metarl.rollout.collector import to_action_space
+from metarl.rollout.seeding import Address
 from metarl.run.experience import USES
 from metarl.run.files import to_json, write_atomic
 from metarl.run.protocol import Protocol, held_out_tasks

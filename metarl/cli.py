@@ -10,10 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from metarl.core.errors import EnvironmentFailed, RequestError, RunFailed
-from metarl.run.files import run_dir, tell
+from metarl.run.admission import admit, trust_option
+from metarl.run.config import as_dict
+from metarl.run.files import tell
 from metarl.run.options import Baseline, Compare, Evaluate, Export, Files, List, Render, Report, Resume
 from metarl.run.parser import filled, parse
 from metarl.run.signals import Stopped
+from metarl.run.zoo import agents, output, run_dir, source
 
 if TYPE_CHECKING:
     from metarl.run.config import TrainConfig
@@ -71,12 +74,16 @@ def _end(why: object, status: int) -> int:
 
 def _config(values: Values, **beneath: Any) -> "TrainConfig":
     """The configuration that the command line asks for on top of its ``--config`` file and of ``beneath``."""
-    from metarl.run.config import DEFAULTS, from_yaml
+    from metarl.run.config import DEFAULTS
+    from metarl.run.config_file import from_yaml
     from metarl.run.resolve import resolve
 
     files: Files = filled(Files, values)
     told = from_yaml(files.config) if files.config else {}
     asked = {name: value for name, value in values.items() if name in DEFAULTS}
+    # A run's configuration may be anybody's; any other file speaks for whoever gives it.
+    if files.config and Path(files.config).with_name("machine.json").is_file():
+        admit(told, Path(files.config), str(asked.get("trust")).lower() == "true")
     return resolve(yaml=beneath | told, command_line=asked)
 
 
@@ -98,14 +105,15 @@ def _tell_next(run: "Run") -> None:
         baselines += " nearest"
     elif len(run.agent.family.observation_space.shape or ()) == 1:  # what an oracle's features are added to
         baselines += " oracle"
-    print(f"{run.path} is trained; next: metarl evaluate {run.path} --baselines {baselines}")
+    trust = trust_option(as_dict(run.config))
+    print(f"{run.path} is trained; next: metarl evaluate {run.path} --baselines {baselines}{trust}")
 
 
 def _resume(values: Values) -> None:
     asked: Resume = filled(Resume, values)
     from metarl.run.runs import resume
 
-    run = resume(Path(asked.run_dir), asked.iterations)
+    run = resume(Path(asked.run_dir), asked.iterations, trust=asked.trust)
     _tell_next(run)
 
 
@@ -127,6 +135,7 @@ def _evaluate(values: Values) -> None:
         baselines=asked.baselines,
         deterministic=asked.deterministic,
         seed=asked.seed,
+        trust=asked.trust,
         out=_out(values),
     )
 
@@ -152,18 +161,20 @@ def _render(values: Values) -> None:
     from metarl.run.clip import render_run
 
     path = run_dir(asked.run_dir)
-    clip = render_run(
-        path,
-        _out(values) or path / "clip.mp4",
-        checkpoint=asked.checkpoint,
-        split=asked.split,
-        task=asked.task,
-        steps=asked.steps,
-        episodes=asked.episodes,
-        inner_lr=asked.inner_lr,
-        deterministic=asked.deterministic,
-        seed=asked.seed,
-    )
+    with output(path, "clip.mp4", _out(values)) as out:
+        clip = render_run(
+            path,
+            out,
+            checkpoint=asked.checkpoint,
+            split=asked.split,
+            task=asked.task,
+            steps=asked.steps,
+            episodes=asked.episodes,
+            inner_lr=asked.inner_lr,
+            deterministic=asked.deterministic,
+            seed=asked.seed,
+            trust=asked.trust,
+        )
     print(f"{clip}; metarl report {path} shows a strip of it")
 
 
@@ -172,16 +183,18 @@ def _export(values: Values) -> None:
     from metarl.run.sb3.export import export_run
 
     path = run_dir(asked.run_dir)
-    written = export_run(
-        path,
-        _out(values) or path / "policy.zip",
-        checkpoint=asked.checkpoint,
-        task=asked.task,
-        steps=asked.steps,
-        episodes=asked.episodes,
-        inner_lr=asked.inner_lr,
-        seed=asked.seed,
-    )
+    with output(path, "policy.zip", _out(values)) as out:
+        written = export_run(
+            path,
+            out,
+            checkpoint=asked.checkpoint,
+            task=asked.task,
+            steps=asked.steps,
+            episodes=asked.episodes,
+            inner_lr=asked.inner_lr,
+            seed=asked.seed,
+            trust=asked.trust,
+        )
     print(f'{written}; next, in Python: PPO.load("{written}", env=your_environment).learn(10_000)')
 
 
@@ -191,7 +204,7 @@ def _baseline(values: Values) -> None:
     from metarl.run.baselines import train_baseline
 
     run = train_baseline(asked.kind, config, _out(values))
-    print(f"{run.path} is trained; next: metarl evaluate {run.path}")
+    print(f"{run.path} is trained; next: metarl evaluate {run.path}{trust_option(as_dict(run.config))}")
 
 
 def _list(values: Values) -> None:
@@ -199,7 +212,7 @@ def _list(values: Values) -> None:
     if asked.what in ("objectives", "rules"):
         _list_functions(asked.what)
     else:
-        {"families": _list_families, "algorithms": _list_algorithms}[asked.what]()
+        {"families": _list_families, "algorithms": _list_algorithms, "zoo": _list_zoo}[asked.what]()
 
 
 def _list_families() -> None:
@@ -224,6 +237,22 @@ def _list_algorithms() -> None:
 
     for name, algorithm in ALGORITHMS.items():
         _entry(name, algorithm.summary)
+
+
+def _list_zoo() -> None:
+    """Every agent of the zoo with what it does before and after adaptation, as ``evaluation.json`` says."""
+    from metarl.run.groups import evaluation_of
+    from metarl.run.report_data import read_run
+    from metarl.run.results import aligned
+
+    rows = [["", "family", "algorithm", "", "before", "step 1", "step 2", "step 3"]]
+    for name in agents():
+        run = read_run(source(name))
+        evaluation = evaluation_of(run)
+        values = [f"{value:.1f}" for value in evaluation.agents[0].mean]
+        rows += [[name, run.config["family"], run.config["algorithm"], evaluation.metric, *values]]
+    print(*aligned(rows, left=(0, 1, 2, 3)), sep="\n")
+    print("Each stands wherever a run directory is read; what is made of it goes to runs/zoo/NAME.")
 
 
 def _list_functions(registry: str) -> None:

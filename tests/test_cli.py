@@ -17,7 +17,8 @@ import torch
 from metarl.cli import HANDLERS, main
 from metarl.core.errors import RequestError, RunFailed
 from metarl.run.algorithms import ALGORITHMS
-from metarl.run.config import as_dict, to_yaml
+from metarl.run.config import TrainConfig, as_dict
+from metarl.run.config_file import to_yaml
 from metarl.run.options import COMMANDS
 from metarl.run.resolve import resolve
 from metarl.run.signals import Stopped
@@ -30,6 +31,13 @@ def episodic(*shape: int) -> SimpleNamespace:
 
 
 EPISODIC = episodic(2)
+
+
+def trained(path: str, agent: SimpleNamespace = EPISODIC, family: str = "point-goal") -> SimpleNamespace:
+    """As much of a run."""
+    return SimpleNamespace(path=Path(path), agent=agent, config=TrainConfig(family=family))
+
+
 FAMILY = "metarl_envs.point_goal:PointGoal"
 TRAIN = f"train maml --family {FAMILY}"
 
@@ -86,6 +94,12 @@ REFUSED = [
         f"{TRAIN} --hidden 64 0",
         "hidden must be a list in which each is a whole number of at least 1, got ('64', '0')",
     ),
+    (f"{TRAIN} --hidden 1000000000000", "model 'mlp' cannot be made: RuntimeError: "),
+    (f"{TRAIN} --hidden {10**30}", "cannot be made: "),
+    (
+        "train maml --family faulty_families:Faulty --family-arg horizon=0",
+        "family 'faulty_families:Faulty' has a horizon of 0; allowed: whole numbers from 1",
+    ),
     (f"{TRAIN} --meta-optimizer lbfgs", "meta_optimizer must be one of trpo, ppo, adam, sgd, got 'lbfgs'"),
     (f"{TRAIN} --objective luck", "unknown objective 'luck'; allowed: "),
     (f"{TRAIN} --logger paper", "unknown logger 'paper'; allowed: wandb"),
@@ -133,8 +147,8 @@ REFUSED = [
     ("compare existing absent", "absent is not a run directory"),
     ("report", "report needs RUN_DIR "),
     ("report absent", "absent"),
-    ("list", "list needs {families,algorithms,objectives,rules}: "),
-    ("list tasks", "what must be one of families, algorithms, objectives, rules, got 'tasks'"),
+    ("list", "list needs {families,algorithms,objectives,rules,zoo}: "),
+    ("list tasks", "what must be one of families, algorithms, objectives, rules, zoo, got 'tasks'"),
 ]
 
 
@@ -203,7 +217,7 @@ def test_train_lays_the_command_line_over_the_file(
     (tmp_path / "mine.yaml").write_text(
         "algorithm: fomaml\ntasks: 7\nepisodes: 6\nmeta_lr: 1e-4\nhidden: [8]\n"
     )
-    train = replaced("metarl.run.runs", "train", SimpleNamespace(path=Path("runs/a"), agent=EPISODIC))
+    train = replaced("metarl.run.runs", "train", trained("runs/a"))
     line = f"train --config mine.yaml --family {FAMILY} --tasks 5 --family-arg horizon=9 --observe-task"
     assert main([*line.split(), "--out", "runs/a"]) == 0
     config, out = train.call_args.args
@@ -225,7 +239,7 @@ def test_train_lays_the_command_line_over_the_file(
 def test_a_run_can_be_repeated_from_its_own_config(replaced: Replace, tmp_path: Path) -> None:
     first = resolve("maml", FAMILY, command_line={"family_arg": {"horizon": 9}, "chunk": 4, "hidden": [8, 8]})
     (tmp_path / "config.yaml").write_text(to_yaml(first))
-    train = replaced("metarl.run.runs", "train", SimpleNamespace(path=Path("b"), agent=EPISODIC))
+    train = replaced("metarl.run.runs", "train", trained("b"))
     assert main(["train", "--config", "config.yaml"]) == 0
     config, out = train.call_args.args
     assert (config, out) == (first, None)
@@ -234,9 +248,7 @@ def test_a_run_can_be_repeated_from_its_own_config(replaced: Replace, tmp_path: 
 def test_images_are_to_be_compared_with_the_nearest_one(
     replaced: Replace, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    replaced(
-        "metarl.run.runs", "train", SimpleNamespace(path=Path("b"), agent=SimpleNamespace(metric="accuracy"))
-    )
+    replaced("metarl.run.runs", "train", trained("b", SimpleNamespace(metric="accuracy")))
     assert main(TRAIN.split()) == 0
     assert "metarl evaluate b --baselines random pretrained nearest" in capsys.readouterr().out
 
@@ -244,14 +256,14 @@ def test_images_are_to_be_compared_with_the_nearest_one(
 def test_no_oracle_is_proposed_where_the_policy_observes_images(
     replaced: Replace, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    replaced("metarl.run.runs", "train", SimpleNamespace(path=Path("b"), agent=episodic(3, 7, 7)))
+    replaced("metarl.run.runs", "train", trained("b", episodic(3, 7, 7)))
     assert main(TRAIN.split()) == 0
     assert "--baselines random pretrained\n" in capsys.readouterr().out
 
 
 def test_baseline_trains_maml_unless_told_otherwise(replaced: Replace, tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text("algorithm: fomaml\n")
-    train = replaced("metarl.run.baselines", "train_baseline", SimpleNamespace(path=Path("b")))
+    train = replaced("metarl.run.baselines", "train_baseline", trained("b"))
     for more, algorithm in {
         "": "maml",
         "--config mine.yaml": "fomaml",
@@ -264,10 +276,26 @@ def test_baseline_trains_maml_unless_told_otherwise(replaced: Replace, tmp_path:
 
 
 def test_resume_hands_on_the_run_and_its_new_length(replaced: Replace) -> None:
-    resume = replaced("metarl.run.runs", "resume", SimpleNamespace(path=Path("a"), agent=EPISODIC))
+    resume = replaced("metarl.run.runs", "resume", trained("a"))
     assert main(["resume", "a", "--iterations", "9"]) == 0
     assert main(["resume", "a"]) == 0
-    assert [call.args for call in resume.call_args_list] == [(Path("a"), 9), (Path("a"), None)]
+    assert main(["resume", "a", "--trust"]) == 0
+    told = [(*call.args, call.kwargs) for call in resume.call_args_list]
+    a, no, yes = Path("a"), {"trust": False}, {"trust": True}
+    assert told == [(a, 9, no), (a, None, no), (a, None, yes)]
+
+
+def test_what_to_type_next_has_trust_where_the_run_needs_it(
+    replaced: Replace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train = replaced("metarl.run.runs", "train")
+    for family, ending in {"point-goal": " oracle\n", "mine:Own": " oracle --trust\n"}.items():
+        train.return_value = trained("b", family=family)
+        assert main(TRAIN.split()) == 0
+        assert capsys.readouterr().out.endswith(ending)
+    replaced("metarl.run.baselines", "train_baseline", trained("b", family="mine:Own"))
+    assert main(["baseline", "oracle", "--family", FAMILY]) == 0
+    assert capsys.readouterr().out.endswith("next: metarl evaluate b --trust\n")
 
 
 def test_evaluate_hands_on_the_runs_and_what_is_asked(replaced: Replace) -> None:
@@ -291,6 +319,7 @@ def test_evaluate_hands_on_the_runs_and_what_is_asked(replaced: Replace) -> None
         "baselines": ("random", "oracle"),
         "deterministic": True,
         "seed": 9,
+        "trust": False,
         "out": Path("e.json"),
     }
 

@@ -31,6 +31,7 @@ FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
+TEST = re.compile(r"(test_\w+\.py)::(\w+)")
 PLACE = re.compile(r"(?:docs|envs|experiments|metarl|tests)/[\w/.-]+\.\w+")
 
 
@@ -134,6 +135,18 @@ def test_files_that_are_named_exist(page: Path) -> None:
     assert not {name for name in named if not (ROOT / name).is_file()}
 
 
+def test_tests_that_are_named_exist() -> None:
+    """A module by its name, which is unique, and a test in it."""
+    named = {span for page in PAGES for span in spans(page.read_text()) if "::" in span}
+    tests = {path.name: path.read_text() for path in (ROOT / "tests").rglob("test_*.py")}
+    missing = {
+        span
+        for span in named
+        if not (found := TEST.fullmatch(span)) or f"\ndef {found[2]}(" not in tests.get(found[1], "")
+    }
+    assert len(named) > 30 and not missing
+
+
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)
 def test_commands_would_be_understood(page: Path) -> None:
     told = {" ".join(words): misunderstood(words) for words in command_lines(page.read_text())}
@@ -159,6 +172,14 @@ def test_python_of_the_pages_is_quoted_or_runs(page: Path, monkeypatch: pytest.M
             exec(compile(tiny(block), str(page), "exec"), names)
 
 
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
+def test_shell_scripts_of_the_pages_are_quoted(page: Path) -> None:
+    for block in blocks(page.read_text(), "sh"):
+        first, _, rest = block.partition("\n")
+        assert first.startswith(QUOTE)
+        assert rest in (ROOT / first.removeprefix(QUOTE)).read_text()
+
+
 @pytest.mark.parametrize("name", ["functional", "own_rule", "own_learner"])
 def test_examples_train(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(EXAMPLES)
@@ -180,7 +201,7 @@ def test_own_family_and_own_network_go_through_the_command_line(
     monkeypatch.syspath_prepend(EXAMPLES)
     sizes = [word for name, n in SIZES.items() for word in (f"--{name}", str(n))]
     train = "train maml --family dial:Dial --model network:Policy --threads 1 --out own"
-    evaluate = "evaluate own --tasks 2 --episodes 2 --steps 1 --baselines oracle"
+    evaluate = "evaluate own --tasks 2 --episodes 2 --steps 1 --baselines oracle --trust"
     assert main([*train.split(), *sizes]) == 0
     assert main(evaluate.split()) == 0
     assert main(["report", "own"]) == 0
@@ -199,7 +220,7 @@ def test_a_gymnasium_environment_goes_through_the_command_line(
     train = ["train", "maml", "--family", "own:Pendulums", "--threads", "1", "--out", "runs/own"]
     try:
         assert main([*train, *sizes, *horizon]) == 0
-        evaluate = "evaluate runs/own --tasks 2 --episodes 2 --steps 1 --split ood --baselines oracle"
+        evaluate = "evaluate runs/own --tasks 2 --episodes 2 --steps 1 --split ood --baselines oracle --trust"
         assert main(evaluate.split()) == 0
         assert "own:Pendulums (Pendulum-v1)" in capsys.readouterr().out
         assert main([*train, "--family-arg", "horizon=0"]) == 2
@@ -213,13 +234,14 @@ def test_own_regression_goes_through_the_command_line(
 ) -> None:
     monkeypatch.syspath_prepend(EXAMPLES)
     train = "train maml --family lines:Lines --iterations 2 --tasks 2 --threads 1 --out lines"
+    evaluate = "evaluate lines --tasks 3 --steps 1 --baselines oracle --trust"
     assert main(train.split()) == 0
-    assert main(["evaluate", "lines", "--tasks", "3", "--steps", "1", "--baselines", "oracle"]) == 0
+    assert main(evaluate.split()) == 0
     assert "lines:Lines (v1)" in capsys.readouterr().out
-    assert main(["evaluate", "lines", "--tasks", "3", "--episodes", "4"]) == 2
+    assert main(["evaluate", "lines", "--tasks", "3", "--episodes", "4", "--trust"]) == 2
     assert "episodes has no meaning for family 'lines'" in capsys.readouterr().err
 
 
 def test_every_example_is_on_a_page() -> None:
     text = "".join(page.read_text() for page in PAGES)
-    assert not [path.name for path in EXAMPLES.glob("*.py") if path.name not in text]
+    assert not [path.name for path in EXAMPLES.iterdir() if path.is_file() and path.name not in text]

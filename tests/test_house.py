@@ -40,6 +40,37 @@ def outgrown(source: str) -> Iterator[str]:
                 yield f"{node.name} (line {node.lineno}): {lines} lines"
 
 
+# What runs code that stands in what it opens, or unpacks it to wherever it says.
+CARELESS = ("eval", "exec", "system", "extract", "extractall", "unpack_archive", "unsafe_load", "full_load")
+# Between a run and its own worker processes, and within Meta-World, which keeps its tasks so in memory.
+UNPICKLING = {
+    "metarl/rollout/worker.py",
+    "metarl/rollout/worker_process.py",
+    "envs/metarl_envs/metaworld_envs.py",
+}
+
+
+def careless(source: str) -> Iterator[str]:
+    """Calls that would run what a file holds, with their lines."""
+    for node in ast.walk(ast.parse(source)):
+        if not isinstance(node, ast.Call):
+            continue
+        owner, _, name = ast.unparse(node.func).rpartition(".")
+        given = {word.arg: ast.unparse(word.value) for word in node.keywords}
+        if (
+            (name in CARELESS and owner != "re")
+            or (
+                name in ("load", "loads", "Unpickler")
+                and owner.endswith(("pickle", "dill", "joblib", "shelve"))
+            )
+            or (name == "load" and owner == "torch" and given.get("weights_only") != "True")
+            or (name == "load" and owner in ("np", "numpy") and "allow_pickle" in given)
+            or (name == "load" and owner == "yaml" and given.get("Loader") != "_Reader")
+            or given.get("shell") == "True"
+        ):
+            yield f"{ast.unparse(node.func)} (line {node.lineno})"
+
+
 def fresh_python(code: str) -> str:
     """What a new interpreter prints: nothing is loaded there, and jaxtyping's hook is not installed."""
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
@@ -66,6 +97,28 @@ def test_checks_see_what_they_forbid() -> None:
     assert list(outgrown(f"def f():\n{body}")) == ["f (line 1): 61 lines"]
     assert list(outgrown("x = 1\n" * (LINES_A_FILE + 1))) == ["301 lines"]
     assert len(SOURCES) > 10
+    for call in (
+        "eval(x)",
+        "os.system(x)",
+        "z.extractall()",
+        "pickle.loads(x)",
+        "cloudpickle.load(f)",
+        "pickle.Unpickler(f)",
+        "torch.load(f)",
+        "torch.load(f, weights_only=False)",
+        "np.load(f, allow_pickle=True)",
+        "yaml.load(f, Loader=yaml.Loader)",
+        "yaml.unsafe_load(f)",
+        "subprocess.run(x, shell=True)",
+    ):
+        assert len(list(careless(f"x = {call}"))) == 1, call
+    for call in (
+        "torch.load(f, weights_only=True)",
+        "json.load(f)",
+        "np.load(f)",
+        "yaml.load(f, Loader=_Reader)",
+    ):
+        assert not list(careless(f"x = {call}")), call
 
 
 def test_nobody_inside_imports_the_front_door() -> None:
@@ -80,6 +133,13 @@ def test_nobody_inside_imports_the_front_door() -> None:
 def test_files_and_functions_stay_small() -> None:
     found = [f"{path.relative_to(ROOT)}: {what}" for path in SOURCES for what in outgrown(path.read_text())]
     assert not found
+
+
+def test_nothing_runs_what_it_opens() -> None:
+    names = {str(path.relative_to(ROOT)): path.read_text() for path in SOURCES}
+    found = {name: calls for name, source in names.items() if (calls := list(careless(source)))}
+    assert set(found) == UNPICKLING
+    assert all("pickle.load" in call for calls in found.values() for call in calls)
 
 
 def test_importing_metarl_alone_loads_no_library() -> None:

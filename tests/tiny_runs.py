@@ -7,7 +7,8 @@ import numpy as np
 import torch
 
 from metarl.core.params import Meta, leaves, tree_map
-from metarl.rollout.collector import Address, Tasks
+from metarl.rollout.collector import Tasks
+from metarl.rollout.seeding import Address
 from metarl.run import checkpoint as store
 from metarl.run.agent import Agent, build_agent
 from metarl.run.config import TrainConfig

@@ -16,9 +16,9 @@ from metarl.learn.maml import maml
 from metarl.learn.optimisers import MetaOptimiser, trpo
 from metarl.learn.problem import MetaLearner, TaskData
 from metarl.learn.trust import Trust
-from metarl.rollout.collector import Address, collect
+from metarl.rollout.collector import collect
 from metarl.rollout.registry import make
-from metarl.rollout.seeding import generator
+from metarl.rollout.seeding import Address, generator
 
 SGD, TRPO = sgd(lr=0.1), trpo(max_kl=0.01)
 

@@ -11,6 +11,7 @@ would give seed s + 0x9E37… the numbers of seed s one column later.
 
 import operator
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, SupportsIndex, TypeAlias
 
 import numpy as np
@@ -75,6 +76,9 @@ def row_seeds(seed: SupportsIndex | Sequence[SupportsIndex] | NDArray[Any] | Non
         return np.uint64(_one_seed(seed)) + np.arange(n, dtype=np.uint64)
     if len(seed) != n:
         raise ValueError(f"{len(seed)} seeds for {n} rows; allowed: one int, or one int for each row")
+    if isinstance(seed, list) and all(type(s) is int for s in seed):
+        with suppress(OverflowError):  # which names no seed
+            return np.array(seed, dtype=np.uint64)
     return np.array([_one_seed(s) for s in seed], dtype=np.uint64)
 
 

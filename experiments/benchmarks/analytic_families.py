@@ -10,6 +10,7 @@ the environment's, the policy's with its draw, and the rest, which is the collec
 once (seeds, starts, noise, log-probabilities) is spread over its steps.
 
     .venv/bin/python experiments/benchmarks/analytic_families.py [--repeats 7] [--families maze chain ...]
+    .venv/bin/python experiments/benchmarks/analytic_families.py --runs RUN_DIR
 """
 
 import argparse
@@ -18,18 +19,21 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from gymnasium.spaces import Discrete
+from torch import nn
 
+import metarl
 from metarl.core.models import MLP, GaussianMLP, initial_params, policy_of_tasks
-from metarl.core.params import expand
+from metarl.core.params import Params, expand
 from metarl.core.process import prepare_process
 from metarl.rollout.acting import for_rollouts
-from metarl.rollout.collector import Address, collect, to_action_space
+from metarl.rollout.collector import collect, to_action_space
 from metarl.rollout.registry import make
+from metarl.rollout.seeding import Address
 
 TASKS, EPISODES = 20, 20
 ROWS = TASKS * EPISODES
@@ -68,15 +72,29 @@ def microseconds(call: Callable[[], object], repeats: int) -> float:
     return statistics.median(found)
 
 
-def measured(name: str, repeats: int, clock: Callable[[], float]) -> Speed:
-    """The speed of one family in this process: collections by ``clock``, parts by processor time."""
-    prepare_process()
+def untrained(name: str) -> tuple[Any, nn.Module, Params]:
+    """A family by name or name/spec, and a 2×64 policy for it."""
     torch.manual_seed(0)
-    family = make(*name.split("/"))
+    family: Any = make(*name.split("/"))
     space, inputs = family.action_space, family.observation_space.shape[0]
     discrete = isinstance(space, Discrete)
     module = MLP(inputs, (64, 64), int(space.n)) if discrete else GaussianMLP(inputs, space.shape[0])
-    act, params = policy_of_tasks(for_rollouts(module)), expand(initial_params(module), TASKS)
+    return family, module, initial_params(module)
+
+
+def trained(run: str) -> tuple[Any, nn.Module, Params]:
+    """A run's family and its policy."""
+    loaded = metarl.load(run)
+    return loaded.agent.family, loaded.agent.module, loaded.meta.model
+
+
+def measured(name: str, repeats: int, clock: Callable[[], float], is_run: bool) -> Speed:
+    """The speed of one family in this process: collections by ``clock``, parts by processor time."""
+    prepare_process()
+    family, module, policy_params = trained(name) if is_run else untrained(name)
+    act, params = policy_of_tasks(for_rollouts(module)), expand(policy_params, TASKS)
+    space = family.action_space
+    discrete = isinstance(space, Discrete)
     tasks = family.sample_tasks(TASKS, np.random.default_rng(0))
     env = family.make_vec(ROWS)
     rows = []
@@ -113,6 +131,7 @@ def main() -> None:
     )
     parser.add_argument("--repeats", type=int, default=7, help="collections to time (default 7)")
     parser.add_argument("--families", nargs="+", default=FAMILIES, help="name or name/spec (default: all)")
+    parser.add_argument("--runs", nargs="+", default=[], help="measure trained policies instead")
     options = parser.parse_args()
 
     print(
@@ -120,9 +139,10 @@ def main() -> None:
     )
     print("family                           counted  all rows  counted  all rows    all  environment  policy")
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
-        for name in options.families:
-            alone = pool.submit(measured, name, options.repeats, time.process_time).result()
-            both = [pool.submit(measured, name, options.repeats, time.perf_counter) for _ in range(2)]
+        for name in options.runs or options.families:
+            work = measured, name, options.repeats
+            alone = pool.submit(*work, time.process_time, bool(options.runs)).result()
+            both = [pool.submit(*work, time.perf_counter, bool(options.runs)) for _ in range(2)]
             counted, all_rows = (sum(f.result()[i] for f in both) / 1e6 for i in range(2))
             print(
                 f"{name:31} {alone.counted / 1e6:8.2f} {alone.all_rows / 1e6:9.2f} {counted:8.2f} "

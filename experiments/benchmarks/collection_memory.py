@@ -12,7 +12,8 @@ from pathlib import Path
 
 from metarl.core.params import expand, leaves
 from metarl.rollout import seeding
-from metarl.rollout.collector import Address, collect
+from metarl.rollout.collector import collect
+from metarl.rollout.seeding import Address
 from metarl.run.agent import build_agent
 from metarl.run.config import TrainConfig
 from metarl.run.resolve import resolved

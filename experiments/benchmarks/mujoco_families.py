@@ -28,7 +28,8 @@ from stable_baselines3.common.vec_env import SubprocVecEnv
 from metarl.core.params import expand
 from metarl.core.process import prepare_process
 from metarl.rollout import seeding
-from metarl.rollout.collector import Address, collect
+from metarl.rollout.collector import collect
+from metarl.rollout.seeding import Address
 from metarl.run.agent import build_agent
 from metarl.run.config import TrainConfig
 from metarl.run.resolve import resolved

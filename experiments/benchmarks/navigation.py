@@ -18,7 +18,8 @@ import torch
 from metarl.core.params import expand
 from metarl.core.process import prepare_process
 from metarl.rollout import seeding
-from metarl.rollout.collector import Address, collect
+from metarl.rollout.collector import collect
+from metarl.rollout.seeding import Address
 from metarl.run.agent import build_agent
 from metarl.run.config import TrainConfig
 from metarl.run.iteration import Standing, iterate

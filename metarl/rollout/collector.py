@@ -1,7 +1,7 @@
 """The collector: all episodes of all tasks step together in one vector environment, on the CPU."""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -16,26 +16,9 @@ from metarl.core.models import Apply
 from metarl.core.params import Params, leaves, replace_leaves
 from metarl.rollout import seeding
 from metarl.rollout.checked import Checked
+from metarl.rollout.seeding import Address
 
 Tasks = dict[str, np.ndarray]
-
-
-class Address(NamedTuple):
-    """Where in a run a collection stands. Each random draw of it is a function of this and of the task.
-
-    ``use`` keeps training, validation and evaluation apart; ``first_task`` is the global index of the first
-    of the given tasks, so that a chunk of tasks draws what it would draw among all of them.
-    """
-
-    seed: int
-    use: int
-    iteration: int = 0
-    inner_step: int = 0
-    first_task: int = 0
-
-    def of(self, task: int) -> tuple[int, int, int, int]:
-        """The indices that follow a purpose in ``seeding``, for the task at this position of the batch."""
-        return self.use, self.iteration, self.inner_step, self.first_task + task
 
 
 def collect(
@@ -71,11 +54,8 @@ def collect(
         EnvironmentFailed, Diverged: what the environment did, or a policy's action; see ``Checked``.
     """
     m = len(next(iter(tasks.values())))
-    start_seeds: Any = [  # Gymnasium's annotation knows one number only, its environments take a list
-        seed
-        for t in range(m)
-        for seed in seeding.seeds(address.seed, "starts", *address.of(t), n=episodes).tolist()
-    ]
+    each = seeding.seeds_of_each(address.seed, "starts", *address.shared, last=address.last(m), n=episodes)
+    start_seeds: Any = each.ravel().tolist()  # Gymnasium's annotation knows one number only
     noise = None if deterministic else action_noise(env.single_action_space, m, episodes, horizon, address)
     record = Record(env.single_observation_space, env.single_action_space, (m, episodes), horizon)
     policies: list[Distribution] = []
@@ -143,10 +123,9 @@ def action_noise(
 ) -> Tensor:
     """What turns a policy into actions, "time task episode …": ``noise_for`` each task's generator."""
     noise = np.empty((m, episodes, horizon, *(space.shape or ())), np.float32)
-    for t in range(m):
-        noise[t] = noise_for(
-            space, seeding.generator(address.seed, "actions", *address.of(t)), noise[t].shape
-        )
+    each = seeding.generators(address.seed, "actions", *address.shared, last=address.last(m))
+    for task, rng in zip(noise, each, strict=True):
+        task[...] = noise_for(space, rng, task.shape)
     return torch.from_numpy(noise).movedim(2, 0)
 
 

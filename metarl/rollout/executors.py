@@ -11,8 +11,9 @@ from gymnasium.vector import VectorEnv
 from metarl.core.batch import Episodes
 from metarl.core.models import Apply
 from metarl.core.params import Params
-from metarl.rollout.collector import Address, Tasks, collect
+from metarl.rollout.collector import Tasks, collect
 from metarl.rollout.family import TaskFamily, title_of
+from metarl.rollout.seeding import Address
 
 
 @runtime_checkable

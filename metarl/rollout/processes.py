@@ -14,7 +14,8 @@ from metarl.core.batch import Episodes
 from metarl.core.errors import EnvironmentFailed, RunFailed
 from metarl.core.params import Params, concat, tree_map
 from metarl.rollout.checked import shown
-from metarl.rollout.collector import Address, Tasks
+from metarl.rollout.collector import Tasks
+from metarl.rollout.seeding import Address
 from metarl.rollout.worker import Failure, Job, Setup
 from metarl.rollout.worker_process import WorkerEnded, WorkerProcess
 

@@ -5,12 +5,13 @@ import sys
 from collections.abc import Callable
 from functools import reduce
 from importlib.metadata import EntryPoint, entry_points
+from numbers import Integral
 from pathlib import Path
 from typing import Any, cast
 
 from metarl.core.errors import RequestError
 from metarl.core.registry import Registry
-from metarl.rollout.family import Family, lacking
+from metarl.rollout.family import Family, is_supervised, lacking
 
 GROUP = "metarl.families"
 
@@ -75,6 +76,9 @@ def make(name: str, spec: str | None = None, **args: Any) -> Family:
         raise RequestError(text if name in text else f"family {name!r}: {text}") from error
     if missing := lacking(family):
         raise RequestError(f"family {name!r} lacks {', '.join(missing)} (metarl.rollout.family)")
+    horizon = 1 if is_supervised(family) else family.horizon
+    if not isinstance(horizon, Integral) or isinstance(horizon, bool) or horizon < 1:
+        raise RequestError(f"family {name!r} has a horizon of {horizon!r}; allowed: whole numbers from 1")
     return cast(Family, family)
 
 

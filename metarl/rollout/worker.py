@@ -26,10 +26,11 @@ from metarl.core.models import Apply
 from metarl.core.params import Params, tree_map
 from metarl.core.process import STOP_SIGNALS, prepare_process
 from metarl.rollout.acting import acting
-from metarl.rollout.collector import Address, Tasks
+from metarl.rollout.collector import Tasks
 from metarl.rollout.executors import Inline
 from metarl.rollout.family import TaskFamily
 from metarl.rollout.observed import observe_task
+from metarl.rollout.seeding import Address
 
 START = 120.0  # s that a worker has for its start, however short the time-out
 _LOOK = 1.0  # s between looks at whether the parent is there
@@ -86,6 +87,7 @@ def live(connection: Connection, progress: str, parent: int, timeout: float) -> 
         parent: the process without which there is nothing to live for.
         timeout: seconds without progress after which the parent would end this process.
     """
+    # First: a parent that was killed meanwhile leaves no file behind.
     count = _counter(Path(progress))
 
     def step_taken() -> None:

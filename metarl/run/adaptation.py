@@ -13,8 +13,10 @@ from metarl.core.batch import Episodes, Shots
 from metarl.core.errors import EnvironmentFailed, RequestError
 from metarl.core.params import Params, to_device, tree_map
 from metarl.learn.problem import TaskData
-from metarl.rollout.collector import Address, collect_in, possibilities
+from metarl.rollout.collector import collect_in, possibilities
 from metarl.rollout.executors import Inline
+from metarl.rollout.family import TaskFamily
+from metarl.rollout.seeding import Address
 from metarl.rollout.shots import check_shots
 from metarl.run.agent import Agent
 from metarl.run.experience import USES, explore
@@ -26,6 +28,8 @@ from metarl.run.predictor import Predictor
 from metarl.run.rollouts import Collector, Rollouts, collector
 from metarl.run.step_sizes import step_sizes
 from metarl.run.trainer import Trainer
+
+NUMBERS = "biuf"  # kinds of arrays that hold some
 
 
 def adapt_to(
@@ -53,7 +57,7 @@ def adapt_to(
             collect_all = _collector_in(agent, env, episodes)
         else:
             executor = stack.enter_context(closing(Inline(agent.episodic, agent.apply_tasks)))
-            collect_all = collector(executor, _row(task or {}), episodes)
+            collect_all = collector(executor, _row(task or {}, agent.episodic), episodes)
         try:
             source = Rollouts(agent, 1, collect_all, address)
             policies, _ = explore(agent, run.meta, source, agent.adaptations(profile, steps))
@@ -74,14 +78,19 @@ def read_task(text: str) -> dict[str, Any]:
     return task
 
 
-def _row(task: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """One task as arrays of one row."""
-    try:
-        return {key: np.asarray(value)[None] for key, value in task.items()}
-    except ValueError:  # lists of different lengths
-        raise RequestError(
-            f"a task's values are numbers or arrays of them, got {shown(dict(task))}"
-        ) from None
+def _row(task: Mapping[str, Any], family: TaskFamily) -> dict[str, np.ndarray]:
+    """One task as arrays of one row, which are like those that the family draws; names it refuses itself."""
+    drawn, found = family.sample_tasks(1, np.random.default_rng(0)), {}
+    for key, value in task.items():
+        try:
+            found[key] = np.asarray(value)[None]
+        except ValueError:  # lists of different lengths
+            found[key] = np.empty(0, object)
+        kinds = [(x.shape, x.dtype.kind in NUMBERS) for x in (found[key], drawn.get(key, found[key]))]
+        if kinds[0] != kinds[1]:
+            like = shown(drawn[key][0].tolist())
+            raise RequestError(f"{key} of a task must be such as {like}, got {shown(value)}")
+    return found
 
 
 def adapt_to_shots(

@@ -30,7 +30,7 @@ from metarl.rollout.registry import make
 from metarl.run.chunking import choose_chunking
 from metarl.run.config import TrainConfig
 from metarl.run.measures import OF_EPISODES
-from metarl.run.networks import head, network, starting_params, value_network
+from metarl.run.networks import blamed, check_finite, head, network, starting_params, value_network
 from metarl.run.resolve import choose_device, choose_executor
 from metarl.run.scores import report
 
@@ -157,11 +157,12 @@ def build_agent(config: TrainConfig) -> Agent:
         family = observe_task(family)
     _check_metric(family)
     device, reason = choose_device(config.device)
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), blamed(config, "be made"):
         torch.manual_seed(_init_seed(config.seed, 0))
         module = network(config, family)
         critic = value_network(config, family) if config.baseline == "value" else None
-    _together(module, critic)  # refuses what no parameters describe, before the network is tried
+    # Refuses what no parameters describe and nothing can be learned from, before the network is tried.
+    check_finite(_together(module, critic), f"model {config.model!r}")
     chunking = choose_chunking(config, device, family, module, critic)
     executor, executor_reason = choose_executor(config.executor, config.workers or 1, family)
     config = dataclasses.replace(config, device=device.type, chunk=chunking.size, executor=executor)

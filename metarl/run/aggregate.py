@@ -6,10 +6,12 @@ from typing import Any
 
 from metarl.core.errors import RequestError
 from metarl.run import evaluation, yamlfile
+from metarl.run.admission import Trust, admit, check_run
 from metarl.run.files import check_writable
 from metarl.run.groups import check_comparable, check_one_family, find_groups, labels, run_dirs
 from metarl.run.pooled import save, table
 from metarl.run.report_data import read_run
+from metarl.run.zoo import source
 
 
 def evaluate_runs(
@@ -18,6 +20,7 @@ def evaluate_runs(
     out: Path | None = None,
     family: str | None = None,
     spec: str | None = None,
+    trust: Trust = False,
     show: Callable[[str], object] = print,
     **options: Any,
 ) -> None:
@@ -27,6 +30,7 @@ def evaluate_runs(
         names: run directories, of one family, spec and family arguments.
         out: where the evaluation of one run, or what several give together, is written.
         family: what the runs must be of, likewise ``spec``: evaluating on another one is refused.
+        trust: as in ``runs.load``.
         show: what becomes of each run's table and of each that several give together.
         options: those of ``evaluate_run``.
 
@@ -34,16 +38,16 @@ def evaluate_runs(
         RequestError: runs of different families or specs, or an impossible option; nothing is measured.
     """
     paths = run_dirs(names)
-    configs = {str(path): _config(path) for path in paths}
+    configs = {str(path): _config(path, trust) for path in paths}
     _check_asked(configs, {"family": family, "spec": spec})
     if len(paths) == 1:
-        made = evaluation.evaluate_run(paths[0], out=out, **options)
+        made = evaluation.evaluate_run(paths[0], out=out, trust=trust, **options)
         show(f"{names[0]}\n{made.table()}")
         return
     check_one_family(configs)
     _check_out(out, configs)
     for name, path in zip(names, paths, strict=True):
-        show(f"{name}\n{evaluation.evaluate_run(path, **options).table()}")
+        show(f"{name}\n{evaluation.evaluate_run(path, trust=trust, **options).table()}")
     for group in find_groups([read_run(path) for path in paths]):
         if len(group.runs) > 1:
             check_comparable(group.runs)
@@ -52,10 +56,11 @@ def evaluate_runs(
                 save(group, out)
 
 
-def _config(path: Path) -> Mapping[str, Any]:
-    if not (path / "config.yaml").is_file():
-        raise RequestError(f"{path} is not a run directory: no config.yaml")
-    return yamlfile.read_mapping(path / "config.yaml")
+def _config(path: Path, trust: Trust) -> Mapping[str, Any]:
+    file = check_run(source(path)) / "config.yaml"
+    values = yamlfile.read_mapping(file)
+    admit(values, file, trust)
+    return values
 
 
 def _check_asked(configs: Mapping[str, Mapping[str, Any]], asked: Mapping[str, str | None]) -> None:

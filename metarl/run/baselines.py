@@ -9,12 +9,13 @@ from gymnasium.spaces import Discrete
 from metarl.core.errors import RequestError
 from metarl.rollout.family import is_supervised
 from metarl.rollout.registry import families, make
+from metarl.run.admission import code_in
 from metarl.run.agent import build_agent
 from metarl.run.checkpoint import available
-from metarl.run.config import TrainConfig
+from metarl.run.config import TrainConfig, as_dict, default_path
 from metarl.run.files import tell
 from metarl.run.resolve import resolve, resolved
-from metarl.run.trainer import Trainer, default_path
+from metarl.run.trainer import Trainer
 
 TRAINED = ("random", "pretrained", "oracle")
 
@@ -92,6 +93,7 @@ def baseline_of(kind: str, run: Trainer) -> Trainer:
     reached = max([run.iteration, *available(run.checkpoints)])
     config = baseline_config(kind, dataclasses.replace(run.config, iterations=reached))
     path = run.path / "baselines" / kind
+    known = run.config.trust or code_in(as_dict(run.config)).values()
     if kind == "random":
         return Trainer(build_agent(config), path)
     if not (path / "config.yaml").is_file():
@@ -99,11 +101,11 @@ def baseline_of(kind: str, run: Trainer) -> Trainer:
         Trainer.start(config, path)
     if max(available(path / "checkpoints"), default=-1) < config.iterations:
         # A new one, an unfinished one, or one whose run has been trained further since.
-        begun = Trainer.resume(path)
+        begun = Trainer.resume(path, known)
         begun.learn(config.iterations - begun.iteration)
     if kind == "oracle" or not is_few_shot(run.config):
-        return Trainer.load(path)
-    trained = Trainer.load(path, "last")
+        return Trainer.load(path, trust=known)
+    trained = Trainer.load(path, "last", known)
     fresh = Trainer(build_agent(baseline_config("random", run.config)), path)
     model = {
         name: theirs if theirs.shape == (own := fresh.meta.model[name]).shape else own

@@ -84,8 +84,8 @@ def load(folder: Path) -> Checkpoint:
     folder = Path(folder)
     manifest = read_manifest(folder)
     path = folder / STATE
-    state = _read(path)
     stated = manifest["files"][STATE]
+    state = _read(path, stated["size"])
     if len(state) != stated["size"]:
         raise DamagedCheckpoint(f"{path}: is damaged: {len(state)} bytes, its manifest says {stated['size']}")
     if hashlib.sha256(state).hexdigest() != stated["sha256"]:
@@ -101,8 +101,9 @@ def load(folder: Path) -> Checkpoint:
 def read_manifest(folder: Path) -> dict[str, Any]:
     """The checked manifest of a checkpoint, without its tensors; raises as :func:`load` does."""
     path = folder / MANIFEST
+    content = _read(path, MANIFEST_LIMIT)
     try:
-        manifest: dict[str, Any] = json.loads(_read(path, MANIFEST_LIMIT))
+        manifest: dict[str, Any] = json.loads(content)
     except (ValueError, RecursionError) as error:
         raise DamagedCheckpoint(f"{path}: is damaged: not JSON ({_line(error)})") from error
     version = manifest.get("format") if isinstance(manifest, dict) else None
@@ -130,17 +131,7 @@ def best(directory: Path) -> int | None:
     """The checkpoint with the highest ``extra["validation"]`` (one number, or several of which the first
     decides, and so on), the earliest of equals; None without any.
     """
-    values: dict[int, list[float]] = {}
-    for iteration, folder in sorted(_folders(directory).items()):
-        try:
-            value = read_manifest(folder)["extra"].get("validation")
-        except RequestError as error:
-            warn(f"{error}; it is passed over in the choice of the best")
-            continue
-        numbers = value if isinstance(value, list) else [value]  # one number, in older checkpoints
-        if numbers and all(isinstance(number, (int, float)) for number in numbers):
-            values[iteration] = numbers
-    return max(values, key=lambda iteration: values[iteration]) if values else None  # the first of equals
+    return _best(_folders(directory))
 
 
 def find(directory: Path, which: str | int = "last") -> Path:
@@ -148,11 +139,12 @@ def find(directory: Path, which: str | int = "last") -> Path:
 
     ``best`` is the last one where no checkpoint has a validation value.
     """
-    folders = _folders(directory)
+    # Twice, since a listing may miss both what is being put there and what is being removed.
+    folders = _folders(directory) or _folders(directory)
     if not folders:
         raise RequestError(f"no checkpoint in {directory}")
     if which == "best":
-        chosen = best(directory)
+        chosen = _best(folders)
         return folders[max(folders) if chosen is None else chosen]
     if which == "last":
         return folders[max(folders)]
@@ -160,6 +152,17 @@ def find(directory: Path, which: str | int = "last") -> Path:
         known = ", ".join(str(iteration) for iteration in sorted(folders))
         raise RequestError(f"no checkpoint {which!r} in {directory}; allowed: best, last, {known}")
     return folders[int(which)]
+
+
+def load_found(directory: Path, which: str | int = "last") -> Checkpoint:
+    """``load`` of what ``find`` finds, also beside a process that trains on and removes what it has found."""
+    while True:
+        folder = find(directory, which)
+        try:
+            return load(folder)
+        except DamagedCheckpoint:
+            if folder.exists():
+                raise
 
 
 def latest_intact(directory: Path, warn: Callable[[str], None]) -> Checkpoint | None:
@@ -207,6 +210,21 @@ def clean(directory: Path) -> None:
             shutil.rmtree(folder)
 
 
+def _best(folders: dict[int, Path]) -> int | None:
+    values: dict[int, list[float]] = {}
+    for iteration, folder in sorted(folders.items()):
+        try:
+            value = read_manifest(folder)["extra"].get("validation")
+        except RequestError as error:
+            if folder.exists():  # else it is not the best any more, or the process that trains keeps fewer
+                warn(f"{error}; it is passed over in the choice of the best")
+            continue
+        numbers = value if isinstance(value, list) else [value]  # one number, in older checkpoints
+        if numbers and all(isinstance(number, (int, float)) for number in numbers):
+            values[iteration] = numbers
+    return max(values, key=lambda iteration: values[iteration]) if values else None  # the first of equals
+
+
 def _folders(directory: Path) -> dict[int, Path]:
     """The folder of each iteration; one set aside counts where its replacement did not arrive."""
     found: dict[int, Path] = {}
@@ -247,15 +265,16 @@ def _well_formed(manifest: dict[str, Any]) -> bool:
         and isinstance(manifest.get("extra"), dict)
         and isinstance(manifest.get("tensors"), list)
         and isinstance(stated, dict)
-        and {"size", "sha256"} <= stated.keys()
+        and type(stated.get("size")) is int
+        and "sha256" in stated
     )
 
 
-def _read(path: Path, limit: int | None = None) -> bytes:
+def _read(path: Path, limit: int) -> bytes:
     try:
         if not path.is_file():
             raise DamagedCheckpoint(f"{path}: is missing")
-        if limit is not None and path.stat().st_size > limit:
+        if path.stat().st_size > limit:
             raise DamagedCheckpoint(f"{path}: is damaged: larger than {limit} bytes")
         return path.read_bytes()
     except OSError as error:

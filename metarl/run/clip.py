@@ -13,10 +13,12 @@ from PIL import Image, ImageDraw, ImageFont
 from metarl.core.errors import RequestError
 from metarl.rollout.family import is_supervised
 from metarl.run.adaptation import read_task
+from metarl.run.admission import Trust
 from metarl.run.episode_pictures import Picture, Shown, show
 from metarl.run.files import check_writable, write_atomic
 from metarl.run.protocol import Protocol, held_out_tasks
 from metarl.run.runs import Run, load
+from metarl.run.zoo import output
 
 STRIP, STRIP_FRAMES, STRIP_HEIGHT = "frames.png", 6, 160
 CAPTION = 34  # pixels above the pictures
@@ -35,6 +37,7 @@ def render_run(
     inner_lr: float | Sequence[float] | None = None,
     deterministic: bool = False,
     seed: int = 1,
+    trust: Trust = False,
 ) -> Path:
     """Adapt a run's agent to one task and write a clip of an episode before beside one after.
 
@@ -43,12 +46,13 @@ def render_run(
     Args:
         out: FILE.mp4 (needs the extra ``video``) or FILE.gif.
         task: the task as JSON, such as '{"goal": [0.3, -0.2]}'; None takes the first of ``split``.
+        trust: as in ``runs.load``.
 
     Raises:
         RequestError: no family of episodes, no such task, or a file that cannot be written; one line.
     """
     writer = _writer(out)
-    run = load(run_dir, checkpoint)
+    run = load(run_dir, checkpoint, trust)
     if is_supervised(run.agent.family):
         told = f"render shows episodes, family {run.agent.family.name!r} gives labelled examples"
         raise RequestError(f"{told}; its pictures are in metarl report")
@@ -62,7 +66,8 @@ def render_run(
     ) as error:  # physics that falls apart, a wild action
         raise RequestError(str(error)) from error
     names = ["before", f"after {steps} step{'s' * (steps != 1)} of {episodes} episodes"]
-    write_atomic(run_dir / STRIP, _png(strip(shown, names)))
+    with output(run_dir, STRIP) as beside:
+        write_atomic(beside, _png(strip(shown, names)))
     writer(out, side_by_side(shown, names), speed)
     return out
 

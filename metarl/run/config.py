@@ -7,16 +7,13 @@ command line's help, the check of every value and ``DEFAULTS`` are read off it.
 # option() is dataclasses.field with its metadata, called once for each field.
 # ruff: noqa: RUF009
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
-from metarl.core.errors import RequestError
-from metarl.run import yamlfile
 from metarl.run.algorithms import ALGORITHMS
-from metarl.run.fields import auto, defaults, flag, many, number, one_of, option, pairs, text, whole
+from metarl.run.fields import auto, defaults, flag, many, number, one_of, option, pairs, text, trusting, whole
 
 T = TypeVar("T")
 if TYPE_CHECKING:
@@ -86,7 +83,7 @@ class TrainConfig:
     init_from: str | None = option(
         None, text("FILE"), "initial weights: safetensors, or with --trust an SB3 zip", "drawn from the seed"
     )
-    trust: Resolved[bool] = option(False, flag(), "let --init-from be a zip of Stable-Baselines3 (SB3)")
+    trust: Resolved[bool] = trusting()
 
     seed: Resolved[int] = option(1, whole(0), "root of every random draw of the run")
     iterations: Resolved[int] = option(
@@ -270,31 +267,7 @@ def as_dict(config: TrainConfig) -> dict[str, Any]:
     return {name: getattr(config, name) for name in DEFAULTS}
 
 
-def check_names(values: Mapping[str, Any], source: str) -> None:
-    """Every key is the name of a field.
-
-    Raises:
-        RequestError: naming ``source``, the first key that is none, and what comes close or else is allowed.
-    """
-    for key in values:
-        if key not in DEFAULTS:
-            close = difflib.get_close_matches(str(key).replace("-", "_"), DEFAULTS, cutoff=0.7)
-            hint = f"did you mean {' or '.join(close)}?" if close else f"allowed: {', '.join(DEFAULTS)}"
-            raise RequestError(f"unknown option {key!r} in {source}; {hint}")
-
-
-def to_yaml(config: TrainConfig) -> str:
-    """The configuration as YAML, one field a line; ``from_yaml`` reads the same values back."""
-    values = as_dict(config)
-    return yamlfile.dump({name: list(v) if isinstance(v, tuple) else v for name, v in values.items()})
-
-
-def from_yaml(path: str | Path) -> dict[str, Any]:
-    """The values a YAML file gives, by field name and not yet checked; one that is ``null`` is left out.
-
-    Raises:
-        RequestError: for a file that cannot be read or is no mapping of known names to values.
-    """
-    values = yamlfile.read_mapping(path)
-    check_names(values, str(path))
-    return {name: value for name, value in values.items() if value is not None}
+def default_path(config: TrainConfig) -> Path:
+    """Where a run goes that was given no directory."""
+    family = config.family.replace(":", ".")
+    return Path("runs") / f"{family}-{config.spec}-{config.algorithm}-seed{config.seed}"

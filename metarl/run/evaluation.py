@@ -12,11 +12,13 @@ import numpy as np
 from metarl.core.errors import RequestError
 from metarl.rollout import seeding
 from metarl.rollout.family import is_supervised
+from metarl.run.admission import Trust
 from metarl.run.agent import Agent, build_agent
 from metarl.run.baselines import baseline_config, baseline_of
 from metarl.run.comparable import NAME, protocol_hash
 from metarl.run.experience import USES, Experience
 from metarl.run.files import check_writable
+from metarl.run.loggers import open_mirrors
 from metarl.run.nearest import check_classification, measure_nearest
 from metarl.run.options import BASELINES, SB3_BASELINES
 from metarl.run.pictures import pictures
@@ -28,6 +30,7 @@ from metarl.run.statistics import bootstrap_ci, iqm
 from metarl.run.step_sizes import Profile, step_sizes
 from metarl.run.trainer import Trainer
 from metarl.run.worlds import world_of
+from metarl.run.zoo import output
 
 
 def evaluate(
@@ -234,17 +237,23 @@ def _described(
 
 
 def evaluate_run(
-    run_dir: Path, *, checkpoint: str | int = "best", out: Path | None = None, **options: Any
+    run_dir: Path,
+    *,
+    checkpoint: str | int = "best",
+    out: Path | None = None,
+    trust: Trust = False,
+    **options: Any,
 ) -> Evaluation:
     """``evaluate`` at a checkpoint of a run directory, written to ``out`` (``RUN_DIR/evaluation.json``)."""
-    run = Trainer.load(run_dir, checkpoint)
-    path = run_dir / "evaluation.json" if out is None else out
-    check_writable(path)
-    named = f"{checkpoint} (iteration {run.iteration})" if checkpoint in ("best", "last") else str(checkpoint)
-    evaluation = evaluate(run, checkpoint=named, **options)
-    evaluation.save(path)
+    run = Trainer.load(run_dir, checkpoint, trust)
+    with output(run_dir, "evaluation.json", out) as path:
+        check_writable(path)
+        best_or_last = checkpoint in ("best", "last")
+        named = f"{checkpoint} (iteration {run.iteration})" if best_or_last else str(checkpoint)
+        evaluation = evaluate(run, checkpoint=named, **options)
+        evaluation.save(path)
     with ExitStack() as stack:
-        for mirror in run.open_mirrors(stack):
+        for mirror in open_mirrors(run.config, run.path, stack):
             mirror.evaluation(evaluation.as_dict())
     return evaluation
 

@@ -17,7 +17,8 @@ from metarl.core.params import Inner, Meta, Params, concat, expand
 from metarl.learn.adapt import Adaptation, begin_tasks, step_tasks
 from metarl.learn.chunks import map_chunks
 from metarl.learn.problem import TaskData
-from metarl.rollout.collector import Address, Tasks
+from metarl.rollout.collector import Tasks
+from metarl.rollout.seeding import Address
 from metarl.run.agent import Agent
 
 # What a draw is for, as it stands in every address. Append only.

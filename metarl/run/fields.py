@@ -46,6 +46,16 @@ def option(default: Any, kind: Kind, text: str, unset: str = "unset") -> Any:
     )
 
 
+def trusting() -> Any:
+    """The option of every command that opens what may come from somebody else; it has one meaning."""
+    return option(
+        False,
+        flag(),
+        "trust what is opened: a run may name code (module:name in its config.yaml), which is imported, and "
+        "--init-from may be a zip of Stable-Baselines3 (SB3)",
+    )
+
+
 def defaults(cls: type) -> dict[str, Any]:
     """The defaults of a dataclass of options, by field name."""
     return {field.name: field.metadata["default"] for field in dataclasses.fields(cls)}

@@ -3,13 +3,19 @@
 import json
 import math
 import os
+import re
 import secrets
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from metarl.core.errors import RequestError
+from metarl.core.errors import RequestError, RunFailed
+
+JSON_LIMIT = 1 << 28  # bytes; an evaluation of 600 tasks with its pictures has a few megabytes
+
+TEMPORARY = re.compile(r"\..+\.tmp-[0-9a-f]{8}")
 
 
 def write_atomic(path: Path | str, data: bytes | str) -> Path:
@@ -21,8 +27,9 @@ def write_atomic(path: Path | str, data: bytes | str) -> Path:
     path = Path(path)
     beside = path.with_name(f".{path.name}.tmp-{secrets.token_hex(4)}")
     try:
-        write_synced(beside, data.encode() if isinstance(data, str) else data)
-        beside.replace(path)
+        with named(path):
+            write_synced(beside, data.encode() if isinstance(data, str) else data)
+            beside.replace(path)
     except BaseException:
         beside.unlink(missing_ok=True)
         raise
@@ -30,9 +37,16 @@ def write_atomic(path: Path | str, data: bytes | str) -> Path:
     return path
 
 
-def run_dir(name: str | Path) -> Path:
-    """The run directory that a user means by ``name``; whatever reads a run asks here."""
-    return Path(name)
+def is_leftover(path: Path) -> bool:
+    """Whether a file is what a killed ``write_atomic`` left, or what one is writing just now."""
+    return TEMPORARY.fullmatch(path.name) is not None
+
+
+def clear_leftovers(path: Path) -> None:
+    """Remove what killed processes left beside ``path``; only its single writer may call this."""
+    for beside in path.parent.glob(f".{path.name}.tmp-*"):
+        if is_leftover(beside):
+            beside.unlink(missing_ok=True)
 
 
 def check_writable(path: Path) -> None:
@@ -48,11 +62,69 @@ def check_writable(path: Path) -> None:
         raise RequestError(f"out {path} cannot be written; allowed: a file in a folder that exists")
 
 
+def read_limited(path: Path, limit: int) -> bytes:
+    """A file of at most ``limit`` bytes, of which a larger one is not read.
+
+    Raises:
+        ValueError: it is larger.
+    """
+    with path.open("rb") as file:
+        data = file.read(limit + 1)
+    if len(data) > limit:
+        raise ValueError(f"it is larger than {limit} bytes")
+    return data
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object that a JSON file holds.
+
+    Raises:
+        RequestError: it cannot be read, or holds something else; one line.
+        FileNotFoundError: there is none.
+    """
+    try:
+        data = json.loads(read_limited(path, JSON_LIMIT))
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise RequestError(f"cannot read {path}: {error.strerror}") from None
+    except RecursionError:
+        raise RequestError(f"{path} is damaged: it is nested too deeply") from None
+    except ValueError as error:
+        raise RequestError(f"{path} is damaged: {error}") from None
+    if not isinstance(data, dict):
+        raise RequestError(f"{path} is damaged: it holds no object")
+    return data
+
+
 def write_synced(path: Path, data: bytes) -> None:
     """Write a file that does not exist yet and wait until the disk has it."""
-    with path.open("xb") as file:
+    with named(path), path.open("xb") as file:
         file.write(data)
         sync_file(file)
+
+
+@contextmanager
+def named(path: Path) -> Iterator[None]:
+    """Errors of writing, which the system tells without a name, name the file."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+@contextmanager
+def resumable(path: Path, again: str) -> Iterator[None]:
+    """Whatever a run in ``path`` cannot write, on a full disk for instance, ends it in one line, which says
+    how to go on.
+    """
+    try:
+        yield
+    except BrokenPipeError:  # whoever reads has seen enough
+        raise
+    except OSError as error:
+        told = f"{error.filename or path}: {error.strerror or error}"
+        raise RunFailed(f"{told}; what was saved before is whole, go on with: {again}") from error
 
 
 def sync_file(file: BinaryIO) -> None:

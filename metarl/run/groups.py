@@ -9,15 +9,16 @@ import numpy as np
 
 from metarl.core.errors import RequestError
 from metarl.run.comparable import differences
-from metarl.run.files import run_dir, to_json
+from metarl.run.files import to_json
 from metarl.run.report_data import Agent, Evaluation, RunData
 from metarl.run.report_pictures import Array
 from metarl.run.report_words import evaluate_command
+from metarl.run.zoo import run_dir
 
 # What makes no other configuration of a run: its seed, and how and where it was computed and logged.
 ASIDE = (
     "seed", "device", "chunk", "threads", "executor", "workers", "logger", "wandb_project", "wandb_entity",
-    "wandb_group", "wandb_mode", "keep_checkpoints", "max_skipped",
+    "wandb_group", "wandb_mode", "keep_checkpoints", "max_skipped", "trust",
 )  # fmt: skip
 
 

@@ -10,11 +10,12 @@ from metarl.core.errors import Diverged
 from metarl.core.params import Meta, all_finite
 from metarl.learn.optimisers import State
 from metarl.rollout import seeding
-from metarl.rollout.collector import Address
+from metarl.rollout.seeding import Address
 from metarl.run.agent import Agent
 from metarl.run.callbacks import Callback
 from metarl.run.experience import USES, Experience, Serve, gather
 from metarl.run.files import warn
+from metarl.run.state import flatten
 from metarl.run.worlds import world_of
 
 Row = dict[str, Any]
@@ -61,7 +62,7 @@ def iterate(
     skipped = 0
     judged = math.isfinite(metrics["loss"]) and math.isfinite(metrics["grad_norm"])
     if not (judged and all_finite(meta) and all_finite(optimiser)):
-        warn(f"iteration {number}: loss, gradient or step is not finite; the parameters stay")
+        warn(f"iteration {number}: {_not_finite(metrics, meta, optimiser)}; the parameters stay")
         meta, optimiser, skipped = standing.meta, standing.optimiser, standing.skipped + 1
     samples = standing.samples + experience.samples
     row = {"iteration": number, world.samples: samples, "seconds": time.perf_counter() - began}
@@ -69,6 +70,17 @@ def iterate(
     row |= _curve(agent, experience) | metrics | {name: float(x) for name, x in told.items()}
     row |= {name: float(x.mean()) for name, x in experience.metrics.items()} | {"skipped": skipped}
     return Standing(meta, optimiser, number, samples, skipped), row
+
+
+def _not_finite(metrics: Row, meta: Meta, optimiser: State) -> str:
+    """What of a meta-step is not finite, in words: the first of those that follow on one another."""
+    for name, told in {"loss": "the loss", "grad_norm": "the norm of the meta-gradient"}.items():
+        if not math.isfinite(metrics[name]):
+            return f"{told} is {metrics[name]}"
+    trees = {"the parameter": meta.model, "the update rule's": meta.rule, "the optimiser's": optimiser}
+    found = ((told, name, x) for told, tree in trees.items() for name, x in flatten(tree).items())
+    told, name, _ = next(entry for entry in found if not all_finite(entry[2]))
+    return f"{told} {name} is not finite after the step"
 
 
 def _skipped(agent: Agent, standing: Standing, error: Diverged, seconds: float) -> tuple[Standing, Row]:

@@ -14,8 +14,9 @@ from metarl.learn.adapt import Adaptation
 from metarl.learn.chunks import map_chunks
 from metarl.learn.problem import TaskData
 from metarl.rollout import seeding
-from metarl.rollout.collector import Address, Tasks
+from metarl.rollout.collector import Tasks
 from metarl.rollout.family import SupervisedFamily
+from metarl.rollout.seeding import Address
 from metarl.rollout.shots import mini_batch, sample_shots
 from metarl.run.agent import Agent
 from metarl.run.experience import Experience, Query, Serve, Source

@@ -4,11 +4,12 @@ import fcntl
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TextIO
 
 from metarl.core.errors import RequestError
-from metarl.run.files import warn
+from metarl.run.files import is_leftover, warn
 
 LOCK = ".lock"
 
@@ -31,9 +32,7 @@ def alone_in(path: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            file.seek(0)
-            holder = file.read(200).strip() or "another process"
-            raise RequestError(f"{path} is being trained by {holder}; one at a time can") from error
+            raise _in_use(path, file) from error
         except OSError as error:  # some network file systems know no locks
             warn(f"{path} cannot be locked ({error.strerror}): take care that nobody else trains in it")
         file.truncate(0)
@@ -42,6 +41,27 @@ def alone_in(path: Path) -> Iterator[None]:
         yield
 
 
+def check_idle(path: Path) -> None:
+    """Refuses a directory in which a process trains; writes nothing, not even a lock.
+
+    Raises:
+        RequestError: naming the process.
+    """
+    with suppress(OSError), (path / LOCK).open() as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise _in_use(path, file) from error
+
+
 def is_taken(path: Path) -> bool:
-    """Whether anything but a lock is there already."""
-    return path.exists() and (not path.is_dir() or any(entry.name != LOCK for entry in path.iterdir()))
+    """Whether anything is there already but for a lock and what a killed start has left."""
+    return path.exists() and (
+        not path.is_dir() or any(entry.name != LOCK and not is_leftover(entry) for entry in path.iterdir())
+    )
+
+
+def _in_use(path: Path, file: TextIO) -> RequestError:
+    file.seek(0)
+    holder = file.read(200).strip() or "another process"
+    return RequestError(f"{path} is being trained by {holder}; one at a time can")

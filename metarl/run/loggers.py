@@ -4,33 +4,38 @@ A row is a flat dict, one a finished iteration: ``{"iteration": 7, "env_steps": 
 """
 
 import json
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from metarl.core.errors import RequestError
 from metarl.core.registry import Registry
-from metarl.run.files import sync_file, to_json, write_atomic
+from metarl.run.config import TrainConfig, as_dict
+from metarl.run.files import sync_file, to_json
 from metarl.run.mirrors import Mirror, WandbLogger
 
 __all__ = ["LOGGERS", "JsonlLogger", "Mirror", "WandbLogger", "read_metrics"]
 
 LOGGERS: Registry[Callable[[], Mirror]] = Registry("logger")
 LOGGERS.register("wandb")(WandbLogger)
+BLOCK = 1 << 16  # bytes read at a time
 
 
 class JsonlLogger:
     """Appends strict JSON (a value that is not finite becomes null), one line a row, flushed line by line.
 
-    A last line that a killed process left unfinished is cut off on opening.
+    A last line that a killed process left unfinished is cut off on opening. What is cut off goes in one step,
+    and only the end of the file is read: a long run opens as fast as a short one.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = Path(path)
-        whole, torn = _lines(self._path)
-        if torn:
-            write_atomic(self._path, b"".join(whole))
-        self._file = self._path.open("ab")
+        self._file = self._path.open("a+b")
+        start, line = next(_from_the_end(self._file), (0, b"\n"))
+        if not line.endswith(b"\n"):
+            self._file.truncate(start)
 
     def row(self, row: Mapping[str, Any]) -> None:
         """Append one row; when this returns, a killed process no longer loses it (a power cut may)."""
@@ -42,13 +47,18 @@ class JsonlLogger:
         sync_file(self._file)
 
     def truncate_after(self, iteration: int) -> None:
-        """Drop, in one step, the rows after ``iteration``: a resumed run writes them again."""
-        lines, _ = _lines(self._path)
-        kept = [line for line in lines if _row(self._path, line)["iteration"] <= iteration]
-        if len(kept) < len(lines):
-            self._file.close()
-            write_atomic(self._path, b"".join(kept))
-            self._file = self._path.open("ab")
+        """Drop, in one step, the rows after ``iteration``: a resumed run writes them again.
+
+        Raises:
+            RequestError: what would be dropped is no row.
+        """
+        end = None
+        for start, line in _from_the_end(self._file):
+            if _row(self._path, line)["iteration"] <= iteration:
+                break
+            end = start
+        if end is not None:
+            self._file.truncate(end)
 
     def close(self) -> None:
         """No rows after this."""
@@ -61,6 +71,23 @@ class JsonlLogger:
         self.close()
 
 
+def open_mirrors(config: TrainConfig, run_dir: Path, stack: ExitStack) -> list[Mirror]:
+    """The configured mirrors, which finish with ``stack``."""
+    c, mirrors = config, [LOGGERS[name]() for name in config.logger]
+    for mirror in mirrors:
+        mirror.start(
+            as_dict(c),
+            run_dir,
+            project=c.wandb_project,
+            entity=c.wandb_entity,
+            group=c.wandb_group,
+            mode=c.wandb_mode,
+            name=run_dir.name,
+        )
+        stack.callback(mirror.finish)
+    return mirrors
+
+
 def read_metrics(path: Path) -> list[dict[str, Any]]:
     """The rows of a ``metrics.jsonl``, of a run that still goes on too; an unfinished last line is left out.
 
@@ -70,20 +97,29 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     path = Path(path)
     if not path.is_file():
         raise RequestError(f"{path}: no such file")
-    return [_row(path, line) for line in _lines(path)[0]]
+    lines = path.read_bytes().splitlines(keepends=True)
+    return [_row(path, line) for line in lines if line.endswith(b"\n")]
 
 
-def _lines(path: Path) -> tuple[list[bytes], bool]:
-    """The finished lines of a file, and whether an unfinished one follows them."""
-    lines = path.read_bytes().splitlines(keepends=True) if path.is_file() else []
-    torn = bool(lines) and not lines[-1].endswith(b"\n")
-    return (lines[:-1] if torn else lines), torn
+def _from_the_end(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
+    """The lines of a file, the last one first, each with the place at which it begins."""
+    start, held = file.seek(0, os.SEEK_END), b""
+    while start or held:
+        before = held.rfind(b"\n", 0, -1)  # the end of the line before the last one held
+        if before < 0 and start:
+            size = min(BLOCK, start)
+            start -= size
+            file.seek(start)
+            held = file.read(size) + held
+        else:
+            yield start + before + 1, held[before + 1 :]
+            held = held[: before + 1]
 
 
 def _row(path: Path, line: bytes) -> dict[str, Any]:
     try:
         row = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         row = None
     if not isinstance(row, dict) or type(row.get("iteration")) is not int:
         shown = line[:40].decode(errors="replace").strip()

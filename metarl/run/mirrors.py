@@ -170,7 +170,7 @@ class WandbLogger:
 def _run_id(folder: Path, renew: bool = False) -> str:
     """The id under which wandb knows this run, kept in ``folder`` for the day it is resumed."""
     path = folder / "id"
-    if renew or not path.is_file():
+    if renew or path.is_symlink() or not path.is_file():
         folder.mkdir(parents=True, exist_ok=True)
         write_atomic(path, secrets.token_hex(8))
     return path.read_text().strip()

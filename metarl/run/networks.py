@@ -18,12 +18,12 @@ from metarl.core.conv import Conv4
 from metarl.core.critic import PREFIX
 from metarl.core.errors import RequestError
 from metarl.core.models import MLP, Choices, Gaussian
-from metarl.core.params import Params
+from metarl.core.params import Params, all_finite
 from metarl.rollout.collector import possibilities
 from metarl.rollout.family import Family, is_supervised
 from metarl.run.config import TrainConfig
 from metarl.run.files import warn
-from metarl.run.sb3.archive import is_archive, read_archive
+from metarl.run.sb3.archive import architecture, is_archive, read_archive
 from metarl.run.sb3.names import check_expressible, names_of
 
 
@@ -139,17 +139,16 @@ def _own_module(name: str, observation_space: Any, action_space: Any) -> nn.Modu
 
 
 @contextmanager
-def blamed(config: TrainConfig) -> Iterator[None]:
-    """Whatever the network or the objective raises becomes one line that names both."""
+def blamed(config: TrainConfig, cannot: str | None = None) -> Iterator[None]:
+    """Whatever the network or the objective raises becomes one line that names both, or what cannot be."""
     try:
         yield
     except RequestError:
         raise
     except Exception as error:
         told = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-        raise RequestError(
-            f"model {config.model!r} cannot be adapted by {config.objective!r}: {told}"
-        ) from error
+        cannot = cannot or f"be adapted by {config.objective!r}"
+        raise RequestError(f"model {config.model!r} cannot {cannot}: {told}") from error
 
 
 def head(module: nn.Module) -> list[str]:
@@ -172,12 +171,14 @@ def starting_params(config: TrainConfig, family: Family, module: nn.Module, like
         raise RequestError(f"init-from file {path} does not exist")
     if not is_archive(path):
         return read_params(path, like)
-    state, activation = read_archive(path, config.trust)
+    state, theirs = read_archive(path, config.trust)
     check_expressible(config, family)
-    if activation != config.activation and config.hidden:
-        raise RequestError(
-            f"init-from file {path} has activation {activation}, the network has {config.activation}"
-        )
+    weights = [p for p in module.parameters() if p.ndim > 1]
+    ours = architecture(weights, config.activation, family.action_space)
+    if str(theirs) != str(ours):
+        raise RequestError(f"init-from file {path} has {theirs}, the network has {ours}")
+    if theirs.bounds != ours.bounds:
+        warn(f"init-from file {path} acts in {theirs.bounds}, the family in {ours.bounds}; it is cut there")
     valued = any(name.startswith(PREFIX) for name in like)
     return fitting(names_of(config, family, module, valued).from_sb3(state), like, path)
 
@@ -214,4 +215,12 @@ def fitting(found: Params, like: Params, path: Path) -> Params:
         wanted = list(like[name].shape) if name in like else "nothing"
         if given != wanted:
             raise RequestError(f"init-from file {path} has {given} for {name}, the network has {wanted}")
+    check_finite(found, f"init-from file {path}")
     return {name: found[name].to(like[name].dtype) for name in like}
+
+
+def check_finite(params: Params, origin: str) -> None:
+    """Refuses weights to start from of which some are no numbers: no step from them would be finite."""
+    for name, tensor in params.items():
+        if not all_finite(tensor):
+            raise RequestError(f"{origin} has values that are not finite in {name}")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from metarl.run.config import TrainConfig
-from metarl.run.fields import flag, many, number, one_of, option, pairs, text, whole
+from metarl.run.fields import flag, many, number, one_of, option, pairs, text, trusting, whole
 
 Field = dataclasses.Field[Any]
 SB3_BASELINES = ("sb3-pretrained", "sb3-scratch", "sb3-oracle")
@@ -38,6 +38,7 @@ class Resume:
     iterations: int | None = option(
         None, whole(0), "meta-iterations in all", "as many as the run was started with"
     )
+    trust: bool = trusting()
 
 
 def _checkpoint() -> Any:
@@ -54,7 +55,9 @@ class Evaluate:
     """What evaluate is told."""
 
     run_dirs: tuple[str, ...] = option(
-        None, many(text("RUN_DIR")), "runs to evaluate; those that differ in their seed alone also together"
+        None,
+        many(text("RUN_DIR")),
+        "runs, or agents of the zoo, to evaluate; those that differ in their seed alone also together",
     )
     checkpoint: str = _checkpoint()
     split: str = option("test", one_of("validation", "test", "ood"), "tasks to measure on")
@@ -84,6 +87,7 @@ class Evaluate:
     baselines: tuple[str, ...] = option((), many(one_of(*BASELINES), repeats=True), "agents to compare with")
     deterministic: bool = option(False, flag(), "act by the mode of the policy instead of sampling")
     seed: int = option(1, whole(0), "root of every random draw of the evaluation")
+    trust: bool = trusting()
     out: str | None = option(
         None,
         text("FILE"),
@@ -96,7 +100,7 @@ class Evaluate:
 class Report:
     """What report is told."""
 
-    run_dirs: tuple[str, ...] = option(None, many(text("RUN_DIR")), "runs to show on one page")
+    run_dirs: tuple[str, ...] = option(None, many(text("RUN_DIR")), "runs, or agents of the zoo, to show")
     out: str | None = option(
         None, text("FILE.html"), "where to write", "RUN_DIR/report.html of the first run"
     )
@@ -107,7 +111,9 @@ class Compare:
     """What compare is told."""
 
     run_dirs: tuple[str, ...] = option(
-        None, many(text("RUN_DIR")), "evaluated runs; those that differ in their seed alone are one group"
+        None,
+        many(text("RUN_DIR")),
+        "evaluated runs, or agents of the zoo; those that differ in their seed alone are one group",
     )
     out: str | None = option(
         "compare.html", text("FILE.html|FILE.json"), "where to write: a page, or the numbers"
@@ -118,7 +124,7 @@ class Compare:
 class Render:
     """What render is told."""
 
-    run_dir: str = option(None, text("RUN_DIR"), "run whose agent is shown")
+    run_dir: str = option(None, text("RUN_DIR"), "run whose agent is shown, or zoo:NAME")
     checkpoint: str = _checkpoint()
     split: str = option("test", one_of("validation", "test", "ood"), "whose first task is shown")
     task: str | None = option(None, text("JSON"), "task to show in its place", "the first of --split")
@@ -129,6 +135,7 @@ class Render:
     )
     deterministic: bool = option(False, flag(), "act by the mode of the policy instead of sampling")
     seed: int = option(1, whole(0), "root of every random draw")
+    trust: bool = trusting()
     out: str | None = option(None, text("FILE.mp4|FILE.gif"), "where to write", "RUN_DIR/clip.mp4")
 
 
@@ -136,7 +143,7 @@ class Render:
 class Export:
     """What export is told."""
 
-    run_dir: str = option(None, text("RUN_DIR"), "run whose policy is exported")
+    run_dir: str = option(None, text("RUN_DIR"), "run whose policy is exported, or zoo:NAME")
     to: str = option("sb3", one_of("sb3"), "format: a PPO model of Stable-Baselines3, which PPO.load opens")
     checkpoint: str = _checkpoint()
     task: str | None = option(
@@ -148,6 +155,7 @@ class Export:
         None, many(number(above=0)), "step size of each gradient step", "that of training"
     )
     seed: int | None = option(None, whole(0), "root of every random draw of the adaptation", "0")
+    trust: bool = trusting()
     out: str | None = option(
         None,
         text("FILE.zip", "the name of a file that ends in .zip", lambda name: name.endswith(".zip")),
@@ -160,7 +168,7 @@ class Export:
 class List:
     """What list is told."""
 
-    what: str = option(None, one_of("families", "algorithms", "objectives", "rules"), "what to list")
+    what: str = option(None, one_of("families", "algorithms", "objectives", "rules", "zoo"), "what to list")
 
 
 @dataclass(frozen=True)

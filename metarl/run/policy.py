@@ -17,6 +17,7 @@ from metarl.run.files import write_atomic
 
 if TYPE_CHECKING:
     from stable_baselines3 import PPO
+    from stable_baselines3.common.vec_env import VecEnv
 
 
 class Policy:
@@ -76,7 +77,7 @@ class Policy:
         """Write the parameters as a safetensors file, which ``--init-from`` reads."""
         return write_atomic(Path(path), safetensors.torch.save(self.params))
 
-    def to_sb3(self, env: gymnasium.Env[Any, Any] | None = None, **options: Any) -> "PPO":
+    def to_sb3(self, env: "gymnasium.Env[Any, Any] | VecEnv | None" = None, **options: Any) -> "PPO":
         """The policy as a PPO model of Stable-Baselines3, on the CPU: it acts alike and goes on learning.
 
         Args:

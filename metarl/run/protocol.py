@@ -12,8 +12,9 @@ import torch
 from metarl.core.errors import RequestError
 from metarl.core.params import Meta
 from metarl.rollout import seeding
-from metarl.rollout.collector import Address, Tasks
+from metarl.rollout.collector import Tasks
 from metarl.rollout.family import SPLITS, Family, is_supervised
+from metarl.rollout.seeding import Address
 from metarl.run.agent import Agent
 from metarl.run.experience import USES, Experience, Serve, Source, gather
 from metarl.run.files import tell
@@ -147,7 +148,11 @@ def best_of(
     what: str,
     done: Callable[[], None] = lambda: None,
 ) -> float:
-    """The entry of ``grid`` with the best experience on validation tasks, ``tried(entry)``: see ``tuned``."""
+    """The entry of ``grid`` with the best experience on validation tasks, ``tried(entry)``: see ``tuned``.
+
+    Raises:
+        RequestError: with none of them has the agent been measured.
+    """
     scores: dict[float, tuple[float, ...]] = {}
     for entry in grid:
         try:
@@ -159,7 +164,10 @@ def best_of(
             done()
         assert found.values is not None, "an evaluation measures"
         scores[entry] = tuple(float(x[1:].mean()) for x in (found.values, *found.beside.values()))
-    best = _best(metric, scores)
+    finite = {entry: score for entry, score in scores.items() if all(map(math.isfinite, score))}
+    if not finite:
+        raise RequestError(f"{name} cannot be measured with any {what} of {', '.join(map(str, grid))}")
+    best = (min if metric in LOWER_IS_BETTER else max)(finite, key=lambda entry: finite[entry])
     told = ", ".join(f"{entry:g}: {score[0]:.4g}" for entry, score in scores.items())
     tell(f"metarl: {name}: mean {metric} on validation tasks by {what} {told}; best {best:g}")
     return best
@@ -169,9 +177,3 @@ def scaled(profile: Profile, first: float) -> list[float]:
     """The same proportions from step to step, starting with ``first``."""
     rates = [lr for lr in profile if lr is not None]
     return [first * (lr / rates[0]) for lr in rates]
-
-
-def _best(metric: str, scores: dict[float, tuple[float, ...]]) -> float:
-    """The step size with the best score; one that diverged is none."""
-    finite = {lr: score for lr, score in scores.items() if all(map(math.isfinite, score))}
-    return (min if metric in LOWER_IS_BETTER else max)(finite, key=lambda lr: finite[lr])

@@ -1,6 +1,5 @@
 """What a report reads: a run directory as checked values."""
 
-import json
 import math
 import re
 from collections.abc import Mapping
@@ -13,9 +12,14 @@ from numpy.typing import NDArray
 
 from metarl.core.errors import RequestError
 from metarl.run import yamlfile
+from metarl.run.admission import check_run
+from metarl.run.files import read_json, read_limited
 from metarl.run.loggers import read_metrics
 from metarl.run.measures import MEASURES, measure_of
 from metarl.run.report_pictures import Array, Pictures, array, read_pictures
+from metarl.run.zoo import made, source
+
+STRIP_LIMIT = 1 << 26  # bytes; a strip has some hundred thousand
 
 # What training draws: as rows and agents call it, and as people do.
 DRAWN = {"env_steps": "environment steps", "examples": "labelled examples"}
@@ -68,28 +72,29 @@ def read_run(path: Path) -> RunData:
     Raises:
         RequestError: it is no run directory, or one of the files is damaged; one line.
     """
-    if not (path / "config.yaml").is_file():
-        raise RequestError(f"{path} is not a run directory: no config.yaml")
-    config, metrics = yamlfile.read_mapping(path / "config.yaml"), path / "metrics.jsonl"
+    own = check_run(source(path))
+    config, metrics = yamlfile.read_mapping(own / "config.yaml"), own / "metrics.jsonl"
     rows = read_metrics(metrics) if metrics.is_file() else []  # none before the first iteration is done
-    machine = _read_json(path / "machine.json") or {}
-    evaluation, strip = _read_evaluation(path / "evaluation.json"), path / "frames.png"
-    return RunData(path, config, machine, rows, evaluation, strip.read_bytes() if strip.is_file() else None)
+    machine = _read_json(own / "machine.json") or {}
+    evaluation, strip = _read_evaluation(made(path, "evaluation.json")), _read_strip(made(path, "frames.png"))
+    return RunData(path, config, machine, rows, evaluation, strip)
+
+
+def _read_strip(path: Path) -> bytes | None:
+    try:
+        return read_limited(path, STRIP_LIMIT)
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise RequestError(f"{path} is damaged: {error}") from None
 
 
 def _read_json(path: Path) -> dict[str, Any] | None:
     """The object a JSON file holds; None without the file."""
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        return read_json(path)
     except FileNotFoundError:
         return None
-    except OSError as error:
-        raise RequestError(f"cannot read {path}: {error.strerror}") from None
-    except ValueError as error:
-        raise RequestError(f"{path} is damaged: {error}") from None
-    if not isinstance(data, dict):
-        raise RequestError(f"{path} is damaged: it holds no object")
-    return data
 
 
 def _read_evaluation(path: Path) -> Evaluation | None:

@@ -23,6 +23,7 @@ from metarl.run.report_data import (
 from metarl.run.report_numbers import Form, count, form_of, is_whole, rates
 from metarl.run.report_pictures import Array
 from metarl.run.svg import tick
+from metarl.run.zoo import place, source
 
 
 def form(evaluation: Evaluation) -> Form:
@@ -127,9 +128,9 @@ def per_task_words(before: Array, after: Array, metric: str, shown: Form) -> str
 
 def commands(run: RunData) -> list[str]:
     """The command lines that make this run, its evaluation and this page again."""
-    algorithm, where = str(run.config.get("algorithm", "ALGO")), str(run.path)
-    train = ["metarl", "train", algorithm, "--config", f"{where}/config.yaml", "--out", f"{where}-again"]
-    again = f"{where}-again"
+    algorithm, again = str(run.config.get("algorithm", "ALGO")), f"{place(run.path)}-again"
+    config = str(source(run.path) / "config.yaml")
+    train = ["metarl", "train", algorithm, "--config", config, "--out", again]
     return [shlex.join(train), evaluate_command(run, again), shlex.join(["metarl", "report", again])]
 
 

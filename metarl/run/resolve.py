@@ -11,11 +11,14 @@ from metarl.core.errors import RequestError
 from metarl.core.registry import Registry
 from metarl.rollout.family import Family, is_supervised
 from metarl.rollout.registry import families, make
+from metarl.run.admission import Trust, admit, check_run
 from metarl.run.algorithms import ALGORITHMS, SUPERVISED, VALUED
 from metarl.run.combinations import settle
-from metarl.run.config import DEFAULTS, TrainConfig, as_dict, check_names, from_yaml
+from metarl.run.config import DEFAULTS, TrainConfig, as_dict
+from metarl.run.config_file import check_names, from_yaml
 from metarl.run.fields import accept
 from metarl.run.loggers import LOGGERS
+from metarl.run.zoo import source
 
 if TYPE_CHECKING:
     import torch
@@ -66,9 +69,20 @@ def resolved(config: TrainConfig) -> TrainConfig:
     return resolve(command_line=as_dict(config))
 
 
-def load_config(path: str | Path) -> TrainConfig:
-    """The resolved configuration that a YAML file describes, such as a run's ``config.yaml``."""
-    return resolve(yaml=from_yaml(path))
+def load_config(path: str | Path, trust: Trust = False) -> TrainConfig:
+    """The resolved configuration that a file describes which may come from anybody: a run's ``config.yaml``.
+
+    Args:
+        trust: whether it may name code, which is imported; or the names that it may have.
+    """
+    values = from_yaml(path)
+    admit(values, Path(path), trust)
+    return resolve(yaml=values, command_line={"trust": trust is True})
+
+
+def read_config(path: Path, trust: Trust) -> TrainConfig:
+    """The configuration of the run in a directory, which may come from anybody."""
+    return load_config(check_run(source(path)) / "config.yaml", trust)
 
 
 def validate(config: TrainConfig) -> TrainConfig:

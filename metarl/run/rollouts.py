@@ -14,10 +14,11 @@ from metarl.core.errors import Diverged, RequestError
 from metarl.core.params import Params, all_finite, to_device
 from metarl.core.returns import credit
 from metarl.learn.problem import TaskData
-from metarl.rollout.collector import Address, Tasks
+from metarl.rollout.collector import Tasks
 from metarl.rollout.executors import Executor, Inline
 from metarl.rollout.processes import Processes
 from metarl.rollout.registry import families
+from metarl.rollout.seeding import Address
 from metarl.rollout.worker import Recipe, Setup
 from metarl.run.agent import Agent
 from metarl.run.experience import Query, Serve

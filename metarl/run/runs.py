@@ -8,16 +8,18 @@ import gymnasium
 
 from metarl.core.errors import RequestError
 from metarl.run.adaptation import adapt_to, adapt_to_shots
+from metarl.run.admission import Trust
 from metarl.run.callbacks import Callback
 from metarl.run.config import TrainConfig
 from metarl.run.evaluation import evaluate
-from metarl.run.files import run_dir
 from metarl.run.policy import Policy
 from metarl.run.results import Evaluation
 from metarl.run.trainer import Trainer
+from metarl.run.zoo import run_dir
 
 if TYPE_CHECKING:
     from stable_baselines3 import PPO
+    from stable_baselines3.common.vec_env import VecEnv
 
 
 class Run(Trainer):
@@ -28,7 +30,7 @@ class Run(Trainer):
         """The policy before any adaptation, of a family of episodes."""
         return Policy.of(self.agent, self.meta.model)
 
-    def to_sb3(self, env: gymnasium.Env[Any, Any] | None = None, **options: Any) -> "PPO":
+    def to_sb3(self, env: "gymnasium.Env[Any, Any] | VecEnv | None" = None, **options: Any) -> "PPO":
         """The policy before any adaptation as a PPO model of Stable-Baselines3; see ``Policy.to_sb3``."""
         from metarl.run.sb3.export import ppo_of  # which takes a second
 
@@ -84,18 +86,32 @@ def train(config: TrainConfig, out: str | Path | None = None, callbacks: Sequenc
     return run.learn(run.config.iterations, callbacks)
 
 
-def load(path: str | Path, checkpoint: str | int = "best") -> Run:
-    """A trained run at a checkpoint: ``"best"`` on validation tasks, ``"last"``, or an iteration's number."""
-    return Run.load(run_dir(path), checkpoint)
+def load(path: str | Path, checkpoint: str | int = "best", trust: Trust = False) -> Run:
+    """A trained run at a checkpoint: ``"best"`` on validation tasks, ``"last"``, or an iteration's number.
+
+    Args:
+        path: a run directory, or an agent that comes with metarl, such as ``"zoo:point-goal-maml"``.
+        trust: whether the run's configuration may name code (``module:name``), which is imported; or the
+            names that it may have. Nothing is run of what else is in the directory.
+    """
+    return Run.load(run_dir(path), checkpoint, trust)
 
 
-def resume(path: str | Path, iterations: int | None = None, callbacks: Sequence[Callback] = ()) -> Run:
+def resume(
+    path: str | Path,
+    iterations: int | None = None,
+    callbacks: Sequence[Callback] = (),
+    trust: Trust = False,
+) -> Run:
     """Go on with a run from its last intact checkpoint to ``iterations`` in all (the config's if None).
+
+    Args:
+        trust: as in ``load``.
 
     Raises:
         RequestError: there is no run, or it has more iterations already.
     """
-    run = Run.resume(path)
+    run = Run.resume(path, trust)
     total = run.config.iterations if iterations is None else iterations
     if total < run.iteration:
         raise RequestError(f"{path} has {run.iteration} iterations already, got iterations {total}")

@@ -19,12 +19,16 @@ AGAIN = 5.0  # s after which what was not given up, since something caught it, i
 
 
 class Stopped(Exception):
-    """The run was asked to stop and has saved; ``status`` is the exit status a shell expects (130, 143)."""
+    """The run was asked to stop and has saved; ``status`` is 130 after Ctrl-C, else 143.
+
+    So a batch script that puts a job back into the queue has one status to look for, whichever signal its
+    scheduler sends.
+    """
 
     def __init__(self, signum: int) -> None:
         super().__init__(f"stopped by {signal.Signals(signum).name}")
         self.signum = signum
-        self.status = 128 + signum
+        self.status = 130 if signum == signal.SIGINT else 143
 
 
 class OutOfTime(BaseException):

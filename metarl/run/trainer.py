@@ -15,37 +15,40 @@ from metarl.core.params import Meta
 from metarl.core.process import prepare_process
 from metarl.run import checkpoint as store
 from metarl.run import state
+from metarl.run.admission import Trust, trust_option
 from metarl.run.agent import Agent, build_agent
 from metarl.run.callbacks import Callback
-from metarl.run.config import TrainConfig, as_dict, to_yaml
+from metarl.run.config import TrainConfig, as_dict, default_path
+from metarl.run.config_file import to_yaml
 from metarl.run.experience import Serve
-from metarl.run.files import tell, to_json, warn, write_atomic
+from metarl.run.files import clear_leftovers, resumable, sync_folder, tell, to_json, warn, write_atomic
 from metarl.run.iteration import Row, Standing, iterate, validate
-from metarl.run.lock import alone_in, is_taken
-from metarl.run.loggers import LOGGERS, JsonlLogger, Mirror
+from metarl.run.lock import alone_in, check_idle, is_taken
+from metarl.run.loggers import JsonlLogger, open_mirrors
 from metarl.run.machine import describe_machine
 from metarl.run.measures import LOWER_IS_BETTER
 from metarl.run.progress import Progress
-from metarl.run.resolve import load_config, resolved
+from metarl.run.resolve import read_config, resolved
 from metarl.run.signals import GracefulStop, OutOfTime, Stopped
 from metarl.run.worlds import world_of
+from metarl.run.zoo import check_out, check_trainable, place, source
 
 # Not typing.Self, which the run-time type checker of the tests cannot check.
 T = TypeVar("T", bound="Trainer")
 
-FAILURE = "failure.txt"
+FAILURE, MACHINE = "failure.txt", "machine.json"
 
 
 class Trainer:
     """A configuration, its run directory and how far its training has come.
 
-    Made by ``start``, ``load`` and ``resume``.
+    Made by ``start``, ``load`` and ``resume``; ``called`` is its directory as it was named, or ``zoo:NAME``.
     """
 
     def __init__(self, agent: Agent, path: Path) -> None:
         meta = agent.initial_meta()
         world_of(agent.family).probe(agent, meta)
-        self.agent, self.path = agent, path
+        self.agent, self.called = agent, path
         self.standing = Standing(meta, agent.optimiser().init(meta))
 
     @classmethod
@@ -57,8 +60,10 @@ class Trainer:
         """
         config = resolved(config)
         path = default_path(config) if out is None else Path(out)
+        check_out(path)
         taken = RequestError(f"run directory {path} exists already; give another by --out, or resume it")
         if is_taken(path):
+            check_idle(path)
             raise taken
         prepare_process()
         run = cls(build_agent(config), path)._begun()
@@ -66,34 +71,34 @@ class Trainer:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise RequestError(f"run directory {path} cannot be made: {error.strerror}") from error
+        sync_folder(path.parent)
         with alone_in(path):
             if is_taken(path):  # by another process, in the meantime
                 raise taken
             write_atomic(path / "config.yaml", to_yaml(run.config))
-            machine = describe_machine(run.agent.device, run.agent.chunking.threads)
-            write_atomic(path / "machine.json", to_json(machine, indent=1))
         return run
 
     @classmethod
-    def load(cls: type[T], path: str | Path, checkpoint: str | int = "best") -> T:
+    def load(cls: type[T], path: str | Path, checkpoint: str | int = "best", trust: Trust = False) -> T:
         """A run at a checkpoint: ``"best"`` on validation tasks, ``"last"``, or an iteration's number.
 
         Raises:
-            RequestError: no run there, no such checkpoint, or a damaged one.
+            RequestError: no run there, no such checkpoint, a damaged one, or one that names code (``admit``).
         """
-        config = read_config(Path(path))
+        config = read_config(Path(path), trust)
         if config.device == "cuda" and not torch.cuda.is_available():
             warn(f"{path} was trained on a GPU; there is none here, so it is used on the CPU")
             config = dataclasses.replace(config, device="cpu")
         prepare_process()
         run = cls(build_agent(config), Path(path))
-        return run._restored(store.load(store.find(run.checkpoints, checkpoint)))
+        return run._restored(store.load_found(run.checkpoints, checkpoint))
 
     @classmethod
-    def resume(cls: type[T], path: str | Path) -> T:
+    def resume(cls: type[T], path: str | Path, trust: Trust = False) -> T:
         """A run at its last intact checkpoint; at iteration 0 where it has none."""
+        check_trainable(path)
         prepare_process()
-        run = cls(build_agent(read_config(Path(path))), Path(path))
+        run = cls(build_agent(read_config(Path(path), trust)), Path(path))
         with alone_in(run.path):
             saved = store.latest_intact(run.checkpoints, warn)
         return run._begun() if saved is None else run._restored(saved)
@@ -101,8 +106,13 @@ class Trainer:
     def __repr__(self) -> str:
         c = self.config
         return (
-            f"<{type(self).__name__} {self.path}: {c.algorithm} on {c.family}, {self.iteration} iterations>"
+            f"<{type(self).__name__} {self.called}: {c.algorithm} on {c.family}, {self.iteration} iterations>"
         )
+
+    @property
+    def path(self) -> Path:
+        """Where what is made of it goes."""
+        return place(self.called)
 
     @property
     def config(self) -> TrainConfig:
@@ -122,7 +132,12 @@ class Trainer:
     @property
     def checkpoints(self) -> Path:
         """Where the checkpoints are."""
-        return self.path / "checkpoints"
+        return source(self.called) / "checkpoints"
+
+    @property
+    def _again(self) -> str:
+        """What one types to go on."""
+        return f"metarl resume {self.path}{trust_option(as_dict(self.config))}"
 
     def learn(self: T, iterations: int, callbacks: Sequence[Callback] = ()) -> T:
         """Train ``iterations`` more meta-iterations, from where the run stands.
@@ -132,16 +147,19 @@ class Trainer:
             RunFailed: no step was finite ``max_skipped`` times in a row; the last good state is saved.
             Stopped: a signal asked for it; the state is saved.
         """
+        check_trainable(self.called)
         with ExitStack() as stack:
+            stack.enter_context(resumable(self.path, self._again))
             stack.enter_context(alone_in(self.path))
             total = self._total(iterations)
-            (self.path / FAILURE).unlink(missing_ok=True)  # of before
+            self._prepare_directory()
             c = self.config
             tell(f"metarl: {self.path}: {c.algorithm} on {c.family} ({c.spec}), {self.agent.where}")
             stop = stack.enter_context(GracefulStop(c.grace))
             log = stack.enter_context(JsonlLogger(self.path / "metrics.jsonl"))
             log.truncate_after(self.iteration)
-            mirrors = self.open_mirrors(stack)
+            sync_folder(self.path)
+            mirrors = open_mirrors(c, self.path, stack)
             world = world_of(self.agent.family)
             serve = stack.enter_context(world.open(self.agent))
             progress = stack.enter_context(Progress(total, self.iteration, self.path.name))
@@ -180,6 +198,19 @@ class Trainer:
                 callback.on_training_end()
         return self
 
+    def _prepare_directory(self) -> None:
+        """Without what an earlier process left half-done, or failed of."""
+        (self.path / FAILURE).unlink(missing_ok=True)
+        for name in ("config.yaml", MACHINE, FAILURE):
+            clear_leftovers(self.path / name)
+        self.checkpoints.mkdir(exist_ok=True)
+        store.prune(self.checkpoints, self.config.keep_checkpoints)
+        if not (self.path / MACHINE).is_file():
+            machine = describe_machine(self.agent.device, self.agent.chunking.threads)
+            write_atomic(self.path / MACHINE, to_json(machine, indent=1))
+        if self.iteration == 0 and self.config.init_from:
+            self._save_if_new()  # the file it starts from may be gone by the time it is resumed
+
     def _advance(self, serve: Serve, callbacks: Sequence[Callback], total: int) -> tuple[Standing, Row, Row]:
         """``iterate``, and ``validate`` where it is due and at the end.
 
@@ -196,30 +227,14 @@ class Trainer:
             kind = "" if isinstance(error, (RunFailed, EnvironmentFailed)) else f"{type(error).__name__}: "
             raise RunFailed(
                 f"iteration {self.iteration + 1} failed: {kind}{line} (all of it: "
-                f"{self.path / FAILURE}); go on with: metarl resume {self.path}"
+                f"{self.path / FAILURE}); go on with: {self._again}"
             ) from error
 
     def _stop(self, stop: GracefulStop) -> NoReturn:
         """What a signal asked for: the last finished iteration is saved, and training ends."""
         self._save_if_new()
-        tell(f"metarl: saved iteration {self.iteration}; go on with: metarl resume {self.path}")
+        tell(f"metarl: saved iteration {self.iteration}; go on with: {self._again}")
         raise Stopped(stop.requested or signal.SIGTERM)
-
-    def open_mirrors(self, stack: ExitStack) -> list[Mirror]:
-        """The configured mirrors, which finish with ``stack``."""
-        c, mirrors = self.config, [LOGGERS[name]() for name in self.config.logger]
-        for mirror in mirrors:
-            mirror.start(
-                as_dict(c),
-                self.path,
-                project=c.wandb_project,
-                entity=c.wandb_entity,
-                group=c.wandb_group,
-                mode=c.wandb_mode,
-                name=self.path.name,
-            )
-            stack.callback(mirror.finish)
-        return mirrors
 
     def _total(self, iterations: int) -> int:
         """The iteration at which training is to end; the configuration learns of it."""
@@ -266,22 +281,9 @@ class Trainer:
 
     def _restored(self: T, saved: store.Checkpoint) -> T:
         like = {"meta": self.standing.meta, "optimiser": self.standing.optimiser}
-        found: Any = state.restore(saved.tensors, like, f"checkpoint {saved.iteration} of {self.path}")
+        found: Any = state.restore(saved.tensors, like, f"checkpoint {saved.iteration} of {self.called}")
         extra = saved.extra
         self.standing = Standing(
             found["meta"], found["optimiser"], saved.iteration, int(extra["samples"]), int(extra["skipped"])
         )
         return self
-
-
-def read_config(path: Path) -> TrainConfig:
-    """The configuration of the run in a directory."""
-    if not (path / "config.yaml").is_file():
-        raise RequestError(f"{path} is not a run directory: no config.yaml")
-    return load_config(path / "config.yaml")
-
-
-def default_path(config: TrainConfig) -> Path:
-    """Where a run goes that was given no directory."""
-    family = config.family.replace(":", ".")
-    return Path("runs") / f"{family}-{config.spec}-{config.algorithm}-seed{config.seed}"

@@ -11,16 +11,29 @@ from typing import Any
 import yaml
 
 from metarl.core.errors import RequestError
+from metarl.run.files import read_limited
 
 _FLOAT = re.compile(r"^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)[eE][-+]?[0-9]+$")
 
 
+LIMIT = 1 << 20  # bytes of a file; a configuration has two thousand
+
+
 class _Reader(yaml.SafeLoader):
-    pass
+    """Without aliases: a few lines of them stand for more values than any memory holds."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+            raise yaml.MarkedYAMLError(problem="aliases (*name) are not read", problem_mark=mark)
+        return super().compose_node(parent, index)
 
 
 class _Writer(yaml.SafeDumper):
-    pass
+    """Without aliases too, where a value occurs twice."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
 
 
 for _kind in (_Reader, _Writer):
@@ -40,6 +53,8 @@ def parse(text: str) -> Any:
         raise ValueError(f"{place}{error.problem or error.context}") from None
     except yaml.YAMLError as error:
         raise ValueError(" ".join(str(error).split())) from None
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
 
 
 def dump(value: Any) -> str:
@@ -54,7 +69,7 @@ def read_mapping(path: str | Path) -> dict[str, Any]:
         RequestError: for a file that cannot be read, is not YAML or holds something else; one line.
     """
     try:
-        value = parse(Path(path).read_text(encoding="utf-8"))
+        value = parse(read_limited(Path(path), LIMIT).decode("utf-8"))
     except OSError as error:
         raise RequestError(f"cannot read {path}: {error.strerror}") from None
     except ValueError as error:

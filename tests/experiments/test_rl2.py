@@ -9,7 +9,7 @@ import pytest
 from gymnasium.spaces import Box, Discrete
 
 from metarl.rollout import seeding
-from metarl.rollout.collector import Address
+from metarl.rollout.seeding import Address
 from metarl.run.experience import USES
 from metarl.run.protocol import Protocol
 from metarl.run.report import write_report

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,15 +16,17 @@ import pytest
 from metarl.cli import main
 from metarl.core.errors import RequestError
 from metarl.run import checkpoint as store
-from metarl.run import iteration, signals, worlds
-from metarl.run.config import to_yaml
+from metarl.run import iteration, signals, trainer, worlds
+from metarl.run.config_file import to_yaml
 from metarl.run.lock import LOCK, alone_in
 from metarl.run.resolve import resolved
 from metarl.run.runs import Run, resume, train
 from metarl.run.signals import Stopped
 from tiny_runs import alike, rows, tiny
+from worker_runs import all_gone, left_in
 
 Patch = pytest.MonkeyPatch
+FEW = ["--family", "point-goal", "--tasks", "2", "--episodes", "2"]
 
 
 def at_call(number: int, function: Callable[..., Any], then: Callable[[], None]) -> Callable[..., Any]:
@@ -59,7 +62,7 @@ def at_collection(number: int, then: Callable[[], None], monkeypatch: Patch) -> 
 
 def trained_until_stopped(path: Path, **changes: Any) -> None:
     with pytest.raises(Stopped) as caught:
-        train(tiny(iterations=4, checkpoint_every=4, **changes), path)
+        train(tiny(**{"iterations": 4, "checkpoint_every": 4} | changes), path)
     assert caught.value.status == 143
 
 
@@ -71,14 +74,18 @@ def assert_goes_on(path: Path, finished: int, tmp_path: Path) -> None:
     assert alike(resume(path, 4), straight)
 
 
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGUSR1])
 @pytest.mark.parametrize("place", ["collection", "update"])
 def test_an_iteration_that_ends_within_the_grace_period_is_finished(
-    tmp_path: Path, monkeypatch: Patch, place: str
+    tmp_path: Path, monkeypatch: Patch, place: str, signum: int
 ) -> None:
+    def asked() -> None:
+        ask(signum)
+
     if place == "update":
-        monkeypatch.setattr(iteration, "all_finite", at_call(3, iteration.all_finite, ask))
+        monkeypatch.setattr(iteration, "all_finite", at_call(3, iteration.all_finite, asked))
     else:
-        at_collection(2, ask, monkeypatch)
+        at_collection(2, asked, monkeypatch)
     trained_until_stopped(tmp_path / "run")
     monkeypatch.undo()
     assert_goes_on(tmp_path / "run", 2, tmp_path)
@@ -115,9 +122,7 @@ def test_a_save_under_way_is_finished_whatever_the_grace_period(tmp_path: Path, 
         time.sleep(0.5)
 
     monkeypatch.setattr(store, "_put", at_call(1, store._put, ask_and_wait))
-    with pytest.raises(Stopped) as caught:
-        train(tiny(iterations=4, checkpoint_every=2, grace=0.1), tmp_path / "run")
-    assert caught.value.status == 143
+    trained_until_stopped(tmp_path / "run", checkpoint_every=2, grace=0.1)
     monkeypatch.undo()
     assert store.available(tmp_path / "run" / "checkpoints") == [2]
     store.load(store.find(tmp_path / "run" / "checkpoints"))
@@ -157,6 +162,35 @@ def test_a_second_signal_in_a_save_ends_at_once_and_costs_no_checkpoint(tmp_path
     assert alike(resume(run, 4), straight)
 
 
+def test_a_validation_that_takes_longer_is_given_up_with_its_iteration(
+    tmp_path: Path, monkeypatch: Patch
+) -> None:
+    monkeypatch.setattr(trainer, "validate", at_call(1, trainer.validate, ask_and_hang))
+    trained_until_stopped(tmp_path / "run", checkpoint_every=3, grace=0.3)
+    monkeypatch.undo()
+    assert Run.resume(tmp_path / "run").iteration == 2
+    straight = train(tiny(iterations=4, checkpoint_every=3), tmp_path / "straight")
+    assert alike(resume(tmp_path / "run", 4), straight)
+
+
+def test_a_worker_that_hangs_does_not_hold_up_a_stop(tmp_path: Path) -> None:
+    (tmp_path / "numbers").mkdir()
+    family_arg = {"trouble": "sleeps", "far": True, "processes": str(tmp_path / "numbers")}
+    changes = {"family": "python_stepped:Stroll", "family_arg": family_arg, "executor": "processes"}
+
+    def once_they_work() -> None:
+        while len(left_in(tmp_path / "numbers")) < 2:
+            time.sleep(0.05)
+        time.sleep(0.5)
+        ask()
+
+    threading.Thread(target=once_they_work, daemon=True).start()
+    with pytest.raises(Stopped):
+        train(tiny(**changes, workers=2, grace=0.2), tmp_path / "run")
+    assert all_gone(left_in(tmp_path / "numbers"))
+    assert Run.resume(tmp_path / "run", trust=True).iteration == 0
+
+
 def test_two_processes_cannot_train_in_one_directory(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -170,13 +204,19 @@ def test_two_processes_cannot_train_in_one_directory(
         assert other.stdout is not None
         assert other.stdout.readline() == b"held\n"
         capsys.readouterr()
-        assert main(["resume", str(run.path), "--iterations", "4"]) == 2
         told = f"metarl: {run.path} is being trained by process {other.pid} on "
-        assert capsys.readouterr().err.startswith(told)
+        for again in (["resume", str(run.path)], ["train", "maml", *FEW, "--out", str(run.path)]):
+            assert main([*again, "--iterations", "4"]) == 2
+            assert capsys.readouterr().err.startswith(told)
         with pytest.raises(RequestError, match=f"is being trained by process {other.pid}"):
             run.learn(1)
         assert (run.path / "metrics.jsonl").read_bytes() == before
+        for looking in (["evaluate", *FEW[2:], "--steps", "1"], ["report"]):
+            assert main([looking[0], str(run.path), *looking[1:]]) == 0
+        assert (run.path / "metrics.jsonl").read_bytes() == before
         other.kill()  # without a goodbye, and yet the lock is free
+    assert main(["train", "maml", *FEW, "--out", str(run.path)]) == 2
+    assert "exists already; give another by --out, or resume it" in capsys.readouterr().err
     assert resume(run.path, 3).iteration == 3
 
 

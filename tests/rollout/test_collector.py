@@ -14,8 +14,9 @@ from metarl.core.distributions import MultiCategorical
 from metarl.core.models import MLP, Apply, Choices, GaussianMLP, initial_params, policy, policy_of_tasks
 from metarl.core.params import Params, tree_map
 from metarl.rollout import seeding
-from metarl.rollout.collector import Address, collect, collect_in
+from metarl.rollout.collector import collect, collect_in
 from metarl.rollout.family import TaskFamily
+from metarl.rollout.seeding import Address
 from tiny_families import Corridor, Crane, Field, OfOneTask
 
 EPISODES = 3

@@ -12,7 +12,8 @@ from gymnasium.vector.utils import batch_space
 
 from metarl.core.batch import Episodes
 from metarl.core.distributions import Categorical, DiagGaussian, MultiCategorical
-from metarl.rollout.collector import Address, collect, collect_in
+from metarl.rollout.collector import collect, collect_in
+from metarl.rollout.seeding import Address
 from tiny_families import Corridor, Crane
 
 # Four rows, two tasks of two episodes: how many steps each goes, and how it says it ends.

@@ -4,6 +4,7 @@ import importlib.metadata
 import sys
 from importlib.metadata import EntryPoint
 
+import numpy as np
 import pytest
 
 import metarl.rollout.registry as registry
@@ -16,6 +17,11 @@ from metarl_envs import PointGoal
 
 class Mine(PointGoal):
     name = "mine"
+
+class Loose(PointGoal):
+    def __init__(self, spec=None, horizon=3):
+        super().__init__(spec)
+        self.horizon = horizon
 
 class Picky:
     def __init__(self, spec=None, size=1):
@@ -167,6 +173,16 @@ def test_what_is_no_class_is_refused_in_one_line(installed, own_module, name, me
     with pytest.raises(RequestError) as error:
         registry.make(name)
     assert str(error.value).startswith(message) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("horizon", [0, None, "3", True, 2.0])
+def test_a_horizon_that_is_none_is_refused(installed, own_module, horizon):
+    installed()
+    with pytest.raises(
+        RequestError, match=f"'own_family:Loose' has a horizon of {horizon!r}; allowed: whole"
+    ):
+        registry.make("own_family:Loose", horizon=horizon)
+    assert registry.make("own_family:Loose", horizon=np.int64(3)).horizon == 3
 
 
 def test_an_error_inside_ones_own_module_is_told(installed, own_module, tmp_path):

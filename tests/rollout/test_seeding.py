@@ -50,6 +50,24 @@ def test_each_call_starts_over_and_more_seeds_begin_with_fewer():
     assert seeding.seeds(5, "starts", 7, n=0).shape == (0,)
 
 
+@pytest.mark.parametrize("root", [0, 5, 2**32 - 1, 2**32, 2**64 - 1])
+@pytest.mark.parametrize("indices", [(), (0,), (2, 7), (1, 2, 3), (1, 2, 2**32 - 1, 0, 9)])
+def test_many_addresses_at_once_are_each_by_itself(root: int, indices: tuple[int, ...]) -> None:
+    for last in (range(5), range(1, 2), range(2**32 - 3, 2**32), range(3, 3)):
+        each = [seeding.seeds(root, "starts", *indices, i, n=7) for i in last]
+        found = seeding.seeds_of_each(root, "starts", *indices, last=last, n=7)
+        assert found.dtype == np.uint64 and np.array_equal(found, np.reshape(each, (len(last), 7)))
+        for i, rng in zip(last, seeding.generators(root, "actions", *indices, last=last), strict=True):
+            assert rng.bytes(40) == seeding.generator(root, "actions", *indices, i).bytes(40)
+    assert seeding.seeds_of_each(root, "starts", *indices, last=range(2), n=0).shape == (2, 0)
+
+
+def test_addresses_out_of_range_are_refused_in_many_too() -> None:
+    for last in (range(-1, 2), range(2**32 - 1, 2**32 + 1)):
+        with pytest.raises(RequestError, match=r"index 1 of 'starts' is"):
+            seeding.seeds_of_each(1, "starts", 0, last=last, n=1)
+
+
 def test_numpy_integers_are_as_good_as_ints():
     address = (np.int64(5), "tasks", np.uint32(3))
     assert np.array_equal(seeding.seeds(*address, n=4), seeding.seeds(5, "tasks", 3, n=4))

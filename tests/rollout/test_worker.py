@@ -64,13 +64,12 @@ def test_a_class_with_slots_is_left_alone() -> None:
 def test_progress_is_seen_from_outside(tmp_path: Path) -> None:
     path = tmp_path / "progress"
     path.write_bytes(bytes(8))
-    seen = path.open("rb")
-    step_taken = worker._counter(path)
-    assert not path.exists()
-    for _ in range(300):
-        step_taken()
-    assert int.from_bytes(seen.read(8), "little") == 300
-    seen.close()
+    with path.open("rb") as seen:
+        count = worker._counter(path)
+        assert not path.exists()
+        for _ in range(300):
+            count[0] += 1
+        assert int.from_bytes(seen.read(8), "little") == 300
 
 
 class Stubborn(Exception):

@@ -14,7 +14,8 @@ from metarl.core.batch import Episodes
 from metarl.core.errors import RequestError
 from metarl.core.models import MLP, GaussianMLP
 from metarl.core.params import Params, tree_map
-from metarl.rollout.collector import Address, collect, collect_in
+from metarl.rollout.collector import collect, collect_in
+from metarl.rollout.seeding import Address
 from metarl.run.adaptation import read_task
 from metarl.run.experience import USES
 from metarl.run.runs import Run, train
@@ -146,7 +147,10 @@ def test_an_oracle_is_told_the_task(tmp_path: Path) -> None:
         ({"task": TASK, "episodes": 0}, "steps >= 0 and episodes >= 1, got 1 and 0"),
         ({"task": TASK, "inner_lr": -0.1}, "inner_lr must be finite numbers above 0"),
         ({"task": {"side": 1}}, "allowed: a dict with the keys"),
-        ({"task": {"goal": [0.1]}}, "task 'goal' has shape"),
+        ({"task": {"goal": [0.1]}}, "goal of a task must be such as [0.1369"),
+        ({"task": {"goal": 0.1}}, ", got 0.1"),
+        ({"task": {"goal": [0.1, "x"]}}, ", got [0.1, 'x']"),
+        ({"task": {"goal": [[0.1], [0.1, 0.2]]}}, ", got [[0.1], [0.1, 0.2]]"),
         ({"task": {"goal": [0.1, float("nan")]}}, "allowed: finite numbers"),
         ({"task": {}}, "adapt needs a task of the family or an environment"),
         ({"env": gymnasium.make("CartPole-v1")}, "the environment's observation_space is Box"),

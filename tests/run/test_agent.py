@@ -201,3 +201,10 @@ def test_short_episodes_are_not_thinned_to_their_first_steps(
     agent(family_arg={"horizon": horizon}, curvature_stride=4).learner()
     kept = [(trust.stride, trust.support_stride) for trust in found]
     assert kept == [(stride, 2), (stride, stride), (4, 4)]  # what is asked for is done
+
+
+@pytest.mark.parametrize("units", [10**15, 10**30])
+def test_a_network_that_nothing_can_hold_is_refused_in_one_line(units: int) -> None:
+    with pytest.raises(RequestError, match=r"^model 'mlp' cannot be made: \w+Error: ") as caught:
+        agent(hidden=(units,))
+    assert "\n" not in str(caught.value)

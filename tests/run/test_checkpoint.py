@@ -17,6 +17,8 @@ from metarl.core.errors import RequestError
 from metarl.run import checkpoint as ck
 from metarl.run.checkpoint import MANIFEST, STATE, DamagedCheckpoint
 
+Patch = pytest.MonkeyPatch
+
 
 def state(seed: int = 0) -> dict[str, Tensor]:
     """Tensors that are awkward to store: strided, shared, 0-d, empty, of several kinds; not in order."""
@@ -223,6 +225,48 @@ def test_find_names_what_there_is(tmp_path: Path) -> None:
     for which in (15, "15", "worst"):
         with pytest.raises(RequestError, match=r"15.*best, last, 10, 20|worst.*best, last, 10, 20"):
             ck.find(tmp_path, which)
+
+
+@pytest.mark.parametrize("which", ["best", "last"])
+@pytest.mark.parametrize("function", ["load", "read_manifest", "_read"])
+def test_one_that_is_removed_while_it_is_read_is_not_missed(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    which: str,
+    function: str,
+) -> None:
+    save_values(tmp_path, {1: -5.0})
+    read = getattr(ck, function)
+
+    def trained_on(path: Path, *more: Any) -> Any:
+        monkeypatch.setattr(ck, function, read)
+        save_values(tmp_path, {2: -1.0})
+        ck.prune(tmp_path, keep=1)
+        return read(path, *more)
+
+    monkeypatch.setattr(ck, function, trained_on)
+    assert ck.load_found(tmp_path, which).iteration == 2
+    assert ck.available(tmp_path) == [2]
+    assert capsys.readouterr().err == ""
+
+
+def test_one_that_is_listed_at_neither_of_its_names_is_looked_for_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_values(tmp_path, {1: 0.0})
+    listed = ck._folders
+    answers = [{}]
+    monkeypatch.setattr(ck, "_folders", lambda directory: answers.pop() if answers else listed(directory))
+    assert ck.load_found(tmp_path).iteration == 1
+    assert not answers
+
+
+def test_one_that_is_damaged_and_stays_is_refused(tmp_path: Path) -> None:
+    save_values(tmp_path, {1: 0.0, 2: 0.0})
+    (tmp_path / "000002" / STATE).unlink()
+    with pytest.raises(DamagedCheckpoint, match=r"state\.safetensors: is missing"):
+        ck.load_found(tmp_path)
 
 
 def test_prune_keeps_the_newest_and_the_best(tmp_path: Path) -> None:

@@ -148,11 +148,7 @@ def test_without_a_plane_the_return_is_plotted(tmp_path: Path) -> None:
         ("nowhere/clip.gif", {}, r"cannot be written; allowed: a file in a folder that exists"),
         ("clip.gif", {"task": '{"gaol": [1, 2]}'}, r"gaol"),
         ("clip.gif", {"checkpoint": "7"}, r"7"),
-        (
-            "clip.gif",
-            {"task": '{"goal": [[1], [1, 2]]}'},
-            r"a task's values are numbers or arrays of them, got",
-        ),
+        ("clip.gif", {"task": '{"goal": [[1], [1, 2]]}'}, r"goal of a task must be such as .*, got"),
         ("clip.gif", {"inner_lr": 1e38, "steps": 2}, r"not finite|finite numbers"),
     ],
 )

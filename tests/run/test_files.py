@@ -9,7 +9,19 @@ import numpy as np
 import pytest
 import torch
 
-from metarl.run.files import tell, to_json, warn, write_atomic
+from metarl.core.errors import RequestError, RunFailed
+from metarl.run import files
+from metarl.run.files import (
+    clear_leftovers,
+    is_leftover,
+    read_json,
+    read_limited,
+    resumable,
+    tell,
+    to_json,
+    warn,
+    write_atomic,
+)
 
 
 @pytest.mark.parametrize("data", ["θ′ = θ − α∇L", b"\x00\xff\n", "", b""])
@@ -102,3 +114,80 @@ def test_telling_nobody_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("sys.stderr", closed)
         tell("not writable")
     tell("closed")
+
+
+def test_no_more_is_read_than_is_allowed(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"12345")
+    assert read_limited(path, 5) == b"12345"
+    with pytest.raises(ValueError, match=r"^it is larger than 4 bytes$"):
+        read_limited(path, 4)
+    os.truncate(path, 2**40)  # more than there is room for
+    with pytest.raises(ValueError, match="larger"):
+        read_limited(path, 2**16)
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"[1]", "{} is damaged: it holds no object"),
+        (b"{", "{} is damaged: Expecting property name"),
+        (b"\xff", "{} is damaged: 'utf-8' codec can't decode"),
+        (b'{"a": ' + b"[" * 100_000, "{} is damaged: it is nested too deeply"),
+        (b'{"a": 1234567890123}', "{} is damaged: it is larger than 16 bytes"),
+    ],
+)
+def test_json_that_is_no_object_is_refused_in_one_line(
+    content: bytes, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "file.json"
+    if "larger" in told:
+        monkeypatch.setattr(files, "JSON_LIMIT", 16)
+    path.write_bytes(content)
+    with pytest.raises(RequestError) as refused:
+        read_json(path)
+    assert str(refused.value).startswith(told.format(path)) and "\n" not in str(refused.value)
+
+
+def test_json_comes_back_and_what_is_missing_is_told(tmp_path: Path) -> None:
+    path = write_atomic(tmp_path / "file.json", to_json({"a": [1, None]}))
+    assert read_json(path) == {"a": [1, None]}
+    with pytest.raises(FileNotFoundError):
+        read_json(tmp_path / "absent")
+    with pytest.raises(RequestError, match=f"^cannot read {tmp_path}: Is a directory"):
+        read_json(tmp_path)
+
+
+def test_a_write_that_fails_names_its_file_and_how_to_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    told = f"^{tmp_path}/file: No space left .* go on with: metarl resume x$"
+    with pytest.raises(RunFailed, match=told), resumable(tmp_path, "metarl resume x"):
+        write_atomic(tmp_path / "file", "content")
+    with pytest.raises(RunFailed, match=f"^{tmp_path}: No space left"), resumable(tmp_path, "again"):
+        full(0)
+    with pytest.raises(BrokenPipeError), resumable(tmp_path, "again"):
+        raise BrokenPipeError
+
+
+def test_what_a_killed_writer_left_is_cleared_and_what_another_writes_is_spared(tmp_path: Path) -> None:
+    kept = ["a.json", ".a.json", ".a.json.tmp-", ".a.json.tmp-1234567g", ".b.json.tmp-12345678", "x.a.json"]
+    for name in (*kept, ".a.json.tmp-12345678", ".a.json.tmp-abcdef00"):
+        (tmp_path / name).touch()
+    clear_leftovers(tmp_path / "a.json")
+    assert {path.name for path in tmp_path.iterdir()} == set(kept)
+    assert is_leftover(Path(".b.json.tmp-12345678"))
+    assert not any(is_leftover(Path(name)) for name in kept[:4])
+
+
+def test_a_leftover_is_what_is_there_while_a_file_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Path] = []
+    monkeypatch.setattr(files, "sync_file", lambda file: seen.append(Path(file.name)))
+    write_atomic(tmp_path / "a.json", "{}")
+    assert [is_leftover(path) for path in seen] == [True]

@@ -10,7 +10,7 @@ import torch
 
 from metarl.core.params import expand
 from metarl.learn.adapt import unroll
-from metarl.rollout.collector import Address
+from metarl.rollout.seeding import Address
 from metarl.run import iteration
 from metarl.run.agent import Agent
 from metarl.run.callbacks import Callback

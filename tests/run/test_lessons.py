@@ -9,7 +9,7 @@ import torch
 from metarl.core.batch import Shots
 from metarl.core.params import Params, concat, expand, leaves
 from metarl.rollout import seeding
-from metarl.rollout.collector import Address
+from metarl.rollout.seeding import Address
 from metarl.rollout.shots import mini_batch
 from metarl.run.agent import Agent
 from metarl.run.experience import USES, Experience, Source, gather

@@ -17,6 +17,7 @@ import pytest
 import torch
 
 from metarl.core.errors import RequestError
+from metarl.run import loggers
 from metarl.run.loggers import LOGGERS, JsonlLogger, WandbLogger, read_metrics
 
 ROWS = [
@@ -115,17 +116,27 @@ def test_resuming_drops_later_rows_keeps_the_bytes_of_the_others_and_goes_on(tmp
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_failed_truncation_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("block", [1, 7, 100, 1 << 16])
+def test_only_the_end_of_a_file_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: int) -> None:
+    monkeypatch.setattr(loggers, "BLOCK", block)
     path = write(tmp_path / "metrics.jsonl")
-
-    def full(_: int) -> None:
-        raise OSError(28, "No space left on device")
-
+    rows = path.read_bytes()
+    path.write_bytes(b"\x00 what nobody looks at\n" + rows + b'{"iteration": 4, "x')
     with JsonlLogger(path) as logger:
-        monkeypatch.setattr(os, "fsync", full)
-        with pytest.raises(OSError, match="No space left"):
-            logger.truncate_after(1)
-    assert read_metrics(path) == ROWS
+        logger.truncate_after(3)
+        assert path.read_bytes().endswith(b"\n" + rows)
+        logger.truncate_after(1)
+        logger.row(ROWS[1])
+    assert path.read_bytes().endswith(b"\n" + b"".join(rows.splitlines(keepends=True)[:2]))
+
+
+def test_a_damaged_end_is_refused_and_kept(tmp_path: Path) -> None:
+    path = write(tmp_path / "metrics.jsonl")
+    path.write_bytes(path.read_bytes() + b"{\n")
+    before = path.read_bytes()
+    with JsonlLogger(path) as logger, pytest.raises(RequestError, match="is not a row"):
+        logger.truncate_after(1)
+    assert path.read_bytes() == before
 
 
 def test_a_killed_process_loses_no_row_that_it_wrote(tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ def test_words_become_values(line: str, values: dict[str, Any]) -> None:
         ("resume a b", "unexpected 'b' after metarl resume"),
         ("evaluate --tasks 3", "evaluate needs RUN_DIR [RUN_DIR ...]: "),
         ("baseline --family f", "baseline needs {pretrained,oracle,random}: "),
-        ("list", "list needs {families,algorithms,objectives,rules}: "),
+        ("list", "list needs {families,algorithms,objectives,rules,zoo}: "),
         ("evaluate a --model f", "unknown option --model of metarl evaluate; "),
     ],
 )
@@ -97,6 +97,7 @@ def test_missing_values_are_filled_in_and_given_ones_checked() -> None:
         baselines=(),
         deterministic=True,
         seed=1,
+        trust=False,
         out=None,
     )
 

@@ -15,7 +15,7 @@ import pytest
 from metarl.core.errors import RequestError
 from metarl.run import checkpoint as store
 from metarl.run.callbacks import Callback
-from metarl.run.config import to_yaml
+from metarl.run.config_file import to_yaml
 from metarl.run.resolve import load_config, resolved
 from metarl.run.runs import Run, load, resume, train
 from metarl.run.signals import Stopped
@@ -139,8 +139,17 @@ def test_the_weights_a_run_started_from_are_needed_no_more(tmp_path: Path) -> No
     first = train(tiny(), tmp_path / "first")
     path = first.policy.save(tmp_path / "start.safetensors")
     run = train(tiny(init_from=str(path)), tmp_path / "run")
+    config = resolved(tiny(init_from=str(path)))
+
+    class Killed(Callback):
+        def on_rollout_start(self, iteration: int) -> None:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(config, tmp_path / "killed", [Killed()])
     path.unlink()
     assert same(load(run.path, "last").meta, run.meta)
+    assert same(resume(tmp_path / "killed", 2).meta, run.meta)
 
 
 # Signals -----------------------------------------------------------------------------------------

@@ -131,7 +131,9 @@ def test_another_thread_installs_nothing_and_is_no_failure() -> None:
     assert seen == [before, None]
 
 
-@pytest.mark.parametrize(("signum", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("signum", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGUSR1, 143)]
+)
 def test_stopped_carries_the_exit_status(signum: signal.Signals, status: int) -> None:
     stopped = Stopped(signum)
     assert (stopped.signum, stopped.status) == (signum, status)

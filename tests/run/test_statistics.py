@@ -272,6 +272,18 @@ def test_two_values_give_what_can_be_counted() -> None:
     np.testing.assert_array_equal(bootstrap_ci(values, rng(), level=0.4), [[3.0, 3.0]])
 
 
+def test_seeds_and_tasks_are_drawn_each_by_itself() -> None:
+    """A run adds 0 or 4, a task 0 or 2. Resampled runs add 0, 2 or 4 with 1/4, 1/2, 1/4, resampled tasks 0, 1
+    or 2; the sum is 0 to 6 with 1, 2, 3, 4, 3, 2, 1 sixteenths. The middle 80 % reach from 1 to 5. Were each
+    run's tasks drawn for it alone, or all four values, sums such as 1/2 would be there too.
+    """
+    values = np.array([[0.0, 2.0], [4.0, 6.0]])[..., None]
+    np.testing.assert_array_equal(bootstrap_ci(values, rng()), [[0.0, 6.0]])
+    np.testing.assert_array_equal(bootstrap_ci(values, rng(), level=0.8), [[1.0, 5.0]])
+    np.testing.assert_array_equal(bootstrap_ci(values, rng(), level=0.5), [[2.0, 4.0]])
+    np.testing.assert_array_equal(bootstrap_ci(values[:1], rng()), bootstrap_ci(values[0], rng()))
+
+
 def test_a_constant_is_certain() -> None:
     np.testing.assert_array_equal(bootstrap_ci(np.full((7, 2), -3.25), rng()), np.full((2, 2), -3.25))
     np.testing.assert_array_equal(bootstrap_ci(np.array([[2.5, -1.0]]), rng()), [[2.5, 2.5], [-1.0, -1.0]])

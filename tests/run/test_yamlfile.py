@@ -56,6 +56,9 @@ def test_what_only_resembles_one_is_text(written: str) -> None:
         ("a: 1\n---\nb: 2\n", "is not valid YAML: line 2: "),
         ("when: 2026-13-45\n", "is not valid YAML: month must be in 1..12"),
         ("x: \0\n", "is not valid YAML: "),
+        ("a: &a [1]\nb: [*a, *a]\n", "is not valid YAML: line 2: aliases (*name) are not read"),
+        ("x: " + "[" * 2000, "is not valid YAML: it is nested too deeply"),
+        ("x: " + "1" * 2**20, "is not valid YAML: it is larger than 1048576 bytes"),
         ("- tasks\n", "must hold a mapping of option names to values, got list"),
         ("tasks\n", "must hold a mapping of option names to values, got str"),
     ],
@@ -66,6 +69,11 @@ def test_a_broken_file_is_told_in_one_line(content: str, told: str) -> None:
         yamlfile.read_mapping("run.yaml")
     assert str(refusal.value).startswith(f"run.yaml {told}")
     assert len(str(refusal.value).splitlines()) == 1
+
+
+def test_what_occurs_twice_is_written_twice() -> None:
+    twice = [1, 2]
+    assert yamlfile.parse(yamlfile.dump({"a": twice, "b": twice})) == {"a": twice, "b": twice}
 
 
 def test_a_file_that_cannot_be_read_is_told_in_one_line() -> None:

@@ -1,24 +1,59 @@
 """Weights out of a Stable-Baselines3 zip, without running anything that stands in it.
 
 ``PPO.load`` unpickles parts of the entry ``data``, which runs whatever code its author put there. Here only
-two entries are read: ``policy.pth``, by torch's reader of plain tensors, and the texts that stand beside the
-pickles in ``data``, which is JSON.
+two entries are read, and nothing is unpacked: ``policy.pth``, by torch's reader of plain tensors, and the
+texts that stand beside the pickles in ``data``, which is JSON.
 """
 
+import io
 import json
 import pickle
 import re
+import stat
 import zipfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
+from gymnasium import Space
+from torch import Tensor
 
 from metarl.core.errors import RequestError
 from metarl.core.params import Params
+from metarl.run.admission import ASK
 
 POLICY, DATA = "policy.pth", "data"
-LIMIT = 1 << 30  # bytes of an entry once unpacked; a policy has a few megabytes at most
+MEMBERS = re.compile(r"data|_stable_baselines3_version|system_info\.txt|\w+(\.\w+)*\.pth")
+LIMIT = 1 << 28  # bytes of an entry once unpacked; a policy has a few million at most
+HIDDEN, ACTIONS = re.compile(r"mlp_extractor\.policy_net\.(\d+)\.weight"), "action_net.weight"
+SIZES = {"Discrete": "n", "MultiDiscrete": "nvec", "MultiBinary": "n"}  # of kinds of actions
+
+
+class Architecture(NamedTuple):
+    """What two policies must share to have the same weights.
+
+    Attributes:
+        widths: numbers that each layer reads, and those that the last one gives.
+        activation: "tanh", "relu", …
+        actions: their space's kind and, of choices, among how many: ``Box``, ``MultiDiscrete([3 4])``.
+        bounds: of a Box, as text; they may differ.
+    """
+
+    widths: tuple[int, ...]
+    activation: str
+    actions: str
+    bounds: str = ""
+
+    def __str__(self) -> str:
+        between = f" with {self.activation}" if len(self.widths) > 2 else ""
+        return f"layers {'-'.join(map(str, self.widths))}{between} for actions in {self.actions}"
+
+
+def architecture(weights: Sequence[Tensor], activation: str, actions: Space[Any]) -> Architecture:
+    """That of a policy with these matrices, from the observations' to the actions'."""
+    told = {name: getattr(actions, name, None) for name in (*SIZES.values(), "low", "high")}
+    return _architecture(weights, activation, type(actions).__name__, told)
 
 
 def is_archive(path: Path) -> bool:
@@ -26,61 +61,99 @@ def is_archive(path: Path) -> bool:
     return zipfile.is_zipfile(path)
 
 
-def read_archive(path: Path, trusted: bool) -> tuple[Params, str]:
-    """The state of a policy, by Stable-Baselines3's names, and its activation ("tanh", "relu", …).
+def read_archive(path: Path, trusted: bool) -> tuple[Params, Architecture]:
+    """The state of a policy, by Stable-Baselines3's names, and what it is.
 
     Raises:
-        RequestError: it is not trusted; no such model in it, one with gSDE, or one with more than tensors.
+        RequestError: it is not trusted; entries that no model has; no such model in it, another algorithm's,
+            one with gSDE, or one with more than tensors.
     """
     if not trusted:
         raise RequestError(
-            f"init-from file {path} is a zip of Stable-Baselines3, and such files run code when they are "
-            "loaded; give --trust if you know where it is from"
+            f"init-from file {path} is a zip of Stable-Baselines3, and such files name code, which "
+            f"Stable-Baselines3 runs; {ASK}"
         )
     try:
         with zipfile.ZipFile(path) as archive:
-            data: Any = json.loads(_entry(archive, DATA))
-            with archive.open(POLICY) as file:
-                _check_size(archive, POLICY)
-                state = torch.load(file, map_location="cpu", weights_only=True)
-    except (KeyError, ValueError, OSError, EOFError, zipfile.BadZipFile, RuntimeError) as error:
-        raise RequestError(
-            f"init-from file {path} is no model of Stable-Baselines3: {_line(error)}"
-        ) from error
+            _check_members(archive)
+            data: Any = json.loads(archive.read(DATA))
+            state = _tensors(archive.read(POLICY))
     except pickle.UnpicklingError as error:
         raise RequestError(
             f"init-from file {path}: {POLICY} holds more than tensors; it was not run"
         ) from error
+    except Exception as error:  # whatever a stranger's bytes make the readers raise
+        raise RequestError(
+            f"init-from file {path} is no model of Stable-Baselines3: {_line(error)}"
+        ) from error
     if not isinstance(data, dict) or not _is_state(state):
         raise RequestError(f"init-from file {path} is no model of Stable-Baselines3: no weights of a policy")
+    if ACTIONS not in state:
+        raise RequestError(
+            f"init-from file {path} has {next(iter(state), 'nothing')} and no {ACTIONS}; allowed: PPO and A2C"
+        )
     if data.get("use_sde"):
         raise RequestError(f"init-from file {path} explores by gSDE, the network by independent normals")
-    return dict(state), _activation(data)
+    return dict(state), _told(data, state)
 
 
-def _activation(data: dict[str, Any]) -> str:
-    """That of ``policy_kwargs``, whose classes are written as text beside their pickles."""
-    kwargs = data.get("policy_kwargs")
-    told = kwargs.get("activation_fn") if isinstance(kwargs, dict) else None
-    name = re.search(r"(\w+)'>$", str(told))
-    return "tanh" if told is None else name[1].lower() if name else str(told)
+def _check_members(archive: zipfile.ZipFile) -> None:
+    """Only what ``save`` puts into a model, each once, and nothing that could leave a folder or be a link."""
+    seen: set[str] = set()
+    for entry in archive.infolist():
+        name = entry.filename
+        if not MEMBERS.fullmatch(name) or name in seen or stat.S_ISLNK(entry.external_attr >> 16):
+            raise ValueError(f"its entry {name[:80]!r} is none of a model's")
+        if entry.file_size > LIMIT:
+            raise ValueError(f"{name} is larger than {LIMIT} bytes")
+        seen.add(name)
 
 
-def _entry(archive: zipfile.ZipFile, name: str) -> bytes:
-    _check_size(archive, name)
-    return archive.read(name)
-
-
-def _check_size(archive: zipfile.ZipFile, name: str) -> None:
-    if archive.getinfo(name).file_size > LIMIT:
-        raise ValueError(f"{name} is larger than {LIMIT} bytes")
+def _tensors(data: bytes) -> Any:
+    """What torch saved, which is a zip itself, whose entries may be packed."""
+    with zipfile.ZipFile(io.BytesIO(data)) as inner:
+        if sum(entry.file_size for entry in inner.infolist()) > LIMIT:
+            raise ValueError(f"{POLICY} is larger than {LIMIT} bytes")
+    return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
 
 
 def _is_state(state: Any) -> bool:
     return isinstance(state, dict) and all(
-        isinstance(name, str) and isinstance(x, torch.Tensor) for name, x in state.items()
+        isinstance(name, str)
+        and isinstance(x, Tensor)
+        and x.layout == torch.strided
+        and x.is_floating_point()
+        and x.ndim
+        and x.is_contiguous()  # not one number that is said to be many
+        for name, x in state.items()
     )
 
 
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]
+def _told(data: Mapping[str, Any], state: Params) -> Architecture:
+    """By the weights, and by the texts that stand beside pickles of classes."""
+    numbered = {int(found[1]): x for name, x in state.items() if (found := HIDDEN.fullmatch(name))}
+    weights = [*(numbered[i] for i in sorted(numbered)), state[ACTIONS]]
+    kwargs, actions = (
+        {} if not isinstance(x := data.get(key), dict) else x for key in ("policy_kwargs", "action_space")
+    )
+    activation = _class(kwargs.get("activation_fn", "<class 'Tanh'>")).lower()
+    return _architecture(weights, activation, _class(actions.get(":type:")), actions)
+
+
+def _architecture(
+    weights: Sequence[Tensor], activation: str, kind: str, told: Mapping[str, Any]
+) -> Architecture:
+    widths = (weights[0].shape[-1], *(len(x) for x in weights))
+    if kind in SIZES:
+        return Architecture(widths, activation, f"{kind}({_line(told.get(SIZES[kind]))})")
+    return Architecture(widths, activation, kind, f"{_line(told.get('low'))} to {_line(told.get('high'))}")
+
+
+def _class(text: Any) -> str:
+    """The name of a class that is written as ``<class 'torch.nn.modules.activation.ReLU'>``."""
+    name = re.search(r"(\w+)'>$", str(text))
+    return name[1] if name else _line(text)
+
+
+def _line(told: Any) -> str:
+    return " ".join(str(told).split())[:200]

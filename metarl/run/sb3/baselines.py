@@ -6,7 +6,6 @@
 
 import dataclasses
 import hashlib
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 import torch
 from stable_baselines3 import PPO
 
-from metarl.core.errors import RequestError
+from metarl.core.errors import RequestError, RunFailed
 from metarl.core.params import Params, to_device, tree_map
 from metarl.rollout import seeding
 from metarl.run import checkpoint as store
@@ -22,7 +21,7 @@ from metarl.run.agent import Agent, build_agent
 from metarl.run.baselines import baseline_config
 from metarl.run.config import TrainConfig
 from metarl.run.experience import USES, Experience, Serve, judge
-from metarl.run.files import tell, to_json, warn, write_atomic
+from metarl.run.files import read_json, tell, to_json, warn, write_atomic
 from metarl.run.protocol import Protocol, best_of, sources
 from metarl.run.sb3.export import ppo_of
 from metarl.run.sb3.names import names_of
@@ -42,6 +41,9 @@ def sb3_config(kind: str, config: TrainConfig) -> TrainConfig:
 def sb3_baseline_of(kind: str, run: Trainer) -> Trainer:
     """``sb3-pretrained`` or ``sb3-oracle``, trained under ``RUN_DIR/baselines`` on first use and where the
     run has been trained further since; its weights are in our network, so that it adapts as the run does.
+
+    Raises:
+        RunFailed: whatever the environment or PPO raised, in one line.
     """
     path = run.path / "baselines" / kind
     baseline = Trainer(build_agent(sb3_config(kind, run.config)), path)
@@ -49,7 +51,11 @@ def sb3_baseline_of(kind: str, run: Trainer) -> Trainer:
     saved = store.latest_intact(baseline.checkpoints, warn)
     if saved is None or saved.extra["asked"] < env_steps:
         tell(f"metarl: training the baseline {kind}: PPO for {env_steps:,} environment steps")
-        model = train_on_tasks(baseline.agent, env_steps, run.config.seed, kind)
+        try:
+            model = train_on_tasks(baseline.agent, env_steps, run.config.seed, kind)
+        except Exception as error:  # the environment's, or PPO's where weights are not finite
+            line = next(iter(str(error).strip().splitlines()), "")[:400]
+            raise RunFailed(f"training the baseline {kind} failed: {type(error).__name__}: {line}") from error
         extra = {"samples": model.num_timesteps, "asked": env_steps}
         store.save(baseline.checkpoints, 1, _weights(baseline.agent, model), extra)
         saved = store.load(store.find(baseline.checkpoints))
@@ -64,21 +70,26 @@ def sb3_baseline_of(kind: str, run: Trainer) -> Trainer:
 def measure_scratch(agent: Agent, protocol: Protocol, serve: Serve) -> tuple[Experience, float]:
     """PPO from nothing on every task of a protocol, and its learning rate: the best of ``RATES`` on
     validation tasks.
-    """
-    validation = dataclasses.replace(protocol, split="validation", tasks=min(protocol.tasks, RATE_TASKS))
 
-    def tried(rate: float) -> Experience:
+    Raises:
+        RequestError: weights or actions are not finite, on validation tasks with every one of the rates.
+    """
+
+    def tried(rate: float, on: Protocol) -> Experience:
         try:
-            return _scratch(agent, validation, serve, rate)
-        except ValueError as error:  # weights or actions that are not finite
+            return _scratch(agent, on, serve, rate)
+        except ValueError as error:
             raise RequestError(
                 f"sb3-scratch cannot be measured with learning rate {rate:g}: {error}"
             ) from error
 
     best = RATES[0]
     if protocol.steps:
-        best = best_of(RATES, tried, agent.metric, "sb3-scratch", "learning rate")
-    return _scratch(agent, protocol, serve, best), best
+        validation = dataclasses.replace(protocol, split="validation", tasks=min(protocol.tasks, RATE_TASKS))
+        best = best_of(
+            RATES, lambda rate: tried(rate, validation), agent.metric, "sb3-scratch", "learning rate"
+        )
+    return tried(best, protocol), best
 
 
 def scratch_file(run_path: Path, agent: Agent, protocol: Protocol) -> Path:
@@ -105,10 +116,8 @@ def scratch_file(run_path: Path, agent: Agent, protocol: Protocol) -> Path:
 def kept(path: Path, compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """What a JSON file holds, or else what is computed, which it holds from then on."""
     try:
-        found = json.loads(path.read_text())
-        if isinstance(found, dict):
-            return found
-    except (OSError, ValueError):  # none yet, or half of one
+        return read_json(path)
+    except (OSError, RequestError):  # none yet, or half of one
         pass
     result = compute()
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -124,7 +133,7 @@ def _scratch(agent: Agent, protocol: Protocol, serve: Serve, rate: float) -> Exp
         seeding.seeds(agent.config.seed, "baselines", USES["sb3"], t, n=protocol.steps + 1).tolist()
         for t in range(source.tasks)
     ]
-    models = [ppo_of(agent, None, seed=first % 2**32, learning_rate=rate) for first, *_ in seeds]
+    models = [ppo_of(agent, None, init_seed=first % 2**32, learning_rate=rate) for first, *_ in seeds]
     path, support = [_together(agent, models)], []
     for k in range(protocol.steps):
         support.append(source.support(path[-1], k))

@@ -14,6 +14,7 @@ from metarl.core.errors import RequestError
 from metarl.core.models import ACTIVATIONS
 from metarl.core.params import Params
 from metarl.run.adaptation import read_task
+from metarl.run.admission import Trust
 from metarl.run.agent import Agent
 from metarl.run.files import check_writable, write_atomic
 from metarl.run.runs import load
@@ -24,17 +25,18 @@ def ppo_of(
     agent: Agent,
     params: Params | None,
     env: Env[Any, Any] | VecEnv | None = None,
-    seed: int = 0,
+    init_seed: int = 0,
     **options: Any,
 ) -> PPO:
     """PPO with the agent's network, on the CPU.
 
     Args:
         params: of one policy, without a task axis; None for Stable-Baselines3's own initialisation. A value
-            network that is not among them starts as Stable-Baselines3 draws it from ``seed``.
+            network that is not among them starts as Stable-Baselines3 draws it from ``init_seed``.
         env: what the model is to learn in; None leaves that to ``set_env`` or to ``PPO.load(..., env=env)``.
         options: of ``PPO``, in place of its defaults; gamma is the run's, and so is the network, beside which
-            ``policy_kwargs`` may say other things.
+            ``policy_kwargs`` may say other things. With ``seed`` PPO seeds the process's generators, as it
+            always does, and ``init_seed`` counts for nothing; without it they stay as they are.
 
     Raises:
         RequestError: a policy that Stable-Baselines3 cannot express, or an environment with other spaces;
@@ -46,7 +48,7 @@ def ppo_of(
     told: dict[str, Any] = {"gamma": agent.config.gamma, "device": "cpu"} | options
     told["policy_kwargs"] = network | options.get("policy_kwargs", {})
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.manual_seed(init_seed)
         if env is None:  # as PPO.load makes a model that has no environment yet
             model = PPO("MlpPolicy", None, _init_setup_model=False, **told)  # type: ignore[arg-type]
             model.observation_space, model.action_space = family.observation_space, family.action_space
@@ -55,6 +57,7 @@ def ppo_of(
         else:
             _check_spaces(agent, env)
             model = PPO("MlpPolicy", env, **told)
+    model.set_random_seed(model.seed)  # for the learning to come, which the fork has undone
     if params is not None:
         set_policy(model, params, agent)
     return model
@@ -70,11 +73,13 @@ def export_run(
     episodes: int | None = None,
     inner_lr: Sequence[float] | None = None,
     seed: int | None = None,
+    trust: Trust = False,
 ) -> Path:
     """Write a run's policy, adapted to ``task`` if there is one, as a zip that ``PPO.load`` opens.
 
     Args:
         task: as JSON, such as '{"goal": [0.3, -0.2]}'; the further arguments are those of ``Run.adapt``.
+        trust: as in ``runs.load``.
 
     Raises:
         RequestError: a policy that Stable-Baselines3 cannot express, no such task, or a file that cannot be
@@ -87,7 +92,7 @@ def export_run(
             f"{next(iter(told))} is about adapting to a task, which is not given; allowed: --task"
         )
     wanted = None if task is None else read_task(task)
-    run = load(path, checkpoint)
+    run = load(path, checkpoint, trust)
     check_expressible(run.config, run.agent.family)
     check_writable(out)
     adapted = run if wanted is None else run.adapt(task=wanted, **told)

@@ -30,14 +30,15 @@ def train_on_tasks(agent: Agent, env_steps: int, seed: int, about: str = "") -> 
     c, horizon = agent.config, agent.episodic.horizon
     rows = c.tasks * c.episodes
     size = rows * horizon
-    batch = size // next(n for n in range(MINIBATCHES, 0, -1) if size % n == 0)
+    # Each has two steps at least, by whose spread advantages are divided.
+    batch = size // next((n for n in range(min(MINIBATCHES, size // 2), 0, -1) if size % n == 0), 1)
     rollouts = -(-env_steps // size)
     with (
         own_randomness(seed),
         closing(TaskVecEnv(agent.episodic, rows, seed=seed)) as env,
         Progress(rollouts, description=about, unit="rollout") as progress,
     ):
-        model = ppo_of(agent, None, env, n_steps=horizon, batch_size=batch, seed=seed)
+        model = ppo_of(agent, None, env, n_steps=horizon, batch_size=batch, init_seed=seed)
         model.set_logger(_silent())
         model.learn(rollouts * size, callback=_Told(progress), log_interval=None)  # type: ignore[arg-type]
     return model

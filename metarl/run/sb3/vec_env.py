@@ -11,8 +11,9 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from metarl.core.errors import RequestError
 from metarl.rollout import seeding
-from metarl.rollout.collector import Address, to_action_space
+from metarl.rollout.collector import to_action_space
 from metarl.rollout.family import Array, TaskFamily
+from metarl.rollout.seeding import Address
 from metarl.run.experience import USES
 
 Indices: TypeAlias = int | Iterable[int] | None
@@ -35,6 +36,9 @@ class TaskVecEnv(VecEnv):
         per_task: episodes in a row on each of them.
         seed: root of all draws; ``seed(n)``, which Stable-Baselines3 calls by the model's own seed, sets it
             anew and begins with episode 0 again.
+
+    Raises:
+        RequestError: fewer than one row, or than one episode on each task.
     """
 
     def __init__(
@@ -46,6 +50,10 @@ class TaskVecEnv(VecEnv):
         per_task: int = 1,
         seed: int = 0,
     ) -> None:
+        if min(num_envs, per_task) < 1:
+            raise RequestError(
+                f"a TaskVecEnv needs num_envs >= 1 and per_task >= 1, got {num_envs} and {per_task}"
+            )
         self._family, self._seed, self._per_task = family, seed, per_task
         self._task = None if task is None else {key: np.asarray(value) for key, value in task.items()}
         self._env = family.make_vec(num_envs)
@@ -63,7 +71,7 @@ class TaskVecEnv(VecEnv):
 
     def step_wait(self) -> tuple[Array, NDArray[np.float32], NDArray[np.bool_], list[dict[str, Any]]]:
         """Observations, rewards, ends and infos of the step; an ended row's observation is the next first."""
-        taken = to_action_space(self._env.action_space, np.asarray(self._actions))
+        taken = to_action_space(self._family.action_space, np.asarray(self._actions))
         obs, reward, terminated, truncated, _ = self._env.step(taken)
         done = np.logical_or(terminated, truncated)
         cut = np.logical_and(truncated, ~np.asarray(terminated))

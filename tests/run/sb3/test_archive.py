@@ -3,6 +3,8 @@
 import base64
 import io
 import json
+import stat
+import warnings
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +15,7 @@ import gymnasium
 import numpy as np
 import pytest
 import torch
-from gymnasium.spaces import Box, Discrete, MultiDiscrete
+from gymnasium.spaces import Box, Discrete, MultiBinary, MultiDiscrete
 from stable_baselines3 import A2C, PPO, SAC
 
 from metarl.cli import main
@@ -32,6 +34,7 @@ SPACES = {
     "tiny_families:Corridor": Discrete(3),
     "tiny_families:Crane": MultiDiscrete([3, 4]),
 }
+CRANE = {"family": "tiny_families:Crane"}
 
 
 class Elsewhere(gymnasium.Env[Any, Any]):
@@ -55,7 +58,9 @@ def model(
 ) -> Any:
     """A model that its user trained and saved, all of whose weights have moved."""
     policy: dict[str, Any] = {"net_arch": [8], "ortho_init": False} | options.pop("policy_kwargs", {})
-    made = kind("MlpPolicy", Elsewhere(family), policy_kwargs=policy, device="cpu", seed=1, **options)
+    env = Elsewhere(family)
+    env.action_space = options.pop("space", env.action_space)
+    made = kind("MlpPolicy", env, policy_kwargs=policy, device="cpu", seed=1, **options)
     if learns:
         made.learn(32)
     made.save(path)
@@ -104,7 +109,7 @@ def test_without_trust_it_is_refused_in_one_line(tmp_path: Path, capsys: pytest.
     line = f"train maml --family point-goal --init-from {tmp_path / 'model.zip'} --out run"
     assert main(line.split()) == 2
     told = capsys.readouterr().err
-    assert told.count("\n") == 1 and "give --trust if you know where it is from" in told
+    assert told.count("\n") == 1 and "give --trust" in told
     assert not Path("run").exists()
 
 
@@ -135,15 +140,22 @@ def test_out_and_in_again_is_the_same_policy(changes: dict[str, Any], tmp_path: 
 @pytest.mark.parametrize(
     ("options", "changes", "told"),
     [
-        ({"policy_kwargs": {"net_arch": [9]}}, {}, "has [9] for net.0.bias, the network has [8]"),
-        ({}, {"hidden": (8, 8)}, "has nothing for net.2.bias, the network has [8]"),
-        ({"policy_kwargs": {"net_arch": [8, 8]}}, {}, "network has nothing"),
-        ({"family": "tiny_families:Corridor"}, {}, "has nothing for log_std, the network has [2]"),
-        ({"policy_kwargs": {"activation_fn": torch.nn.ReLU}}, {}, "activation relu, the network has tanh"),
-        ({"policy_kwargs": {"activation_fn": torch.nn.ELU}}, {}, "activation elu, the network has tanh"),
-        ({}, {"activation": "relu"}, "has activation tanh, the network has relu"),
+        ({"policy_kwargs": {"net_arch": [9]}}, {}, "has layers 2-9-2 with tanh for actions in Box, the "
+         "network has layers 2-8-2 with tanh for actions in Box"),
+        ({}, {"hidden": (8, 8)}, "for actions in Box, the network has layers 2-8-8-2"),
+        ({"policy_kwargs": {"net_arch": [8, 8]}}, {}, "has layers 2-8-8-2"),
+        ({"policy_kwargs": {"net_arch": {"pi": [8], "vf": [9]}}}, {"baseline": "value"},
+         "has [9] for critic.0.bias, the network has [8]"),
+        ({"family": "tiny_families:Corridor"}, {}, "has layers 1-8-3 with tanh for actions in Discrete(3)"),
+        ({"space": Discrete(7)}, CRANE, "in Discrete(7), the network has layers 2-8-7 with tanh for actions "
+         "in MultiDiscrete([3 4])"),
+        ({"space": MultiDiscrete([4, 3])}, CRANE, "for actions in MultiDiscrete([4 3]), the"),
+        ({"space": MultiBinary(7)}, CRANE, "for actions in MultiBinary(7), the"),
+        ({"policy_kwargs": {"activation_fn": torch.nn.ReLU}}, {}, "8-2 with relu for actions in Box, the"),
+        ({"policy_kwargs": {"activation_fn": torch.nn.ELU}}, {}, "8-2 with elu for actions in Box, the"),
+        ({}, {"activation": "relu"}, "with tanh for actions in Box, the network has layers 2-8-2 with relu"),
         ({"use_sde": True}, {}, "explores by gSDE, the network by independent normals"),
-        ({"kind": Without}, {}, "the network has"),
+        ({"kind": Without}, {}, "actor.latent_pi.0.weight and no action_net.weight; allowed: PPO and A2C"),
         ({}, {"family": "tiny_families:Spot", "hidden": None}, "cannot express model 'cnn'"),
     ],
 )  # fmt: skip
@@ -155,6 +167,21 @@ def test_another_architecture_is_refused_and_both_sides_named(
     with pytest.raises(RequestError) as refusal:
         agent(**changes, init_from=str(path), trust=True).starting_meta()
     assert told in str(refusal.value) and "\n" not in str(refusal.value)
+
+
+def test_without_hidden_layers_there_is_no_activation_to_differ_in(tmp_path: Path) -> None:
+    theirs = model(tmp_path / "model.zip", learns=False, policy_kwargs={"net_arch": []})
+    built = agent(hidden=(), activation="relu", init_from=str(tmp_path / "model.zip"), trust=True)
+    assert torch.equal(
+        built.starting_meta().model["net.0.weight"], theirs.policy.state_dict()["action_net.weight"]
+    )
+
+
+def test_other_bounds_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model(tmp_path / "model.zip", learns=False, space=Box(-2.0, 3.0, (2,), np.float32))
+    agent(init_from=str(tmp_path / "model.zip"), trust=True).starting_meta()
+    told = capsys.readouterr().err
+    assert "acts in [-2. -2.] to [3. 3.], the family in [-1. -1.] to [1. 1.]; it is cut there" in told
 
 
 def test_another_algorithm_with_the_same_policy_will_do(tmp_path: Path) -> None:
@@ -213,6 +240,87 @@ def test_a_malicious_zip_runs_nothing(trust: bool, tmp_path: Path) -> None:
     assert not ran.exists() and not (tmp_path / "run").exists()
 
 
+def with_entry(path: Path, name: str, mode: int = 0o600) -> Path:
+    """The same zip with one entry more."""
+    out = path.with_name("more.zip")
+    out.write_bytes(path.read_bytes())
+    entry = zipfile.ZipInfo(name)
+    entry.external_attr = mode << 16
+    with warnings.catch_warnings(action="ignore"), zipfile.ZipFile(out, "a") as archive:  # of names twice
+        archive.writestr(entry, b"../../etc/passwd")
+    return out
+
+
+@pytest.mark.parametrize(
+    ("name", "mode"),
+    [
+        ("../policy.pth", 0o600),
+        ("/tmp/policy.pth", 0o600),
+        ("..\\policy.pth", 0o600),
+        ("a/policy.pth", 0o600),
+        ("code.py", 0o600),
+        ("data.pth\n", 0o600),
+        ("link.pth", stat.S_IFLNK | 0o777),
+        ("policy.pth", 0o600),  # a second one, of which readers may see either
+    ],
+)
+def test_entries_that_no_model_has_are_refused_before_one_is_read(
+    name: str, mode: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model(tmp_path / "model.zip", learns=False)
+    bad = with_entry(tmp_path / "model.zip", name, mode)
+    monkeypatch.setattr(zipfile.ZipFile, "read", None)
+    monkeypatch.setattr(zipfile.ZipFile, "open", None)
+    with pytest.raises(RequestError, match=r"no model of Stable-Baselines3: its entry .* is none of a"):
+        read_archive(bad, trusted=True)
+
+
+def bomb(size: int) -> bytes:
+    """What torch saved, one of whose entries is said to be short, and is packed."""
+    data = io.BytesIO()
+    torch.save({"action_net.weight": torch.zeros(1, size)}, data)
+    packed = io.BytesIO()
+    with zipfile.ZipFile(data) as old, zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as new:
+        for name in old.namelist():
+            new.writestr(name, old.read(name))
+    return packed.getvalue()
+
+
+def test_weights_that_unpack_to_too_much_are_refused_unread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model(tmp_path / "model.zip", learns=False)
+    bad = rewritten(tmp_path / "model.zip", "policy.pth", lambda _: bomb(50_000))
+    assert bad.stat().st_size < 100_000
+    monkeypatch.setattr(archive, "LIMIT", 100_000)
+    monkeypatch.setattr(torch, "load", None)
+    with pytest.raises(RequestError, match=r"policy\.pth is larger than 100000 bytes"):
+        read_archive(bad, trusted=True)
+
+
+def saved_state(**state: Any) -> bytes:
+    data = io.BytesIO()
+    torch.save(state, data)
+    return data.getvalue()
+
+
+def test_numbers_that_are_no_weights_are_refused(tmp_path: Path) -> None:
+    theirs = model(tmp_path / "model.zip", learns=False).policy.state_dict()
+    weight = theirs["action_net.weight"]
+    for other, told in (
+        (weight.long(), "no weights of a policy"),
+        (weight.to_sparse(), "no weights of a policy"),
+        (torch.zeros(1, 1).expand(2, 10**12), "no weights of a policy"),
+        (torch.zeros(()), "no weights of a policy"),
+        (weight[0], "layers 2-8-8 with"),
+        (weight / 0, "has values that are not finite in net.2.weight"),
+    ):
+        state = saved_state(**theirs | {"action_net.weight": other})
+        bad = rewritten(tmp_path / "model.zip", "policy.pth", lambda _, state=state: state)
+        with pytest.raises(RequestError, match=told):
+            agent(init_from=str(bad), trust=True).starting_meta()
+
+
 def test_what_is_no_model_is_refused_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     good = tmp_path / "model.zip"
     model(good, learns=False)
@@ -228,8 +336,32 @@ def test_what_is_no_model_is_refused_in_one_line(tmp_path: Path, monkeypatch: py
     with zipfile.ZipFile(tmp_path / "other.zip", "w") as other:
         other.writestr("data", "{}")
     refused(tmp_path / "other.zip", "no model of Stable-Baselines3: .*policy.pth")
+    packed = tmp_path / "packed.zip"
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as other:
+        other.writestr("data", json.dumps(list(range(999))))
+    whole = packed.read_bytes()
+    packed.write_bytes(whole[:50] + b"\xff" * 20 + whole[70:])
+    refused(packed, "no model of Stable-Baselines3: ")
     monkeypatch.setattr(archive, "LIMIT", 1000)
-    refused(good, "is larger than 1000 bytes")
+    refused(good, "data is larger than 1000 bytes")
+
+
+def test_weights_that_unpack_to_more_than_they_take_are_not_unpacked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The limit is that of what comes out, of the zip and of the one inside it."""
+    monkeypatch.setattr(archive, "LIMIT", 2**20)
+    model(tmp_path / "model.zip", learns=False)
+    bomb = io.BytesIO()
+    with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as inner:
+        inner.writestr("policy/data/0", bytes(2**20 + 1))
+    assert len(bomb.getvalue()) < 2**12
+    path = rewritten(tmp_path / "model.zip", "policy.pth", lambda _: bomb.getvalue())
+    with pytest.raises(RequestError, match=f"policy.pth is larger than {2**20} bytes"):
+        read_archive(path, trusted=True)
+    path = rewritten(tmp_path / "model.zip", "policy.pth", lambda _: b"no zip, as torch wrote until 2020")
+    with pytest.raises(RequestError, match="no model of Stable-Baselines3: File is not a zip file"):
+        read_archive(path, trusted=True)
 
 
 def test_labelled_examples_have_no_such_policy(tmp_path: Path) -> None:

@@ -12,7 +12,8 @@ from metarl.cli import main
 from metarl.core.batch import undiscounted_returns
 from metarl.core.errors import RequestError
 from metarl.core.params import expand
-from metarl.rollout.collector import Address, collect
+from metarl.rollout.collector import collect
+from metarl.rollout.seeding import Address
 from metarl.run.evaluation import evaluate
 from metarl.run.experience import USES
 from metarl.run.protocol import Protocol, held_out_tasks
@@ -22,6 +23,7 @@ from metarl.run.sb3 import baselines
 from metarl.run.sb3.baselines import kept, measure_scratch, sb3_baseline_of, sb3_config, scratch_file
 from metarl.run.sb3.export import ppo_of
 from metarl.run.sb3.names import names_of
+from metarl.run.sb3.vec_env import TaskVecEnv
 from tiny_runs import agent, same, taught, tiny
 
 PROTOCOL = Protocol("test", tasks=4, steps=2, episodes=3, seed=1, deterministic=False)
@@ -66,6 +68,23 @@ def test_it_is_trained_again_where_the_run_went_on_or_the_file_is_damaged(tmp_pa
     assert sb3_baseline_of("sb3-pretrained", run.learn(1)).standing.samples == 480
 
 
+def test_an_environment_that_fails_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train(tiny(iterations=1), tmp_path / "run")
+
+    def fails(env: Any) -> Any:
+        raise OSError("the cable\nis out")
+
+    monkeypatch.setattr(TaskVecEnv, "step_wait", fails)
+    small = "--tasks 2 --steps 1 --episodes 2"
+    line = ["evaluate", str(tmp_path / "run"), *small.split(), "--baselines", "sb3-pretrained"]
+    assert main(line) == 1
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert told == "metarl: training the baseline sb3-pretrained failed: OSError: the cable"
+    assert not (tmp_path / "run" / "evaluation.json").exists()
+
+
 def test_a_run_with_a_value_network_gets_one(tmp_path: Path) -> None:
     run = train(tiny(iterations=1, baseline="value"), tmp_path / "run")
     found = sb3_baseline_of("sb3-pretrained", run).meta.model
@@ -81,7 +100,7 @@ def test_scratch_starts_untrained_on_the_episodes_that_everybody_has() -> None:
     tasks = held_out_tasks(built, PROTOCOL)
     for t in range(4):  # the first policy of each task, measured by itself
         seed = int(baselines.seeding.seeds(3, "baselines", USES["sb3"], t, n=1)[0] % 2**32)
-        model = ppo_of(built, None, seed=seed)
+        model = ppo_of(built, None, init_seed=seed)
         names = names_of(built.config, built.family, built.module, False)
         params = names.from_sb3(model.policy.state_dict())
         batch = collect(
@@ -126,6 +145,30 @@ def test_scratch_takes_the_rate_that_is_best_on_validation_tasks(
     with open_rollouts(built) as serve:
         assert measure_scratch(built, Protocol("test", 3, 0, 2, 1, False), serve)[1] == 1e-9
     assert capsys.readouterr().err == ""  # without a step there is nothing to choose
+
+
+def test_a_rate_that_diverges_is_none_and_without_any_other_one_line_says_so(
+    run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = "--tasks 2 --steps 2 --episodes 2"
+    line = ["evaluate", str(run.path), *small.split(), "--baselines", "sb3-scratch"]
+    monkeypatch.setattr(baselines, "RATES", (1e9, 1e10))
+    assert main(line) == 2
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert told.endswith(
+        "sb3-scratch cannot be measured with any learning rate of 1000000000.0, 10000000000.0"
+    )
+    plain = baselines._scratch
+    monkeypatch.setattr(baselines, "RATES", (1e-3,))
+
+    def diverges(agent: Any, protocol: Protocol, *rest: Any) -> Any:
+        return plain(agent, protocol, *rest[:-1], 1e9 if protocol.split == "test" else 1e-3)
+
+    monkeypatch.setattr(baselines, "_scratch", diverges)
+    assert main(line) == 2
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert told.startswith("metarl: sb3-scratch cannot be measured with learning rate 0.001: ")
+    assert not (run.path / "baselines" / "sb3-scratch").exists()
 
 
 def test_episodes_that_end_early_and_choices_are_learned_from_too() -> None:

@@ -19,6 +19,7 @@ from metarl.core.errors import RequestError
 from metarl.run.policy import Policy
 from metarl.run.runs import Run, train
 from metarl.run.sb3.export import export_run, ppo_of
+from metarl.run.sb3.ppo import own_randomness
 from metarl.run.sb3.vec_env import TaskVecEnv
 from tiny_runs import TINY, agent, meta_of, pupil, tiny
 
@@ -29,6 +30,8 @@ KINDS: dict[str, dict[str, Any]] = {
     "discrete": {"family": "tiny_families:Corridor"},
     "choices": {"family": "tiny_families:Crane"},
     "value": {"baseline": "value", "gamma": 0.9},
+    "oracle": {"observe_task": True},
+    "linear": {"hidden": ()},
 }
 
 
@@ -50,6 +53,7 @@ def test_predictions_and_probabilities_are_ours(kind: str, tmp_path: Path) -> No
     ours = Policy.of(built, params)
     theirs = saved(ours.to_sb3(), tmp_path / "policy.zip")
     obs = OBS[:, : built.episodic.observation_space.shape[0]]  # type: ignore[index]
+    obs = np.concatenate([obs, OBS[::-1]], 1) if kind == "oracle" else obs
     chosen, _ = theirs.predict(obs, deterministic=True)
     np.testing.assert_allclose(chosen, ours.predict(obs, deterministic=True)[0], atol=1e-6)
     assert np.unique(chosen, axis=0).shape[0] > 1
@@ -62,6 +66,22 @@ def test_predictions_and_probabilities_are_ours(kind: str, tmp_path: Path) -> No
     np.testing.assert_allclose(log_prob, distribution.log_prob(action), atol=2e-6)
     np.testing.assert_allclose(entropy, distribution.entropy(), atol=2e-6)
     assert theirs.gamma == built.config.gamma
+
+
+@pytest.mark.parametrize("kind", ["box", "deep relu", "oracle"])
+def test_random_actions_are_ours_where_the_noise_is(kind: str, tmp_path: Path) -> None:
+    built = agent(**KINDS[kind])
+    params = meta_of(built).model
+    theirs = saved(Policy.of(built, params).to_sb3(), tmp_path / "policy.zip")
+    obs = torch.randn(64, built.episodic.observation_space.shape[0])  # type: ignore[index]
+    with torch.no_grad(), own_randomness(5):
+        drawn, _, log_prob = theirs.policy(obs)
+        torch.manual_seed(5)
+        distribution = built.apply(params, obs)
+        expected = distribution.sample(torch.randn(64, 2))
+    assert len(np.unique(drawn, axis=0)) == 64
+    np.testing.assert_allclose(drawn, expected, atol=1e-6)
+    np.testing.assert_allclose(log_prob, distribution.log_prob(expected), atol=2e-6)
 
 
 def test_actions_are_cut_to_the_bounds_as_ours_are(tmp_path: Path) -> None:
@@ -87,7 +107,7 @@ def test_a_value_network_comes_along_in_units_of_return() -> None:
 
 def test_without_one_it_starts_anew_and_alike() -> None:
     built = agent()
-    models = [ppo_of(built, meta_of(built).model, seed=seed) for seed in (0, 0, 1)]
+    models = [ppo_of(built, meta_of(built).model, init_seed=seed) for seed in (0, 0, 1)]
     first, again, other = (model.policy.state_dict()["value_net.weight"] for model in models)
     assert torch.equal(first, again) and not torch.equal(first, other)
 
@@ -111,6 +131,21 @@ def test_learning_starts_from_the_policy_and_goes_on() -> None:
     model.learn(80)
     moved = (model.policy.state_dict()["action_net.weight"] - weight).abs().max()
     assert 0 < moved < 0.3  # a few Adam steps away, not drawn anew
+
+
+def test_a_seed_is_ppo_s_and_without_one_nobody_s_generators_move(run: Run) -> None:
+    def learned(seed: int) -> Any:
+        torch.manual_seed(9)
+        env: Any = TaskVecEnv(run.agent.episodic, 4)
+        model = run.to_sb3(env, seed=seed, n_steps=10, batch_size=20).learn(40)
+        assert model.seed == seed
+        return model.policy.state_dict()["action_net.weight"]
+
+    with own_randomness(0):
+        assert torch.equal(learned(5), learned(5)) and not torch.equal(learned(5), learned(6))
+        before = torch.get_rng_state()
+        run.to_sb3()
+        assert torch.equal(torch.get_rng_state(), before)
 
 
 ELSEWHERE = """

@@ -14,10 +14,11 @@ from metarl.core.batch import undiscounted_returns
 from metarl.core.errors import RequestError
 from metarl.core.params import expand
 from metarl.rollout import seeding
-from metarl.rollout.collector import Address, collect
+from metarl.rollout.collector import collect
 from metarl.rollout.family import TaskFamily
 from metarl.rollout.observed import observe_task
 from metarl.rollout.registry import make
+from metarl.rollout.seeding import Address
 from metarl.run.experience import USES
 from metarl.run.sb3.vec_env import TaskVecEnv
 from tiny_families import Corridor, Crane, Field
@@ -41,10 +42,15 @@ def actions_of(family: TaskFamily, time: int, rows: int = ROWS) -> Any:
     rng = np.random.default_rng(time)
     if isinstance(family.action_space, Discrete):
         return rng.integers(0, 3, rows)
+    if isinstance(family.action_space, MultiDiscrete):
+        return rng.integers(0, family.action_space.nvec, (rows, 2))
     return rng.uniform(-0.5, 0.5, (rows, 2)).astype(np.float32)
 
 
-@pytest.mark.parametrize("family", [Corridor(horizon=7), Corridor(horizon=7, first=2), Field(horizon=7)])
+ENDING = [Corridor(horizon=7), Corridor(horizon=7, first=2), Crane(horizon=2, first=2), Field(horizon=7)]
+
+
+@pytest.mark.parametrize("family", ENDING)
 def test_rows_are_single_environments_one_episode_after_another(family: TaskFamily) -> None:
     """Episodes end early in some rows and are cut short in others; the twin steps each row by itself."""
     env = TaskVecEnv(family, ROWS, seed=SEED)
@@ -193,6 +199,12 @@ def test_what_shared_rows_cannot_do_is_refused() -> None:
     ):
         with pytest.raises(RequestError, match=r"TaskVecEnv"):
             refused()
+
+
+@pytest.mark.parametrize(("rows", "per_task"), [(0, 1), (2, 0)])
+def test_no_rows_and_no_episodes_are_refused(rows: int, per_task: int) -> None:
+    with pytest.raises(RequestError, match=f"got {rows} and {per_task}"):
+        TaskVecEnv(Field(), rows, per_task=per_task)
 
 
 def test_ppo_learns_through_it() -> None:

@@ -1,0 +1,58 @@
+"""What is looked at before anything of a run directory is used, since it may come from anybody."""
+
+import os
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+from metarl.core.errors import RequestError
+
+IMPORTED = ("family", "model")  # the options that import what they name as module:name
+ASK = "give --trust (in Python trust=True) if it is yours or you know where it is from"
+Trust = bool | Collection[str]  # whether code may be named; or which names are known already
+
+
+def check_run(path: Path) -> Path:
+    """The directory, if it holds a run.
+
+    A symbolic link is refused wherever it lies: what is read or written through one may lie outside. The
+    folder ``wandb`` is left to Weights & Biases, which keeps links in it.
+
+    Raises:
+        RequestError: there is no run, or a link; it is named.
+    """
+    if not (path / "config.yaml").is_file():
+        raise RequestError(f"{path} is not a run directory: no config.yaml")
+    for folder, folders, files in os.walk(path):
+        for place in (Path(folder, name) for name in [*folders, *files]):
+            if place.is_symlink():
+                raise RequestError(f"{place} is a symbolic link, and a run directory holds none but wandb's")
+        folders[:] = [name for name in folders if name != "wandb"]
+    return path
+
+
+def code_in(values: Mapping[str, Any]) -> dict[str, str]:
+    """The code that a configuration names, module:name by option: what resolving it would import."""
+    named = {option: str(values.get(option)) for option in IMPORTED}
+    return {option: name for option, name in named.items() if ":" in name}
+
+
+def trust_option(values: Mapping[str, Any]) -> str:
+    """What a command line that opens a run of this configuration needs besides: nothing, or `` --trust``."""
+    return " --trust" if code_in(values) else ""
+
+
+def admit(values: Mapping[str, Any], path: Path, trust: Trust) -> None:
+    """Lets a configuration that was read from a run pass, before anything that it names is imported.
+
+    Args:
+        path: the file it stands in.
+        trust: whether it may name code of any kind, or which names it may have.
+
+    Raises:
+        RequestError: it names code and is not trusted; option, name and file are named.
+    """
+    known = () if isinstance(trust, bool) else trust
+    for option, name in code_in(values).items():
+        if trust is not True and name not in known:
+            raise RequestError(f"{path} names code, {option} {name!r}, which was not imported; {ASK}")
