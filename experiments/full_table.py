@@ -90,9 +90,9 @@ TABLES = {
         robots.ALGORITHMS,
         {
             "sb3-pretrained": Training(8_000_000, (1,)),
-            "sb3-oracle": Training(8_000_000, (1,)),
+            "sb3-oracle": Training(2_000_000, (1,)),
             "sb3-scratch": Training(0, (1,)),
-            "rl2": Training(8_000_000, (1,)),
+            "rl2": Training(4_000_000, (1,)),
         },
         rl2={"trial": 10, "std": 1.0},
     ),
