@@ -81,8 +81,8 @@ def _config(values: Values, **beneath: Any) -> "TrainConfig":
     files: Files = filled(Files, values)
     told = from_yaml(files.config) if files.config else {}
     asked = {name: value for name, value in values.items() if name in DEFAULTS}
-    # A run's configuration may be anybody's; any other file speaks for whoever gives it.
-    if files.config and Path(files.config).with_name("machine.json").is_file():
+    # A run's configuration may be anybody's, whatever its folder lacks; other files speak for their giver.
+    if files.config and Path(files.config).with_name("config.yaml").is_file():
         admit(told, Path(files.config), str(asked.get("trust")).lower() == "true")
     return resolve(yaml=beneath | told, command_line=asked)
 

@@ -1,6 +1,7 @@
 """What is looked at before anything of a run directory is used, since it may come from anybody."""
 
 import os
+import zipfile
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -38,8 +39,12 @@ def code_in(values: Mapping[str, Any]) -> dict[str, str]:
 
 
 def trust_option(values: Mapping[str, Any]) -> str:
-    """What a command line that opens a run of this configuration needs besides: nothing, or `` --trust``."""
-    return " --trust" if code_in(values) else ""
+    """What a command line that opens a run of this configuration needs besides: nothing, or `` --trust``.
+
+    A baseline of it starts where the run did, be that a zip of Stable-Baselines3.
+    """
+    start = values.get("init_from")
+    return " --trust" if code_in(values) or (start and zipfile.is_zipfile(start)) else ""
 
 
 def admit(values: Mapping[str, Any], path: Path, trust: Trust) -> None:

@@ -10,7 +10,7 @@ import json
 import re
 import secrets
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -134,13 +134,14 @@ def best(directory: Path) -> int | None:
     return _best(_folders(directory))
 
 
-def find(directory: Path, which: str | int = "last") -> Path:
-    """The folder of the checkpoint asked for: ``best``, ``last`` or an iteration.
+def find(directory: Path, which: str | int = "last", without: Collection[int] = ()) -> Path:
+    """The folder of the checkpoint asked for: ``best``, ``last`` or an iteration; of none in ``without``.
 
     ``best`` is the last one where no checkpoint has a validation value.
     """
     # Twice, since a listing may miss both what is being put there and what is being removed.
     folders = _folders(directory) or _folders(directory)
+    folders = {iteration: folder for iteration, folder in folders.items() if iteration not in without}
     if not folders:
         raise RequestError(f"no checkpoint in {directory}")
     if which == "best":
@@ -154,15 +155,27 @@ def find(directory: Path, which: str | int = "last") -> Path:
     return folders[int(which)]
 
 
-def load_found(directory: Path, which: str | int = "last") -> Checkpoint:
-    """``load`` of what ``find`` finds, also beside a process that trains on and removes what it has found."""
+def load_found(directory: Path, which: str | int, warn: Callable[[str], None]) -> Checkpoint:
+    """``load`` of what ``find`` finds, also beside a process that trains on and removes what it has found.
+
+    Where ``best`` or ``last`` is damaged, the best or last of the others is taken, after a warning.
+
+    Raises:
+        DamagedCheckpoint: an iteration was asked for, or there is no other.
+    """
+    damaged: set[int] = set()
     while True:
-        folder = find(directory, which)
+        folder = find(directory, which, damaged)
         try:
             return load(folder)
-        except DamagedCheckpoint:
-            if folder.exists():
+        except DamagedCheckpoint as error:
+            if not folder.exists():
+                continue
+            found = {int(folder.name.partition(".")[0])}
+            if which not in ("best", "last") or not set(available(directory)) - damaged - found:
                 raise
+            damaged |= found
+            warn(f"{error}; the {which} of the others is taken")
 
 
 def latest_intact(directory: Path, warn: Callable[[str], None]) -> Checkpoint | None:

@@ -267,6 +267,11 @@ def as_dict(config: TrainConfig) -> dict[str, Any]:
     return {name: getattr(config, name) for name in DEFAULTS}
 
 
+def recorded(config: TrainConfig) -> dict[str, Any]:
+    """The fields that files and mirrors are told: all but ``trust``, the word of whoever types it."""
+    return {name: value for name, value in as_dict(config).items() if name != "trust"}
+
+
 def default_path(config: TrainConfig) -> Path:
     """Where a run goes that was given no directory."""
     family = config.family.replace(":", ".")

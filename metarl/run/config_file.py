@@ -7,7 +7,7 @@ from typing import Any
 
 from metarl.core.errors import RequestError
 from metarl.run import yamlfile
-from metarl.run.config import DEFAULTS, TrainConfig, as_dict
+from metarl.run.config import DEFAULTS, TrainConfig, recorded
 
 
 def check_names(values: Mapping[str, Any], source: str) -> None:
@@ -25,8 +25,8 @@ def check_names(values: Mapping[str, Any], source: str) -> None:
 
 def to_yaml(config: TrainConfig) -> str:
     """The configuration as YAML, one field a line, without ``trust``, which no file can give."""
-    values = {name: value for name, value in as_dict(config).items() if name != "trust"}
-    return yamlfile.dump({name: list(v) if isinstance(v, tuple) else v for name, v in values.items()})
+    values = recorded(config).items()
+    return yamlfile.dump({name: list(v) if isinstance(v, tuple) else v for name, v in values})
 
 
 def from_yaml(path: str | Path) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 
 from metarl.core.errors import RequestError
 from metarl.core.registry import Registry
-from metarl.run.config import TrainConfig, as_dict
+from metarl.run.config import TrainConfig, recorded
 from metarl.run.files import sync_file, to_json
 from metarl.run.mirrors import Mirror, WandbLogger
 
@@ -21,6 +21,7 @@ __all__ = ["LOGGERS", "JsonlLogger", "Mirror", "WandbLogger", "read_metrics"]
 LOGGERS: Registry[Callable[[], Mirror]] = Registry("logger")
 LOGGERS.register("wandb")(WandbLogger)
 BLOCK = 1 << 16  # bytes read at a time
+LINE_LIMIT = 1 << 20  # bytes of a row, which has some hundreds
 
 
 class JsonlLogger:
@@ -33,7 +34,11 @@ class JsonlLogger:
     def __init__(self, path: Path) -> None:
         self._path = Path(path)
         self._file = self._path.open("a+b")
-        start, line = next(_from_the_end(self._file), (0, b"\n"))
+        try:
+            start, line = next(_from_the_end(self._file), (0, b"\n"))
+        except RequestError:
+            self._file.close()
+            raise
         if not line.endswith(b"\n"):
             self._file.truncate(start)
 
@@ -76,7 +81,7 @@ def open_mirrors(config: TrainConfig, run_dir: Path, stack: ExitStack) -> list[M
     c, mirrors = config, [LOGGERS[name]() for name in config.logger]
     for mirror in mirrors:
         mirror.start(
-            as_dict(c),
+            recorded(c),
             run_dir,
             project=c.wandb_project,
             entity=c.wandb_entity,
@@ -97,8 +102,20 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     path = Path(path)
     if not path.is_file():
         raise RequestError(f"{path}: no such file")
-    lines = path.read_bytes().splitlines(keepends=True)
-    return [_row(path, line) for line in lines if line.endswith(b"\n")]
+    with path.open("rb") as file:
+        lines = iter(lambda: file.readline(LINE_LIMIT), b"")
+        return [_row(path, line) for line in lines if line.endswith(b"\n") or _too_long(path, line)]
+
+
+def _too_long(path: Path, line: bytes) -> bool:
+    """False for what is no more than an unfinished line.
+
+    Raises:
+        RequestError: a line without end.
+    """
+    if len(line) >= LINE_LIMIT:
+        raise RequestError(f"{path}: is damaged: a line of it has more than {LINE_LIMIT} bytes")
+    return False
 
 
 def _from_the_end(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
@@ -107,6 +124,7 @@ def _from_the_end(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
     while start or held:
         before = held.rfind(b"\n", 0, -1)  # the end of the line before the last one held
         if before < 0 and start:
+            _too_long(Path(file.name), held)
             size = min(BLOCK, start)
             start -= size
             file.seek(start)

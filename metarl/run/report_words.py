@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from metarl.run import yamlfile
+from metarl.run.admission import trust_option
 from metarl.run.measures import measure_of
 from metarl.run.report_data import (
     DRAWN,
@@ -131,14 +132,18 @@ def commands(run: RunData) -> list[str]:
     algorithm, again = str(run.config.get("algorithm", "ALGO")), f"{place(run.path)}-again"
     config = str(source(run.path) / "config.yaml")
     train = ["metarl", "train", algorithm, "--config", config, "--out", again]
-    return [shlex.join(train), evaluate_command(run, again), shlex.join(["metarl", "report", again])]
+    return [
+        shlex.join(train) + trust_option(run.config),
+        evaluate_command(run, again),
+        shlex.join(["metarl", "report", again]),
+    ]
 
 
 def evaluate_command(run: RunData, where: str | None = None) -> str:
     """The evaluation that was made, or the plain one, of the run at ``where`` (its own path)."""
     words = ["metarl", "evaluate", where or str(run.path)]
     if run.evaluation is None:
-        return shlex.join(words)
+        return shlex.join(words) + trust_option(run.config)
     protocol, agents = run.evaluation.protocol, run.evaluation.agents
     checkpoint = str(protocol.get("checkpoint", "")).split(" ")[0]
     if checkpoint in ("best", "last") or checkpoint.isdigit():
@@ -152,7 +157,7 @@ def evaluate_command(run: RunData, where: str | None = None) -> str:
         words += ["--inner-lr", *(f"{rate:g}" for rate in rates(agents[0].inner_lr))]
     words += ["--deterministic"] if protocol.get("deterministic") is True else []
     others = [agent.name for agent in agents if agent.name != "meta"]
-    return shlex.join(words + (["--baselines", *others] if others else []))
+    return shlex.join(words + (["--baselines", *others] if others else [])) + trust_option(run.config)
 
 
 def _yaml(value: Any) -> str:

@@ -12,7 +12,6 @@ from metarl.run.protocol import Protocol
 from metarl.run.resolve import resolved
 from tiny_runs import tiny
 
-pytest.importorskip("sb3_contrib", reason="needs the extra rl2")
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 
 

@@ -18,7 +18,6 @@ from metarl.run.sb3.vec_env import TaskVecEnv
 from tiny_families import Corridor, Field
 from tiny_runs import tiny
 
-pytest.importorskip("sb3_contrib", reason="needs the extra rl2")
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import wandb
 
 from metarl.cli import main
 from metarl.run.config_file import to_yaml
@@ -18,7 +19,6 @@ from metarl.run.resolve import resolved
 from metarl.run.runs import Run, train
 from tiny_runs import alike, tiny
 
-wandb = pytest.importorskip("wandb")
 Patch = pytest.MonkeyPatch
 
 

@@ -18,7 +18,7 @@ import torch
 
 from metarl.core.errors import RequestError
 from metarl.run import loggers
-from metarl.run.loggers import LOGGERS, JsonlLogger, WandbLogger, read_metrics
+from metarl.run.loggers import LINE_LIMIT, LOGGERS, JsonlLogger, WandbLogger, read_metrics
 
 ROWS = [
     {"iteration": i, "env_steps": 100 * i, "return/step_0": -i / 3, "return/step_1": 0.1 * i}
@@ -50,6 +50,15 @@ def test_a_row_is_readable_before_the_next(tmp_path: Path) -> None:
         logger.row(ROWS[0])
         assert read_metrics(path) == ROWS[:1]
         logger.sync()
+
+
+def test_a_line_without_end_is_refused_and_not_held(tmp_path: Path) -> None:
+    path = write(tmp_path / "metrics.jsonl")
+    with path.open("ab") as file:
+        file.write(b"[" * (LINE_LIMIT + 1))
+    for read in (read_metrics, JsonlLogger):
+        with pytest.raises(RequestError, match=r"metrics.jsonl: is damaged: a line of it has more than"):
+            read(path)
 
 
 def test_rows_are_strict_json(tmp_path: Path) -> None:
@@ -163,7 +172,8 @@ def test_loggers_are_found_by_name() -> None:
 @pytest.fixture
 def run_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A run directory on a machine whose owner never heard of wandb."""
-    wandb = pytest.importorskip("wandb")
+    import wandb
+
     for name in [name for name in os.environ if name.startswith("WANDB_")]:
         monkeypatch.delenv(name)
     for name in ("HOME", "WANDB_CONFIG_DIR", "WANDB_CACHE_DIR", "WANDB_DATA_DIR"):

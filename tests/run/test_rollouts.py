@@ -39,14 +39,8 @@ def test_a_run_that_loses_a_worker_is_the_run_of_one_process(
     (tmp_path / "exits").touch()
     there = trained(tmp_path / "there", "processes", once=str(tmp_path))
     told = capsys.readouterr().err
-    assert (
-        len(
-            re.findall(
-                r"metarl: warning: family 'stroll' \(plane\): worker [12] was lost \(exit code 7\); ", told
-            )
-        )
-        == 1
-    )
+    lost = r"metarl: warning: family 'stroll' \(plane\): worker [12] was lost \(exit code 7\); "
+    assert len(re.findall(lost, told)) == 1
     assert alike(here, there)
     sizes = {"tasks": 4, "steps": 2, "episodes": 2}
     (tmp_path / "is killed").touch()

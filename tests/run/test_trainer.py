@@ -262,7 +262,8 @@ def test_a_run_of_a_gpu_is_used_but_not_trained_without_one(
 
 
 def test_wandb_mirrors_every_row(tmp_path: Path) -> None:
-    wandb = pytest.importorskip("wandb")
+    import wandb
+
     run = train(tiny(logger=("wandb",), wandb_mode="offline", iterations=2), tmp_path / "run")
     assert len(rows(run.path)) == 2
     wandb.teardown()  # its own process writes the file, now and then a moment after finish() returned

@@ -7,6 +7,7 @@
 import dataclasses
 import hashlib
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,16 @@ import torch
 from stable_baselines3 import PPO
 
 from metarl.core.errors import RequestError, RunFailed
-from metarl.core.params import Params, to_device, tree_map
+from metarl.core.params import Params, all_finite, to_device, tree_map
 from metarl.rollout import seeding
 from metarl.run import checkpoint as store
+from metarl.run import state
 from metarl.run.agent import Agent, build_agent
 from metarl.run.baselines import baseline_config
 from metarl.run.config import TrainConfig
 from metarl.run.experience import USES, Experience, Serve, judge
 from metarl.run.files import read_json, tell, to_json, warn, write_atomic
+from metarl.run.lock import alone_in
 from metarl.run.protocol import Protocol, best_of, sources
 from metarl.run.sb3.export import ppo_of
 from metarl.run.sb3.names import names_of
@@ -48,23 +51,34 @@ def sb3_baseline_of(kind: str, run: Trainer) -> Trainer:
     path = run.path / "baselines" / kind
     baseline = Trainer(build_agent(sb3_config(kind, run.config)), path)
     env_steps, meta = _env_steps(run), baseline.agent.initial_meta()
-    saved = store.latest_intact(baseline.checkpoints, warn)
-    if saved is None or saved.extra["asked"] < env_steps:
-        tell(f"metarl: training the baseline {kind}: PPO for {env_steps:,} environment steps")
-        try:
-            model = train_on_tasks(baseline.agent, env_steps, run.config.seed, kind)
-        except Exception as error:  # the environment's, or PPO's where weights are not finite
-            line = next(iter(str(error).strip().splitlines()), "")[:400]
-            raise RunFailed(f"training the baseline {kind} failed: {type(error).__name__}: {line}") from error
-        extra = {"samples": model.num_timesteps, "asked": env_steps}
-        store.save(baseline.checkpoints, 1, _weights(baseline.agent, model), extra)
-        saved = store.load(store.find(baseline.checkpoints))
-    weights = {name: saved.tensors[name] for name in meta.model}
+    path.mkdir(parents=True, exist_ok=True)
+    with alone_in(path):
+        store.clean(baseline.checkpoints)
+        saved = store.latest_intact(baseline.checkpoints, warn)
+        if saved is None or saved.extra.get("asked", -1) < env_steps:
+            saved = _trained(kind, baseline, env_steps, run.config.seed)
+    weights = state.restore(saved.tensors, meta.model, f"baseline {kind} of {run.called}")
     baseline.standing = baseline.standing._replace(
         meta=meta._replace(model=to_device(weights, baseline.agent.device)),
-        samples=int(saved.extra["samples"]),
+        samples=int(saved.extra.get("samples", 0)),
     )
     return baseline
+
+
+def _trained(kind: str, baseline: Trainer, env_steps: int, seed: int) -> store.Checkpoint:
+    """What PPO has learned, saved."""
+    tell(f"metarl: training the baseline {kind}: PPO for {env_steps:,} environment steps")
+    try:
+        model = train_on_tasks(baseline.agent, env_steps, seed, kind)
+    except Exception as error:  # the environment's, or PPO's where weights are not finite
+        line = next(iter(str(error).strip().splitlines()), "")[:400]
+        raise RunFailed(f"training the baseline {kind} failed: {type(error).__name__}: {line}") from error
+    weights = _weights(baseline.agent, model)
+    if not all_finite(weights):  # PPO looks at numbers before it acts, and does not after its last update
+        raise RunFailed(f"training the baseline {kind} failed: its weights are not finite")
+    extra = {"samples": model.num_timesteps, "asked": env_steps}
+    store.save(baseline.checkpoints, 1, weights, extra)
+    return store.load(store.find(baseline.checkpoints))
 
 
 def measure_scratch(agent: Agent, protocol: Protocol, serve: Serve) -> tuple[Experience, float]:
@@ -115,10 +129,10 @@ def scratch_file(run_path: Path, agent: Agent, protocol: Protocol) -> Path:
 
 def kept(path: Path, compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """What a JSON file holds, or else what is computed, which it holds from then on."""
-    try:
-        return read_json(path)
-    except (OSError, RequestError):  # none yet, or half of one
-        pass
+    with suppress(OSError, RequestError):  # none yet, or half of one
+        found = read_json(path)
+        if found.keys() >= {"mean", "ci95", "per_task"}:
+            return found
     result = compute()
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(path, to_json(result, indent=1))
@@ -161,5 +175,9 @@ def _weights(agent: Agent, model: PPO) -> Params:
 
 def _env_steps(run: Trainer) -> int:
     """Environment steps of the run's training, up to its last checkpoint."""
-    saved = [store.read_manifest(store.find(run.checkpoints))] if store.available(run.checkpoints) else []
-    return max([run.standing.samples, *(int(manifest["extra"]["samples"]) for manifest in saved)])
+    steps = [run.standing.samples]
+    for iteration in store.available(run.checkpoints):
+        with suppress(RequestError):  # one that is damaged, or that went meanwhile
+            manifest = store.read_manifest(store.find(run.checkpoints, iteration))
+            steps.append(int(manifest["extra"]["samples"]))
+    return max(steps)

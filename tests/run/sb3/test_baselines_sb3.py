@@ -10,12 +10,14 @@ import torch
 
 from metarl.cli import main
 from metarl.core.batch import undiscounted_returns
-from metarl.core.errors import RequestError
+from metarl.core.errors import RequestError, RunFailed
 from metarl.core.params import expand
 from metarl.rollout.collector import collect
 from metarl.rollout.seeding import Address
+from metarl.run import checkpoint as store
 from metarl.run.evaluation import evaluate
 from metarl.run.experience import USES
+from metarl.run.lock import alone_in
 from metarl.run.protocol import Protocol, held_out_tasks
 from metarl.run.rollouts import open_rollouts
 from metarl.run.runs import Run, load, train
@@ -66,6 +68,34 @@ def test_it_is_trained_again_where_the_run_went_on_or_the_file_is_damaged(tmp_pa
     state.write_bytes(state.read_bytes()[:-4] + b"0000")
     assert sb3_baseline_of("sb3-pretrained", run).standing.samples == 240
     assert sb3_baseline_of("sb3-pretrained", run.learn(1)).standing.samples == 480
+
+
+def test_a_kept_one_is_looked_at_like_any_checkpoint(tmp_path: Path) -> None:
+    run = train(tiny(iterations=1), tmp_path / "run")
+    folder = sb3_baseline_of("sb3-pretrained", run).checkpoints
+    tensors = store.load(store.find(folder)).tensors
+    store.save(folder, 1, tensors | {"net.0.weight": torch.zeros(3, 2)}, {"asked": 10**9})
+    with pytest.raises(RequestError, match=r"baseline sb3-pretrained of .* has \[3, 2\] for net.0.weight"):
+        sb3_baseline_of("sb3-pretrained", run)
+    store.save(folder, 1, {"x": torch.zeros(1)}, {})  # it does not say how long it was trained
+    assert sb3_baseline_of("sb3-pretrained", run).standing.samples == 240
+    with alone_in(folder.parent), pytest.raises(RequestError, match="is being trained"):
+        sb3_baseline_of("sb3-pretrained", run)
+
+
+def test_weights_that_are_not_finite_are_not_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = train(tiny(iterations=1), tmp_path / "run")
+    learn = baselines.train_on_tasks
+
+    def blown_up(*told: Any) -> Any:
+        model = learn(*told)
+        model.policy.action_net.bias.data[0] = torch.nan
+        return model
+
+    monkeypatch.setattr(baselines, "train_on_tasks", blown_up)
+    with pytest.raises(RunFailed, match="sb3-pretrained failed: its weights are not finite"):
+        sb3_baseline_of("sb3-pretrained", run)
+    assert not list((tmp_path / "run" / "baselines").rglob("*.safetensors"))
 
 
 def test_an_environment_that_fails_is_one_line(
@@ -222,11 +252,16 @@ def test_what_scratch_gave_is_kept_by_all_that_it_depends_on(run: Run) -> None:
 
 
 def test_half_a_file_is_computed_again(tmp_path: Path) -> None:
-    path, answers = tmp_path / "deep" / "kept.json", iter([{"mean": [1.5]}, {"mean": [2.5]}])
+    path, given = (
+        tmp_path / "deep" / "kept.json",
+        [{"mean": [k], "ci95": [], "per_task": []} for k in range(3)],
+    )
+    answers = iter(given)
     for _ in range(2):
-        assert kept(path, lambda: next(answers)) == {"mean": [1.5]}
-    path.write_text('{"mean": [1')
-    assert kept(path, lambda: next(answers)) == {"mean": [2.5]}
+        assert kept(path, lambda: next(answers)) == given[0]
+    for half, answer in (('{"mean": [1', given[1]), ('{"mean": [1]}', given[2])):
+        path.write_text(half)
+        assert kept(path, lambda: next(answers)) == answer
 
 
 @pytest.mark.parametrize("kind", ["sb3-pretrained", "sb3-scratch", "sb3-oracle"])
