@@ -10,7 +10,7 @@ import json
 import re
 import secrets
 import shutil
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -134,14 +134,13 @@ def best(directory: Path) -> int | None:
     return _best(_folders(directory))
 
 
-def find(directory: Path, which: str | int = "last", without: Collection[int] = ()) -> Path:
-    """The folder of the checkpoint asked for: ``best``, ``last`` or an iteration; of none in ``without``.
+def find(directory: Path, which: str | int = "last") -> Path:
+    """The folder of the checkpoint asked for: ``best``, ``last`` or an iteration.
 
     ``best`` is the last one where no checkpoint has a validation value.
     """
     # Twice, since a listing may miss both what is being put there and what is being removed.
     folders = _folders(directory) or _folders(directory)
-    folders = {iteration: folder for iteration, folder in folders.items() if iteration not in without}
     if not folders:
         raise RequestError(f"no checkpoint in {directory}")
     if which == "best":
@@ -155,27 +154,15 @@ def find(directory: Path, which: str | int = "last", without: Collection[int] = 
     return folders[int(which)]
 
 
-def load_found(directory: Path, which: str | int, warn: Callable[[str], None]) -> Checkpoint:
-    """``load`` of what ``find`` finds, also beside a process that trains on and removes what it has found.
-
-    Where ``best`` or ``last`` is damaged, the best or last of the others is taken, after a warning.
-
-    Raises:
-        DamagedCheckpoint: an iteration was asked for, or there is no other.
-    """
-    damaged: set[int] = set()
+def load_found(directory: Path, which: str | int = "last") -> Checkpoint:
+    """``load`` of what ``find`` finds, also beside a process that trains on and removes what it has found."""
     while True:
-        folder = find(directory, which, damaged)
+        folder = find(directory, which)
         try:
             return load(folder)
-        except DamagedCheckpoint as error:
-            if not folder.exists():
-                continue
-            found = {int(folder.name.partition(".")[0])}
-            if which not in ("best", "last") or not set(available(directory)) - damaged - found:
+        except DamagedCheckpoint:
+            if folder.exists():
                 raise
-            damaged |= found
-            warn(f"{error}; the {which} of the others is taken")
 
 
 def latest_intact(directory: Path, warn: Callable[[str], None]) -> Checkpoint | None:

@@ -91,7 +91,7 @@ class Trainer:
             config = dataclasses.replace(config, device="cpu")
         prepare_process()
         run = cls(build_agent(config), Path(path))
-        return run._restored(store.load_found(run.checkpoints, checkpoint, warn))
+        return run._restored(store.load_found(run.checkpoints, checkpoint))
 
     @classmethod
     def resume(cls: type[T], path: str | Path, trust: Trust = False) -> T:

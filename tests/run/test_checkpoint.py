@@ -16,7 +16,6 @@ from torch import Tensor
 from metarl.core.errors import RequestError
 from metarl.run import checkpoint as ck
 from metarl.run.checkpoint import MANIFEST, STATE, DamagedCheckpoint
-from metarl.run.files import warn
 
 Patch = pytest.MonkeyPatch
 
@@ -247,7 +246,7 @@ def test_one_that_is_removed_while_it_is_read_is_not_missed(
         return read(path, *more)
 
     monkeypatch.setattr(ck, function, trained_on)
-    assert ck.load_found(tmp_path, which, warn).iteration == 2
+    assert ck.load_found(tmp_path, which).iteration == 2
     assert ck.available(tmp_path) == [2]
     assert capsys.readouterr().err == ""
 
@@ -259,27 +258,15 @@ def test_one_that_is_listed_at_neither_of_its_names_is_looked_for_again(
     listed = ck._folders
     answers = [{}]
     monkeypatch.setattr(ck, "_folders", lambda directory: answers.pop() if answers else listed(directory))
-    assert ck.load_found(tmp_path, "last", warn).iteration == 1
+    assert ck.load_found(tmp_path).iteration == 1
     assert not answers
 
 
-def test_a_damaged_best_or_last_is_passed_over_with_a_warning_and_a_number_is_refused(tmp_path: Path) -> None:
-    save_values(tmp_path, {1: -5.0, 2: -1.0, 3: -2.0})
+def test_one_that_is_damaged_and_stays_is_refused(tmp_path: Path) -> None:
+    save_values(tmp_path, {1: 0.0, 2: 0.0})
     (tmp_path / "000002" / STATE).unlink()
-    told: list[str] = []
-    assert ck.load_found(tmp_path, "best", told.append).iteration == 3
-    (line,) = told
-    assert "000002/state.safetensors: is missing" in line and line.endswith(
-        "; the best of the others is taken"
-    )
     with pytest.raises(DamagedCheckpoint, match=r"state\.safetensors: is missing"):
-        ck.load_found(tmp_path, 2, told.append)
-    (tmp_path / "000003" / STATE).unlink()
-    assert [ck.load_found(tmp_path, which, told.append).iteration for which in ("best", "last")] == [1, 1]
-    assert len(told) == 1 + 2 + 1
-    (tmp_path / "000001" / STATE).unlink()
-    with pytest.raises(DamagedCheckpoint, match=r"state\.safetensors: is missing"):  # there is no other
-        ck.load_found(tmp_path, "last", told.append)
+        ck.load_found(tmp_path)
 
 
 def test_prune_keeps_the_newest_and_the_best(tmp_path: Path) -> None:

@@ -252,10 +252,8 @@ def test_what_scratch_gave_is_kept_by_all_that_it_depends_on(run: Run) -> None:
 
 
 def test_half_a_file_is_computed_again(tmp_path: Path) -> None:
-    path, given = (
-        tmp_path / "deep" / "kept.json",
-        [{"mean": [k], "ci95": [], "per_task": []} for k in range(3)],
-    )
+    path = tmp_path / "deep" / "kept.json"
+    given = [{"mean": [k], "ci95": [], "per_task": []} for k in range(3)]
     answers = iter(given)
     for _ in range(2):
         assert kept(path, lambda: next(answers)) == given[0]
