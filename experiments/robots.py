@@ -24,7 +24,7 @@ from metarl.run.baselines import TRAINED, baseline_of
 from metarl.run.protocol import Protocol
 
 FAMILIES = ("cheetah-dir", "cheetah-vel", "ant-dir", "walker-params")
-ALGORITHMS = ("maml", "fomaml", "reptile", "lstm")
+ALGORITHMS = ("maml", "fomaml", "promp", "meta-sgd", "anil", "e-maml", "reptile", "lstm")
 # Seeds where none are asked for; elsewhere the first alone.
 SEEDS = {"cheetah-dir-maml": (1, 2, 3), "cheetah-vel-maml": (1, 2, 3)}
 # Beside the first MAML run; where an iteration takes long, what the question needs.
