@@ -37,7 +37,7 @@ def measured(name: str, seed: int, runs: Path, threads: int) -> Measured:
     config = HERE / f"{name}.yaml"
     run = metarl.load(trained(config, runs / f"{name}-{seed}", seed, threads))
     found = {"meta": adapted(run.agent, run.meta, PROTOCOL, name)}
-    if name.endswith("-maml") and seed == 1:
+    if name in (f"{family}-maml" for family in FAMILIES) and seed == 1:  # and not e-maml's
         for kind in BASELINES.get(name.removesuffix("-maml"), TRAINED):
             baseline = baseline_of(kind, run)
             found[kind] = adapted(baseline.agent, baseline.meta, PROTOCOL, kind)
