@@ -13,6 +13,10 @@ SPAN = 5  # iterations that a point of a training curve averages over
 COLOURS = {
     "maml": "#1f5fa8",
     "fomaml": "#d1731d",
+    "promp": "#8c5a45",
+    "meta-sgd": "#c9a500",
+    "anil": "#1797a8",
+    "e-maml": "#7a8f3a",
     "reptile": "#2d8a57",
     "lstm": "#a13b7c",
     "pretrained": "#6b6b6b",

@@ -8,8 +8,6 @@ from pooled import interval
 from robot_figures import COLOURS, FIGURES
 
 SHADES = COLOURS | {
-    "promp": "#8c5a45",
-    "anil": "#1797a8",
     "sb3-pretrained": "#c44e52",
     "sb3-scratch": "#b59a3b",
     "rl2": "#5b3fd6",
