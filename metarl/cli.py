@@ -16,7 +16,7 @@ from metarl.run.files import tell
 from metarl.run.options import Baseline, Compare, Evaluate, Export, Files, List, Render, Report, Resume
 from metarl.run.parser import filled, parse
 from metarl.run.signals import Stopped
-from metarl.run.zoo import agents, output, run_dir, source
+from metarl.run.zoo import agents, config_of, output, run_dir, source
 
 if TYPE_CHECKING:
     from metarl.run.config import TrainConfig
@@ -79,11 +79,12 @@ def _config(values: Values, **beneath: Any) -> "TrainConfig":
     from metarl.run.resolve import resolve
 
     files: Files = filled(Files, values)
-    told = from_yaml(files.config) if files.config else {}
+    file = None if files.config is None else config_of(files.config)
+    told = {} if file is None else from_yaml(file)
     asked = {name: value for name, value in values.items() if name in DEFAULTS}
     # A run's configuration may be anybody's, whatever its folder lacks; other files speak for their giver.
-    if files.config and Path(files.config).with_name("config.yaml").is_file():
-        admit(told, Path(files.config), str(asked.get("trust")).lower() == "true")
+    if file and file.with_name("config.yaml").is_file():
+        admit(told, file, str(asked.get("trust")).lower() == "true")
     return resolve(yaml=beneath | told, command_line=asked)
 
 

@@ -17,7 +17,12 @@ BASELINES = ("random", "pretrained", "oracle", "nearest", *SB3_BASELINES)
 class Files:
     """Where a training command reads and writes."""
 
-    config: str | None = option(None, text("FILE.yaml"), "values under those of the command line", "none")
+    config: str | None = option(
+        None,
+        text("FILE.yaml"),
+        "values under those of the command line; zoo:NAME takes those of an agent of the zoo",
+        "none",
+    )
     out: str | None = option(
         None, text("RUN_DIR"), "new run directory", "runs/ and a name made of family, method and seed"
     )

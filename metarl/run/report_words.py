@@ -24,7 +24,7 @@ from metarl.run.report_data import (
 from metarl.run.report_numbers import Form, count, form_of, is_whole, rates
 from metarl.run.report_pictures import Array
 from metarl.run.svg import tick
-from metarl.run.zoo import place, source
+from metarl.run.zoo import is_zoo, place
 
 
 def form(evaluation: Evaluation) -> Form:
@@ -130,7 +130,7 @@ def per_task_words(before: Array, after: Array, metric: str, shown: Form) -> str
 def commands(run: RunData) -> list[str]:
     """The command lines that make this run, its evaluation and this page again."""
     algorithm, again = str(run.config.get("algorithm", "ALGO")), f"{place(run.path)}-again"
-    config = str(source(run.path) / "config.yaml")
+    config = str(run.path if is_zoo(run.path) else run.path / "config.yaml")
     train = ["metarl", "train", algorithm, "--config", config, "--out", again]
     return [
         shlex.join(train) + trust_option(run.config),

@@ -44,6 +44,11 @@ def source(path: str | Path) -> Path:
     return SHIPPED / path.name.removeprefix(PREFIX) if is_zoo(path) else path
 
 
+def config_of(name: str) -> Path:
+    """The file that ``--config`` means: the configuration of an agent of the zoo, or the file itself."""
+    return source(name) / "config.yaml" if is_zoo(name) else Path(name)
+
+
 def place(path: str | Path) -> Path:
     """Where what is made of a run goes."""
     path = run_dir(path)

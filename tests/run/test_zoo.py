@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import shlex
 import shutil
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,9 @@ from metarl.core.errors import RequestError
 from metarl.rollout.registry import families
 from metarl.run import zoo
 from metarl.run.checkpoint import DamagedCheckpoint
+from metarl.run.config import TrainConfig
+from metarl.run.report_data import read_run
+from metarl.run.report_words import commands
 from metarl.run.resolve import load_config
 from metarl.run.runs import load, resume, train
 from metarl.run.zoo import agents, made, output, place, run_dir, source
@@ -178,3 +182,18 @@ def test_training_on_is_refused_and_works_from_the_weights(tmp_path: Path) -> No
     family = {"family": "bandit", "family_arg": {}, "hidden": (32,), "iterations": 1}
     further = train(type(run.config)(**TINY | family | {"init_from": "start.safetensors"}), "further")
     assert further.iteration == 1
+
+
+def test_an_agent_is_trained_again_from_its_own_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command that its report proposes, which names no folder of the machine that wrote the report."""
+    line = commands(read_run(Path(BANDIT)))[0]
+    assert line == "metarl train promp --config zoo:bandit-promp --out runs/zoo/bandit-promp-again"
+    asked: list[TrainConfig] = []
+
+    def train(config: TrainConfig, out: Any) -> Any:
+        asked.append(config)
+        raise RequestError("not today")
+
+    monkeypatch.setattr("metarl.run.runs.train", train)
+    assert main(shlex.split(line)[1:]) == 2
+    assert asked == [load_config(source(BANDIT) / "config.yaml")]
