@@ -107,7 +107,7 @@ class Soaked:
         """Train on, or a new run where there is none."""
         out = self.path if out is None else out
         if (out / "config.yaml").is_file():
-            words = ["resume", str(out), "--iterations", str(iterations)]
+            words = ["resume", str(out), "--iterations", str(iterations), "--trust"]
         else:
             words = ["train", *f"{OPTIONS[self.kind]} {SIZES} {SAVES} --executor {self.kind}".split()]
             words += ["--iterations", str(iterations), "--out", str(out)]
