@@ -133,7 +133,7 @@ def train(family: Any, env_steps: int, trial: int, seed: int, gamma: float, std:
             device="cpu",
             seed=seed,
         )
-        model.learn(env_steps, log_interval=None)  # type: ignore[arg-type]
+        model.learn(env_steps)
         env.training = False
         return Trained(model, env)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from pooled import KEPT, interval
 
 FIGURES = Path(__file__).parent / "figures"
@@ -60,14 +61,19 @@ def figure(family: str, curves: dict[str, list[Training]], agents: dict[str, np.
         steps = max(values.shape[2] for values in agents.values())
         right.set(xlabel="gradient steps", ylabel="return on held-out tasks", title="adaptation")
         right.set_xticks(range(steps))
-        right.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
-        for axes in (left, right):
-            axes.spines[["top", "right"]].set_visible(False)
-            axes.grid(color="#dddddd", linewidth=0.6)
-        FIGURES.mkdir(exist_ok=True)
-        path = FIGURES / f"{family}.svg"
-        drawing.savefig(path, metadata={"Date": None}, facecolor="white")
-        plt.close(drawing)
+        return finished(drawing, family)
+
+
+def finished(drawing: Figure, name: str) -> Path:
+    """Dress a drawing, with a legend beside its last axes, and put it among the figures."""
+    drawing.axes[-1].legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    for axes in drawing.axes:
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(color="#dddddd", linewidth=0.6)
+    FIGURES.mkdir(exist_ok=True)
+    path = FIGURES / f"{name}.svg"
+    drawing.savefig(path, metadata={"Date": None}, facecolor="white")
+    plt.close(drawing)
     return path
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 from pooled import interval
-from robot_figures import COLOURS, FIGURES
+from robot_figures import COLOURS, finished
 
 SHADES = COLOURS | {
     "sb3-pretrained": "#c44e52",
@@ -34,11 +34,4 @@ def figure(family: str, agents: dict[str, np.ndarray], episodes: int) -> Path:
             mark = {"marker": "o", "markersize": 3} if apart > 1 else {}
             axes.plot(x, values.mean((0, 1)), **line, **mark)
         axes.set(xlabel="episodes of the task consumed", ylabel="return on held-out tasks", title=family)
-        axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.grid(color="#dddddd", linewidth=0.6)
-        FIGURES.mkdir(exist_ok=True)
-        path = FIGURES / f"{name}.svg"
-        drawing.savefig(path, metadata={"Date": None}, facecolor="white")
-        plt.close(drawing)
-    return path
+        return finished(drawing, name)

@@ -54,6 +54,12 @@ class _Spoilt(gymnasium.vector.VectorWrapper):
         return obs, reward, terminated, truncated, info
 
 
+class Fell(RuntimeError):
+    """Says in which row."""
+
+    row = ROW
+
+
 def spoilt(what: str, obs: Any, reward: Any, terminated: Any, truncated: Any, info: Any) -> Any:
     if what == "observation":
         obs[ROW, 1] = np.nan
@@ -66,7 +72,5 @@ def spoilt(what: str, obs: Any, reward: Any, terminated: Any, truncated: Any, in
     elif what == "flag":
         terminated = terminated.astype(np.float64)
     else:
-        error = RuntimeError("the robot fell\nand broke")
-        error.row = ROW  # type: ignore[attr-defined]
-        raise error
+        raise Fell("the robot fell\nand broke")
     return obs, reward, terminated, truncated, info

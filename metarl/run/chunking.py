@@ -109,9 +109,8 @@ def _memory(device: torch.device) -> int:
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[1])
     found = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    for limit in ("memory.max", "memory/memory.limit_in_bytes"):  # of control groups, version 2 and 1
-        try:
-            found = min(found, int((Path("/sys/fs/cgroup") / limit).read_text()))
-        except (OSError, ValueError):  # no such file, or no limit
-            continue
+    for name in ("memory.max", "memory/memory.limit_in_bytes"):  # of control groups, version 2 and 1
+        limit = Path("/sys/fs/cgroup") / name
+        said = limit.read_text().strip() if os.access(limit, os.R_OK) else "max"
+        found = min(found, int(said)) if said.isdecimal() else found
     return found

@@ -74,13 +74,13 @@ def child(board: Path, words: list[str]) -> int:
         (checkpoint, "prune", "save"),
     ):
         setattr(place, name, within(phase, getattr(place, name)))
-    progress = trainer.Progress.__enter__
+    learn = trainer.Progress
 
-    def entered(self: Any) -> Any:
+    def begun(*args: Any, **options: Any) -> Any:
         now[0] = PHASES.index("between")
-        return progress(self)
+        return learn(*args, **options)
 
-    trainer.Progress.__enter__ = entered  # type: ignore[method-assign]
+    vars(trainer)["Progress"] = begun
     return main(words)
 
 
@@ -182,7 +182,7 @@ def look(pid: int, run: Path) -> Look:
         with suppress(FileNotFoundError):
             size += path.stat().st_size * (path.name != "metrics.jsonl")
     memory = 1024 * int(status[status.index("VmHWM:") + 1])
-    return Look(memory, len(os.listdir(f"/proc/{pid}/fd")), size)  # noqa: PTH208
+    return Look(memory, len(list(Path(f"/proc/{pid}/fd").iterdir())), size)
 
 
 def undisturbed(run: Soaked, out: Path, iterations: int) -> list[Look]:

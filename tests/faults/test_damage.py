@@ -141,7 +141,7 @@ def test_a_full_disk_ends_training_with_1_and_the_run_goes_on_where_there_is_roo
 
 
 def test_on_a_full_disk_nothing_that_stood_there_is_lost(run: Path, capsys: Capture) -> None:
-    evaluate = "evaluate run --tasks 2 --steps 1 --episodes 2".split()  # noqa: SIM905
+    evaluate = ["evaluate", "run", "--tasks", "2", "--steps", "1", "--episodes", "2"]
     assert main(evaluate) == 0
     assert main(["report", "run"]) == 0
     before = snapshot(run)

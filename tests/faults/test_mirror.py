@@ -3,7 +3,6 @@
 What of the mirror itself survives is tested in ``tests/run/test_loggers.py``.
 """
 
-import os
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -17,6 +16,7 @@ from metarl.run.config_file import to_yaml
 from metarl.run.loggers import LOGGERS, WandbLogger
 from metarl.run.resolve import resolved
 from metarl.run.runs import Run, train
+from strangers import forgotten_wandb
 from tiny_runs import alike, tiny
 
 Patch = pytest.MonkeyPatch
@@ -30,16 +30,9 @@ def unmirrored(tmp_path_factory: pytest.TempPathFactory) -> Run:
 @pytest.fixture(autouse=True)
 def stranger(tmp_path: Path, monkeypatch: Patch) -> Iterator[None]:
     """A machine whose owner never heard of wandb."""
-    for name in [name for name in os.environ if name.startswith("WANDB_")]:
-        monkeypatch.delenv(name)
-    for name in ("HOME", "WANDB_CONFIG_DIR", "WANDB_CACHE_DIR", "WANDB_DATA_DIR"):
-        monkeypatch.setenv(name, str(tmp_path / "home"))
-    monkeypatch.setenv("NETRC", str(tmp_path / "home" / "netrc"))
-    monkeypatch.setenv("WANDB_ERROR_REPORTING", "false")
     monkeypatch.setitem(LOGGERS._parts, "wandb", partial(WandbLogger, start_timeout=1.0, finish_timeout=5.0))
-    wandb.teardown()  # what an earlier test made it remember
-    yield
-    wandb.teardown()
+    with forgotten_wandb(tmp_path / "home", monkeypatch):
+        yield
 
 
 def no_key(monkeypatch: Patch) -> None:

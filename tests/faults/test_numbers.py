@@ -31,7 +31,7 @@ TOLD = {
     "shape": "the observations are float32 (12, 1), its space has float32 (12, 2)",
     "kind": "the observations are complex128 (12, 2), its space has float32 (12, 2)",
     "flag": "terminated is float64 (12,), allowed: bool (12,)",
-    "error": ", episode 1, step 2: RuntimeError: the robot fell",
+    "error": ", episode 1, step 2: Fell: the robot fell",
 }
 
 

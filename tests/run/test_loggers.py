@@ -2,7 +2,6 @@
 
 import io
 import json
-import os
 import signal
 import socket
 import struct
@@ -19,6 +18,7 @@ import torch
 from metarl.core.errors import RequestError
 from metarl.run import loggers
 from metarl.run.loggers import LINE_LIMIT, LOGGERS, JsonlLogger, WandbLogger, read_metrics
+from strangers import forgotten_wandb
 
 ROWS = [
     {"iteration": i, "env_steps": 100 * i, "return/step_0": -i / 3, "return/step_1": 0.1 * i}
@@ -172,19 +172,10 @@ def test_loggers_are_found_by_name() -> None:
 @pytest.fixture
 def run_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A run directory on a machine whose owner never heard of wandb."""
-    import wandb
-
-    for name in [name for name in os.environ if name.startswith("WANDB_")]:
-        monkeypatch.delenv(name)
-    for name in ("HOME", "WANDB_CONFIG_DIR", "WANDB_CACHE_DIR", "WANDB_DATA_DIR"):
-        monkeypatch.setenv(name, str(tmp_path / "home"))
-    monkeypatch.setenv("NETRC", str(tmp_path / "home" / "netrc"))
-    monkeypatch.setenv("WANDB_ERROR_REPORTING", "false")
     folder = tmp_path / "run"
     folder.mkdir()
-    wandb.teardown()  # what an earlier test made it remember
-    yield folder
-    wandb.teardown()
+    with forgotten_wandb(tmp_path / "home", monkeypatch):
+        yield folder
 
 
 def mirrored(run_dir: Path, logger: WandbLogger, mode: str | None, rows: list[dict[str, Any]] = ROWS) -> None:

@@ -40,7 +40,7 @@ def train_on_tasks(agent: Agent, env_steps: int, seed: int, about: str = "") -> 
     ):
         model = ppo_of(agent, None, env, n_steps=horizon, batch_size=batch, init_seed=seed)
         model.set_logger(_silent())
-        model.learn(rollouts * size, callback=_Told(progress), log_interval=None)  # type: ignore[arg-type]
+        model.learn(rollouts * size, callback=_Told(progress))
     return model
 
 

@@ -10,12 +10,14 @@ import gymnasium
 import numpy as np
 import pytest
 import torch
+from gymnasium.spaces import Box
 from stable_baselines3 import PPO
 
 from metarl.cli import main
 from metarl.core.baselines import value_unit
 from metarl.core.critic import values
 from metarl.core.errors import RequestError
+from metarl.run.agent import Agent
 from metarl.run.policy import Policy
 from metarl.run.runs import Run, train
 from metarl.run.sb3.export import export_run, ppo_of
@@ -46,13 +48,18 @@ def saved(model: PPO, path: Path) -> PPO:
     return PPO.load(path, device="cpu")
 
 
+def width(built: Agent) -> int:
+    """Numbers of an observation."""
+    return int(np.prod(built.episodic.observation_space.shape or ()))
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_predictions_and_probabilities_are_ours(kind: str, tmp_path: Path) -> None:
     built = agent(**KINDS[kind])
     params = meta_of(built).model
     ours = Policy.of(built, params)
     theirs = saved(ours.to_sb3(), tmp_path / "policy.zip")
-    obs = OBS[:, : built.episodic.observation_space.shape[0]]  # type: ignore[index]
+    obs = OBS[:, : width(built)]
     obs = np.concatenate([obs, OBS[::-1]], 1) if kind == "oracle" else obs
     chosen, _ = theirs.predict(obs, deterministic=True)
     np.testing.assert_allclose(chosen, ours.predict(obs, deterministic=True)[0], atol=1e-6)
@@ -73,7 +80,7 @@ def test_random_actions_are_ours_where_the_noise_is(kind: str, tmp_path: Path) -
     built = agent(**KINDS[kind])
     params = meta_of(built).model
     theirs = saved(Policy.of(built, params).to_sb3(), tmp_path / "policy.zip")
-    obs = torch.randn(64, built.episodic.observation_space.shape[0])  # type: ignore[index]
+    obs = torch.randn(64, width(built))
     with torch.no_grad(), own_randomness(5):
         drawn, _, log_prob = theirs.policy(obs)
         torch.manual_seed(5)
@@ -88,9 +95,10 @@ def test_actions_are_cut_to_the_bounds_as_ours_are(tmp_path: Path) -> None:
     built = agent()
     params = {name: 40 * x for name, x in meta_of(built).model.items()}
     ours, box = Policy.of(built, params), built.episodic.action_space
+    assert isinstance(box, Box)
     chosen = saved(ours.to_sb3(), tmp_path / "p.zip").predict(OBS, deterministic=True)[0]
     np.testing.assert_array_equal(chosen, ours.predict(OBS, deterministic=True)[0])
-    assert np.isin(chosen, [box.low[0], box.high[0]]).mean() > 0.3  # type: ignore[attr-defined]
+    assert np.isin(chosen, [box.low[0], box.high[0]]).mean() > 0.3
 
 
 def test_a_value_network_comes_along_in_units_of_return() -> None:
@@ -152,6 +160,7 @@ ELSEWHERE = """
 import sys
 sys.modules.update(metarl=None, metarl_envs=None)  # importing either would fail
 import gymnasium, numpy as np
+from gymnasium.spaces import Box
 from stable_baselines3 import PPO
 class Walk(gymnasium.Env):
     observation_space = gymnasium.spaces.Box({low}, {high}, (2,), np.float32)
