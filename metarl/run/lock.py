@@ -25,9 +25,9 @@ def alone_in(path: Path) -> Iterator[None]:
             be written.
     """
     try:
-        opened = (path / LOCK).open("a+")
+        opened = _open(path / LOCK, "a+", os.O_RDWR | os.O_CREAT | os.O_APPEND)
     except OSError as error:
-        raise RequestError(f"{path} cannot be written: {error.strerror}") from error
+        raise RequestError(f"{path / LOCK} cannot be opened: {error.strerror or error}") from error
     with opened as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -47,7 +47,7 @@ def check_idle(path: Path) -> None:
     Raises:
         RequestError: naming the process.
     """
-    with suppress(OSError), (path / LOCK).open() as file:
+    with suppress(OSError), _open(path / LOCK, "r", os.O_RDONLY) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -59,6 +59,11 @@ def is_taken(path: Path) -> bool:
     return path.exists() and (
         not path.is_dir() or any(entry.name != LOCK and not is_leftover(entry) for entry in path.iterdir())
     )
+
+
+def _open(path: Path, mode: str, flags: int) -> TextIO:
+    """The file itself, not another one that a link stands for; nor is anybody waited for at a pipe's end."""
+    return os.fdopen(os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666), mode)
 
 
 def _in_use(path: Path, file: TextIO) -> RequestError:

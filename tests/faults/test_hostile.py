@@ -345,3 +345,34 @@ def test_a_zip_is_never_unpacked(tmp_path: Path, capsys: Capture) -> None:
     line = "train maml --family point-goal --init-from model.zip --trust --out new"
     assert "init-from file model.zip is no model of Stable-Baselines3" in refused(line, capsys)
     assert set(tmp_path.parent.rglob("*")) == before
+
+
+@pytest.mark.parametrize("name", [*LINKED, "frames.png", f"checkpoints/000002/{MANIFEST}"])
+def test_a_pipe_in_a_run_is_refused_and_nobody_waits_for_what_comes_out_of_it(
+    name: str, run: Path, capsys: Capture
+) -> None:
+    place = run / name
+    if place.is_dir():
+        shutil.rmtree(place)
+    place.unlink(missing_ok=True)
+    os.mkfifo(place)
+    before = snapshot(run)
+    for line in (*OPENING.values(), SHOWING["report"]):
+        told = "run is not a run directory" if name == "config.yaml" else f"run/{name} is no file"
+        assert refused(line, capsys).startswith(f"metarl: {told}")
+    assert snapshot(run) == before
+
+
+@pytest.mark.parametrize("taken", [False, True])
+def test_a_lock_that_is_a_link_or_a_pipe_is_not_written_through(taken: bool, tmp_path: Path) -> None:
+    """In a directory that is to become a run, in which a lock alone is nothing yet."""
+    (tmp_path / "precious").write_text("somebody's own\n")
+    for make in (lambda lock: lock.symlink_to(tmp_path / "precious"), os.mkfifo):
+        new = tmp_path / make.__name__
+        new.mkdir()
+        make(new / ".lock")
+        if taken:
+            (new / "notes").touch()
+        with pytest.raises(RequestError, match=r"exists already" if taken else r"\.lock cannot be opened: "):
+            train(tiny(iterations=1), new)
+    assert (tmp_path / "precious").read_text() == "somebody's own\n"
