@@ -93,7 +93,7 @@ def load(folder: Path) -> Checkpoint:
     try:
         loaded = safetensors.torch.load(state)
         tensors = {key: loaded[key] for key in manifest["tensors"]}  # the file does not keep the order
-    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+    except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
         raise DamagedCheckpoint(f"{path}: is damaged: not a safetensors file ({_line(error)})") from error
     return Checkpoint(manifest["iteration"], tensors, manifest["extra"])
 

@@ -281,9 +281,11 @@ class Trainer:
 
     def _restored(self: T, saved: store.Checkpoint) -> T:
         like = {"meta": self.standing.meta, "optimiser": self.standing.optimiser}
-        found: Any = state.restore(saved.tensors, like, f"checkpoint {saved.iteration} of {self.called}")
-        extra = saved.extra
-        self.standing = Standing(
-            found["meta"], found["optimiser"], saved.iteration, int(extra["samples"]), int(extra["skipped"])
-        )
+        where = f"checkpoint {saved.iteration} of {self.called}"
+        found: Any = state.restore(saved.tensors, like, where)
+        counts = {name: saved.extra.get(name) for name in ("samples", "skipped")}
+        for name, count in counts.items():
+            if type(count) is not int or count < 0:
+                raise RequestError(f"{where} has {name} {count!r}; allowed: whole numbers from 0")
+        self.standing = Standing(found["meta"], found["optimiser"], saved.iteration, **counts)
         return self
