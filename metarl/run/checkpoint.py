@@ -52,7 +52,8 @@ def save(directory: Path, iteration: int, tensors: dict[str, Tensor], extra: dic
     """
     name = f"{iteration:06d}"
     beside = directory / f"{name}.tmp-{secrets.token_hex(4)}"
-    beside.mkdir(parents=True)
+    directory.mkdir(exist_ok=True)  # not its parents: a run that was removed does not come back as a husk
+    beside.mkdir()
     try:
         state = safetensors.torch.save({key: _owned(tensor) for key, tensor in tensors.items()})
         files = {STATE: {"size": len(state), "sha256": hashlib.sha256(state).hexdigest()}}

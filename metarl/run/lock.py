@@ -3,22 +3,25 @@
 import fcntl
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import TextIO
 
-from metarl.core.errors import RequestError
+from metarl.core.errors import RequestError, RunFailed
 from metarl.run.files import is_leftover, warn
 
 LOCK = ".lock"
 
 
 @contextmanager
-def alone_in(path: Path) -> Iterator[None]:
+def alone_in(path: Path) -> Iterator[Callable[[], None]]:
     """Holds a directory's lock, which the system gives back however this process ends.
 
-    The file stays, since to remove it would let a third process lock another one of its name.
+    The file stays, since to remove it would let a third process lock another one of its name. Whoever holds
+    it for long calls what is given, before writing: it raises RunFailed once the directory has been moved or
+    removed, for what then stands under its name is nobody's, or another process's.
 
     Raises:
         RequestError: another process holds it, or another run in this one; or the directory cannot
@@ -38,7 +41,16 @@ def alone_in(path: Path) -> Iterator[None]:
         file.truncate(0)
         file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
         file.flush()
-        yield
+        yield partial(_check_held, path, file)
+
+
+def _check_held(path: Path, file: TextIO) -> None:
+    try:
+        held = os.path.samestat(os.fstat(file.fileno()), (path / LOCK).lstat())
+    except (FileNotFoundError, NotADirectoryError):
+        held = False
+    if not held:
+        raise RunFailed(f"{path}, or its {LOCK}, was moved or removed; nothing was written there since")
 
 
 def check_idle(path: Path) -> None:

@@ -150,7 +150,7 @@ class Trainer:
         check_trainable(self.called)
         with ExitStack() as stack:
             stack.enter_context(resumable(self.path, self._again))
-            stack.enter_context(alone_in(self.path))
+            check_held = stack.enter_context(alone_in(self.path))
             total = self._total(iterations)
             self._prepare_directory()
             c = self.config
@@ -171,9 +171,11 @@ class Trainer:
                     with stop.interruptible():
                         advanced = self._advance(serve, callbacks, total)
                 except OutOfTime:
+                    check_held()
                     log.sync()
                     self._stop(stop)
                 # Not within what may be given up: an iteration that counts has its row.
+                check_held()
                 self.standing, row, validation = advanced
                 due = self.iteration % self.config.checkpoint_every == 0
                 # The last iteration is a candidate for the best; its row is that of a run that goes on.

@@ -333,6 +333,7 @@ def die_at(n):
 for name, action in ACTIONS.items():
     for n in range(1000):
         folder = root / name / str(n)
+        folder.mkdir(parents=True)
         for iteration, value in ((1, 1.0), (2, 0.5)):
             ck.save(folder, iteration, state(iteration), {"validation": value})
         if name == "prune":
