@@ -206,7 +206,7 @@ class Trainer:
         for name in ("config.yaml", MACHINE, FAILURE):
             clear_leftovers(self.path / name)
         self.checkpoints.mkdir(exist_ok=True)
-        store.prune(self.checkpoints, self.config.keep_checkpoints)
+        self._prune()
         if not (self.path / MACHINE).is_file():
             machine = describe_machine(self.agent.device, self.agent.chunking.threads)
             write_atomic(self.path / MACHINE, to_json(machine, indent=1))
@@ -269,7 +269,10 @@ class Trainer:
         decides = (score[0] if len(score) == 1 else score) if score else None
         extra = {"samples": s.samples, "skipped": s.skipped, "validation": decides}
         store.save(self.checkpoints, s.iteration, tensors, extra)
-        store.prune(self.checkpoints, self.config.keep_checkpoints)
+        self._prune()
+
+    def _prune(self) -> None:
+        store.prune(self.checkpoints, self.config.keep_checkpoints, self.config.checkpoint_every)
 
     def _save_if_new(self) -> None:
         """Save an iteration that has no checkpoint yet; one that has may know of a validation."""
