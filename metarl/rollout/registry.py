@@ -71,7 +71,7 @@ def make(name: str, spec: str | None = None, **args: Any) -> Family:
     cls = families[name]
     try:
         family = cls(spec, **args)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         text = _line(error)
         raise RequestError(text if name in text else f"family {name!r}: {text}") from error
     if missing := lacking(family):

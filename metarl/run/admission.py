@@ -1,8 +1,10 @@
 """What is looked at before anything of a run directory is used, since it may come from anybody."""
 
 import os
+import stat
 import zipfile
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,20 +18,28 @@ Trust = bool | Collection[str]  # whether code may be named; or which names are 
 def check_run(path: Path) -> Path:
     """The directory, if it holds a run.
 
-    A symbolic link is refused wherever it lies: what is read or written through one may lie outside. The
-    folder ``wandb`` is left to Weights & Biases, which keeps links in it.
+    A symbolic link is refused wherever it lies: what is read or written through one may lie outside. So are
+    pipes, sockets and devices, on which a reader may wait for ever. The folder ``wandb`` is left to Weights &
+    Biases, which keeps links in it.
 
     Raises:
-        RequestError: there is no run, or a link; it is named.
+        RequestError: there is no run, or a link or the like; it is named.
     """
     if not (path / "config.yaml").is_file():
         raise RequestError(f"{path} is not a run directory: no config.yaml")
     for folder, folders, files in os.walk(path):
         for place in (Path(folder, name) for name in [*folders, *files]):
-            if place.is_symlink():
-                raise RequestError(f"{place} is a symbolic link, and a run directory holds none but wandb's")
+            with suppress(FileNotFoundError):  # a process that trains there has removed it since
+                _check_kind(place, place.lstat().st_mode)
         folders[:] = [name for name in folders if name != "wandb"]
     return path
+
+
+def _check_kind(place: Path, mode: int) -> None:
+    if stat.S_ISLNK(mode):
+        raise RequestError(f"{place} is a symbolic link, and a run directory holds none but wandb's")
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise RequestError(f"{place} is no file, and a run directory holds nothing but files and folders")
 
 
 def code_in(values: Mapping[str, Any]) -> dict[str, str]:
@@ -43,8 +53,8 @@ def trust_option(values: Mapping[str, Any]) -> str:
 
     A baseline of it starts where the run did, be that a zip of Stable-Baselines3.
     """
-    start = values.get("init_from")
-    return " --trust" if code_in(values) or (start and zipfile.is_zipfile(start)) else ""
+    start = str(values.get("init_from"))
+    return " --trust" if code_in(values) or (os.path.isfile(start) and zipfile.is_zipfile(start)) else ""
 
 
 def admit(values: Mapping[str, Any], path: Path, trust: Trust) -> None:

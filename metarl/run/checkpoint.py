@@ -52,7 +52,8 @@ def save(directory: Path, iteration: int, tensors: dict[str, Tensor], extra: dic
     """
     name = f"{iteration:06d}"
     beside = directory / f"{name}.tmp-{secrets.token_hex(4)}"
-    beside.mkdir(parents=True)
+    directory.mkdir(exist_ok=True)  # not its parents: a run that was removed does not come back as a husk
+    beside.mkdir()
     try:
         state = safetensors.torch.save({key: _owned(tensor) for key, tensor in tensors.items()})
         files = {STATE: {"size": len(state), "sha256": hashlib.sha256(state).hexdigest()}}
@@ -93,7 +94,7 @@ def load(folder: Path) -> Checkpoint:
     try:
         loaded = safetensors.torch.load(state)
         tensors = {key: loaded[key] for key in manifest["tensors"]}  # the file does not keep the order
-    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+    except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
         raise DamagedCheckpoint(f"{path}: is damaged: not a safetensors file ({_line(error)})") from error
     return Checkpoint(manifest["iteration"], tensors, manifest["extra"])
 
@@ -131,7 +132,7 @@ def best(directory: Path) -> int | None:
     """The checkpoint with the highest ``extra["validation"]`` (one number, or several of which the first
     decides, and so on), the earliest of equals; None without any.
     """
-    return _best(_folders(directory))
+    return _best(_validations(_folders(directory)))
 
 
 def find(directory: Path, which: str | int = "last") -> Path:
@@ -144,7 +145,7 @@ def find(directory: Path, which: str | int = "last") -> Path:
     if not folders:
         raise RequestError(f"no checkpoint in {directory}")
     if which == "best":
-        chosen = _best(folders)
+        chosen = _best(_validations(folders))
         return folders[max(folders) if chosen is None else chosen]
     if which == "last":
         return folders[max(folders)]
@@ -187,13 +188,20 @@ def latest_intact(directory: Path, warn: Callable[[str], None]) -> Checkpoint | 
     return None
 
 
-def prune(directory: Path, keep: int, best_one: int | None = None) -> None:
-    """Remove leftovers and all checkpoints but the newest ``keep`` and ``best_one`` (None: :func:`best`)."""
+def prune(directory: Path, keep: int, every: int = 1) -> None:
+    """Remove leftovers and all checkpoints but the newest ``keep``, the best and the best of each ``every``.
+
+    A run that is trained for longer forgets what was measured at its end where that was none of each
+    ``every``: the best is then the one it would have been in one go.
+    """
     if keep < 1:
         raise RequestError(f"checkpoints to keep must be at least 1, not {keep}")
     clean(directory)
-    spared = set(available(directory)[-keep:]) | {best(directory) if best_one is None else best_one}
-    for iteration, folder in _folders(directory).items():
+    folders = _folders(directory)
+    values = _validations(folders)
+    regular = {iteration: value for iteration, value in values.items() if iteration % every == 0}
+    spared = {*sorted(folders)[-keep:], _best(values), _best(regular)}
+    for iteration, folder in folders.items():
         if iteration not in spared:
             # Renamed first: killed half-way, it is a leftover and not a damaged checkpoint.
             doomed = folder.with_name(f"{iteration:06d}.tmp-{secrets.token_hex(4)}")
@@ -210,7 +218,12 @@ def clean(directory: Path) -> None:
             shutil.rmtree(folder)
 
 
-def _best(folders: dict[int, Path]) -> int | None:
+def _best(values: dict[int, list[float]]) -> int | None:
+    return max(values, key=lambda iteration: values[iteration]) if values else None  # the first of equals
+
+
+def _validations(folders: dict[int, Path]) -> dict[int, list[float]]:
+    """What was validated, by rising iteration."""
     values: dict[int, list[float]] = {}
     for iteration, folder in sorted(folders.items()):
         try:
@@ -222,7 +235,7 @@ def _best(folders: dict[int, Path]) -> int | None:
         numbers = value if isinstance(value, list) else [value]  # one number, in older checkpoints
         if numbers and all(isinstance(number, (int, float)) for number in numbers):
             values[iteration] = numbers
-    return max(values, key=lambda iteration: values[iteration]) if values else None  # the first of equals
+    return values
 
 
 def _folders(directory: Path) -> dict[int, Path]:

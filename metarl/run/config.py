@@ -226,7 +226,7 @@ class TrainConfig:
 
     grace: Resolved[float] = option(
         20.0,
-        number(above=0),
+        number(above=0, at_most=1e9),
         "seconds that an iteration under way has to finish after a signal to stop; then it is given up and "
         "the one before it is saved (our choice; schedulers wait for 30 or more)",
     )

@@ -171,8 +171,14 @@ def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value  # what is left, json refuses by name
 
 
+def printable(text: str) -> str:
+    """Text without what a terminal takes for an order: lines may quote what a stranger's file says."""
+    return "".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in text)
+
+
 def tell(line: str) -> None:
     """Print one line on standard error. Telling never costs a run: a closed pipe is ignored."""
+    line = printable(line)
     try:
         with suppress(OSError, ValueError):
             print(line, file=sys.stderr, flush=True)

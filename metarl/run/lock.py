@@ -3,31 +3,34 @@
 import fcntl
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import TextIO
 
-from metarl.core.errors import RequestError
+from metarl.core.errors import RequestError, RunFailed
 from metarl.run.files import is_leftover, warn
 
 LOCK = ".lock"
 
 
 @contextmanager
-def alone_in(path: Path) -> Iterator[None]:
+def alone_in(path: Path) -> Iterator[Callable[[], None]]:
     """Holds a directory's lock, which the system gives back however this process ends.
 
-    The file stays, since to remove it would let a third process lock another one of its name.
+    The file stays, since to remove it would let a third process lock another one of its name. Whoever holds
+    it for long calls what is given, before writing: it raises RunFailed once the directory has been moved or
+    removed, for what then stands under its name is nobody's, or another process's.
 
     Raises:
         RequestError: another process holds it, or another run in this one; or the directory cannot
             be written.
     """
     try:
-        opened = (path / LOCK).open("a+")
+        opened = _open(path / LOCK, "a+", os.O_RDWR | os.O_CREAT | os.O_APPEND)
     except OSError as error:
-        raise RequestError(f"{path} cannot be written: {error.strerror}") from error
+        raise RequestError(f"{path / LOCK} cannot be opened: {error.strerror or error}") from error
     with opened as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -38,7 +41,16 @@ def alone_in(path: Path) -> Iterator[None]:
         file.truncate(0)
         file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
         file.flush()
-        yield
+        yield partial(_check_held, path, file)
+
+
+def _check_held(path: Path, file: TextIO) -> None:
+    try:
+        held = os.path.samestat(os.fstat(file.fileno()), (path / LOCK).lstat())
+    except (FileNotFoundError, NotADirectoryError):
+        held = False
+    if not held:
+        raise RunFailed(f"{path}, or its {LOCK}, was moved or removed; nothing was written there since")
 
 
 def check_idle(path: Path) -> None:
@@ -47,7 +59,7 @@ def check_idle(path: Path) -> None:
     Raises:
         RequestError: naming the process.
     """
-    with suppress(OSError), (path / LOCK).open() as file:
+    with suppress(OSError), _open(path / LOCK, "r", os.O_RDONLY) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -59,6 +71,11 @@ def is_taken(path: Path) -> bool:
     return path.exists() and (
         not path.is_dir() or any(entry.name != LOCK and not is_leftover(entry) for entry in path.iterdir())
     )
+
+
+def _open(path: Path, mode: str, flags: int) -> TextIO:
+    """The file itself, not another one that a link stands for; nor is anybody waited for at a pipe's end."""
+    return os.fdopen(os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666), mode)
 
 
 def _in_use(path: Path, file: TextIO) -> RequestError:

@@ -139,7 +139,9 @@ def _row(path: Path, line: bytes) -> dict[str, Any]:
         row = json.loads(line)
     except (ValueError, RecursionError):
         row = None
-    if not isinstance(row, dict) or type(row.get("iteration")) is not int:
+    number = row.get("iteration") if isinstance(row, dict) else None
+    if type(number) is not int or not 0 <= number < 1 << 63:
         shown = line[:40].decode(errors="replace").strip()
         raise RequestError(f"{path}: is damaged: {shown!r} is not a row (a JSON object with an iteration)")
-    return row
+    found: dict[str, Any] = row
+    return found

@@ -1,6 +1,7 @@
 """The network that a configuration names, and the weights that it starts from."""
 
 import importlib
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -167,7 +168,7 @@ def starting_params(config: TrainConfig, family: Family, module: nn.Module, like
         RequestError: no such file, one that is not trusted, or another network's; both sides are named.
     """
     path = Path(str(config.init_from))
-    if not path.is_file():
+    if not os.path.isfile(path):  # as Path asks, a name that is too long is an error
         raise RequestError(f"init-from file {path} does not exist")
     if not is_archive(path):
         return read_params(path, like)
@@ -191,7 +192,7 @@ def read_params(path: Path, like: Params) -> Params:
     """
     try:
         found = safetensors.torch.load_file(path)
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, TypeError, RuntimeError) as error:
         raise RequestError(f"init-from file {path} is not a safetensors file: {error}") from error
     return fitting(found, like, path)
 

@@ -16,7 +16,7 @@ from metarl.run.admission import check_run
 from metarl.run.files import read_json, read_limited
 from metarl.run.loggers import read_metrics
 from metarl.run.measures import MEASURES, measure_of
-from metarl.run.report_pictures import Array, Pictures, array, read_pictures
+from metarl.run.report_pictures import LARGEST, Array, Pictures, array, read_pictures
 from metarl.run.zoo import made, source
 
 STRIP_LIMIT = 1 << 26  # bytes; a strip has some hundred thousand
@@ -112,7 +112,7 @@ def _read_evaluation(path: Path) -> Evaluation | None:
         )
     except KeyError as error:
         raise RequestError(f"{path} is damaged: {error} is missing") from None
-    except (ValueError, TypeError, AttributeError, IndexError) as error:
+    except (ValueError, TypeError, AttributeError, IndexError, OverflowError) as error:
         raise RequestError(f"{path} is damaged: {' '.join(str(error).split())}") from None
 
 
@@ -128,14 +128,14 @@ def _agent(name: str, values: Mapping[str, Any]) -> Agent:
 
 
 def series(rows: list[dict[str, Any]], key: str) -> tuple[Array, Array]:
-    """The iterations at which `key` has a finite number, and those numbers."""
+    """The iterations at which `key` has a number that can be drawn, and those numbers."""
     pairs = [(row["iteration"], row[key]) for row in rows if _is_number(row.get(key))]
     found = np.array(pairs, dtype=np.float64).reshape(-1, 2)
     return found[:, 0], found[:, 1]
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and math.isfinite(value)
+    return isinstance(value, (int, float)) and abs(value) < LARGEST
 
 
 def step_keys(rows: list[dict[str, Any]], prefix: str) -> list[str]:

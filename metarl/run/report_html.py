@@ -12,7 +12,7 @@ POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 def page(kicker: str, title: str, body: str) -> str:
     """A whole page around what is HTML already."""
     style = Path(__file__).with_name("report.css").read_text(encoding="utf-8")
-    return (
+    whole = (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
@@ -20,6 +20,7 @@ def page(kicker: str, title: str, body: str) -> str:
         f"<title>{escape(title)} – metarl</title>\n<style>\n{style}</style>\n</head>\n<body>\n"
         f'<p class="kicker">{escape(kicker)}</p>\n{body}\n</body>\n</html>\n'
     )
+    return whole.encode(errors="replace").decode()  # JSON may hold half characters, which no file can
 
 
 def section(title: str, level: int, content: str) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
+LARGEST = 1e100  # of numbers that figures have room for
 
 
 @dataclass(frozen=True)
@@ -80,11 +81,11 @@ def read_pictures(data: Mapping[str, Any], agent: str) -> Pictures:
 
 
 def array(values: Any, dimensions: int) -> Array:
-    """As floats, with NaN for null and for what is not finite."""
+    """As floats, with NaN for null and for what is not finite, or too large for figures."""
     found = np.array(values, dtype=np.float64)
     if found.ndim != dimensions:
         raise ValueError(f"expected {dimensions} dimensions, got {found.ndim}")
-    return np.where(np.isfinite(found), found, np.nan)
+    return np.where(np.abs(found) < LARGEST, found, np.nan)
 
 
 def _traces(data: Mapping[str, Any], agent: str) -> Traces | None:
@@ -100,6 +101,8 @@ def _traces(data: Mapping[str, Any], agent: str) -> Traces | None:
 def _path(points: Any) -> Array:
     """One episode's path "time 2" without the rows that are no points."""
     path = array(points, 2)[:, :2] if len(points) else np.empty((0, 2))
+    if path.shape[1] < 2:
+        raise ValueError("a path holds points with less than two numbers")
     return path[np.isfinite(path).all(axis=1)]
 
 

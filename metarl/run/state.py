@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from metarl.core.errors import RequestError
-from metarl.core.params import replace_leaves
+from metarl.core.params import all_finite, replace_leaves
 
 Tree = TypeVar("Tree")
 
@@ -18,10 +18,11 @@ def flatten(tree: object) -> dict[str, Tensor]:
 
 
 def restore(tensors: Mapping[str, Tensor], like: Tree, where: str) -> Tree:
-    """The inverse of ``flatten``, for a tree of ``like``'s structure, shapes and devices.
+    """The inverse of ``flatten``, for a tree of ``like``'s structure, shapes, types and devices.
 
     Raises:
-        RequestError: the tensors are those of another network or optimiser; both sides are named.
+        RequestError: the tensors are those of another network or optimiser; both sides are named. Or some are
+            not finite, which no run ever saves.
     """
     wanted = flatten(like)
     for name in sorted(tensors.keys() | wanted.keys()):
@@ -29,7 +30,13 @@ def restore(tensors: Mapping[str, Tensor], like: Tree, where: str) -> Tree:
         expected = list(wanted[name].shape) if name in wanted else "nothing"
         if given != expected:
             raise RequestError(f"{where} has {given} for {name}, this configuration has {expected}")
-    return replace_leaves(like, [tensors[name].to(leaf.device, leaf.dtype) for name, leaf in wanted.items()])
+    for name, leaf in wanted.items():
+        if tensors[name].dtype != leaf.dtype:
+            told = f"{where} has {tensors[name].dtype} for {name}, this configuration has {leaf.dtype}"
+            raise RequestError(told)
+        if not all_finite(tensors[name]):
+            raise RequestError(f"{where} has values that are not finite in {name}")
+    return replace_leaves(like, [tensors[name].to(leaf.device) for name, leaf in wanted.items()])
 
 
 def _name(path: tuple[object, ...]) -> str:

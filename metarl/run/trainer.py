@@ -150,7 +150,7 @@ class Trainer:
         check_trainable(self.called)
         with ExitStack() as stack:
             stack.enter_context(resumable(self.path, self._again))
-            stack.enter_context(alone_in(self.path))
+            check_held = stack.enter_context(alone_in(self.path))
             total = self._total(iterations)
             self._prepare_directory()
             c = self.config
@@ -171,9 +171,11 @@ class Trainer:
                     with stop.interruptible():
                         advanced = self._advance(serve, callbacks, total)
                 except OutOfTime:
+                    check_held()
                     log.sync()
                     self._stop(stop)
                 # Not within what may be given up: an iteration that counts has its row.
+                check_held()
                 self.standing, row, validation = advanced
                 due = self.iteration % self.config.checkpoint_every == 0
                 # The last iteration is a candidate for the best; its row is that of a run that goes on.
@@ -204,7 +206,7 @@ class Trainer:
         for name in ("config.yaml", MACHINE, FAILURE):
             clear_leftovers(self.path / name)
         self.checkpoints.mkdir(exist_ok=True)
-        store.prune(self.checkpoints, self.config.keep_checkpoints)
+        self._prune()
         if not (self.path / MACHINE).is_file():
             machine = describe_machine(self.agent.device, self.agent.chunking.threads)
             write_atomic(self.path / MACHINE, to_json(machine, indent=1))
@@ -267,7 +269,10 @@ class Trainer:
         decides = (score[0] if len(score) == 1 else score) if score else None
         extra = {"samples": s.samples, "skipped": s.skipped, "validation": decides}
         store.save(self.checkpoints, s.iteration, tensors, extra)
-        store.prune(self.checkpoints, self.config.keep_checkpoints)
+        self._prune()
+
+    def _prune(self) -> None:
+        store.prune(self.checkpoints, self.config.keep_checkpoints, self.config.checkpoint_every)
 
     def _save_if_new(self) -> None:
         """Save an iteration that has no checkpoint yet; one that has may know of a validation."""
@@ -281,9 +286,11 @@ class Trainer:
 
     def _restored(self: T, saved: store.Checkpoint) -> T:
         like = {"meta": self.standing.meta, "optimiser": self.standing.optimiser}
-        found: Any = state.restore(saved.tensors, like, f"checkpoint {saved.iteration} of {self.called}")
-        extra = saved.extra
-        self.standing = Standing(
-            found["meta"], found["optimiser"], saved.iteration, int(extra["samples"]), int(extra["skipped"])
-        )
+        where = f"checkpoint {saved.iteration} of {self.called}"
+        found: Any = state.restore(saved.tensors, like, where)
+        counts = {name: saved.extra.get(name) for name in ("samples", "skipped")}
+        for name, count in counts.items():
+            if type(count) is not int or count < 0:
+                raise RequestError(f"{where} has {name} {count!r}; allowed: whole numbers from 0")
+        self.standing = Standing(found["meta"], found["optimiser"], saved.iteration, **counts)
         return self

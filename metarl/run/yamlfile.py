@@ -17,17 +17,30 @@ _FLOAT = re.compile(r"^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)[eE][-+]?[0-9]+$")
 
 
 LIMIT = 1 << 20  # bytes of a file; a configuration has two thousand
+DIGITS = 1000  # of a whole number, in whatever base
 
 
 class _Reader(yaml.SafeLoader):
-    """Without aliases: a few lines of them stand for more values than any memory holds."""
+    """Without aliases, a few lines of which stand for more values than any memory holds; and without tags:
+    what a value is, its looks decide, and PyYAML fails in many ways at one that is not what its tag says.
+    """
 
     def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):
-            events: Any = self  # PyYAML has no types for what it is made of
-            mark = events.peek_event().start_mark
-            raise yaml.MarkedYAMLError(problem="aliases (*name) are not read", problem_mark=mark)
+        events: Any = self  # PyYAML has no types for what it is made of
+        event = events.peek_event()
+        alias = isinstance(event, yaml.AliasEvent)
+        if alias or event.tag is not None:
+            problem = f"{'aliases (*name)' if alias else 'tags (!name)'} are not read"
+            raise yaml.MarkedYAMLError(problem=problem, problem_mark=event.start_mark)
         return super().compose_node(parent, index)
+
+    def construct_scalar(self, node: Any) -> Any:
+        """Text that files can hold; no number of more digits than Python writes again."""
+        value = super().construct_scalar(node)
+        value.encode()
+        if len(value) > DIGITS and node.tag == "tag:yaml.org,2002:int":
+            raise ValueError(f"a number has more than {DIGITS} digits")
+        return value
 
 
 class _Writer(yaml.SafeDumper):

@@ -5,9 +5,12 @@ from typing import Any
 
 import pytest
 
+from metarl.run import checkpoint as store
+from metarl.run import trainer
+
 from metarl.run.algorithms import ALGORITHMS
 from metarl.run.config import TrainConfig
-from metarl.run.runs import Run, resume, train
+from metarl.run.runs import Run, load, resume, train
 from tiny_runs import IMAGES, TAUGHT, TINY, alike, rows
 
 EPISODES, EXAMPLES = TINY | {"tasks": 2, "episodes": 2}, TAUGHT | {"tasks": 2}
@@ -54,3 +57,23 @@ def test_one_in_worker_processes_is_resumed_in_worker_processes(tmp_path: Path) 
     parts = resume(tmp_path / "parts", 2, trust=True)
     assert parts.config.executor == "processes"
     assert alike(parts, train(TrainConfig(**inline), tmp_path / "inline"))
+
+
+def test_the_best_checkpoint_is_that_of_one_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the end of the first part, which in one go is none, was better than all before and after."""
+
+    def validated(*values: float) -> None:
+        told = [{"validation/return/step_1": value} for value in values]
+        monkeypatch.setattr(trainer, "validate", lambda *_: told.pop(0))
+
+    values = EPISODES | {"checkpoint_every": 2, "keep_checkpoints": 1}
+    validated(5.0, 1.0, 1.0, 1.0)  # after 2, 4, 6 and 7
+    whole = train(TrainConfig(**values | {"iterations": 7}), tmp_path / "whole")
+    validated(5.0, 9.0)  # after 2 and 3
+    train(TrainConfig(**values | {"iterations": 3}), tmp_path / "parts")
+    assert load(tmp_path / "parts").iteration == 3
+    validated(1.0, 1.0, 1.0)
+    parts = resume(tmp_path / "parts", 7)
+    assert alike(parts, whole)
+    assert [load(run.path).iteration for run in (whole, parts)] == [2, 2]
+    assert [store.available(run.checkpoints) for run in (whole, parts)] == [[2, 7], [2, 7]]

@@ -7,6 +7,7 @@ import os
 import re
 import resource
 import shutil
+import struct
 import sys
 import zipfile
 from collections.abc import Callable, Iterator
@@ -15,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import safetensors.torch
+import torch
 
 import metarl
 from hostile_files import MODULE, SOURCE, change_config, huge_header, nested, pickled, snapshot, torch_file
@@ -206,7 +209,7 @@ def test_yaml_that_makes_objects_makes_none(run: Path, tmp_path: Path, capsys: C
     for tag in ("object/apply:pathlib.Path.touch", "object/new:subprocess.Popen", "name:os.system"):
         (run / "config.yaml").write_text(f"family: !!python/{tag} [[{tmp_path / 'ran'}]]\n")
         for line in READING["config.yaml"]:
-            assert "could not determine a constructor" in refused(line, capsys)
+            assert "tags (!name) are not read" in refused(line, capsys)
     assert not (tmp_path / "ran").exists()
 
 
@@ -256,6 +259,36 @@ def with_state(run: Path, state: bytes, **changes: Any) -> None:
     manifest |= changes
     manifest["sha256"] = store._manifest_sum(manifest)
     (folder / MANIFEST).write_text(to_json(manifest))
+
+
+NO_SIZE = b'{"x":{"dtype":"F32","shape":[0,%d,%d],"data_offsets":[0,0]}}'
+
+
+@pytest.mark.parametrize("size", [2**62, 2**63])
+def test_sizes_that_no_memory_has_are_refused_in_one_line(size: int, run: Path, capsys: Capture) -> None:
+    header = NO_SIZE % (size, size)
+    state = struct.pack("<Q", len(header)) + header
+    with_state(run, state, tensors=["x"])
+    assert f"{STATE}: is damaged: not a safetensors file" in refused(LAST, capsys)
+    Path("weights.safetensors").write_bytes(state)
+    line = "train maml --family point-goal --init-from weights.safetensors --out new"
+    assert "init-from file weights.safetensors " in refused(line, capsys)
+
+
+@pytest.mark.parametrize("extra", [{}, {"samples": "x", "skipped": 0}, {"samples": 1, "skipped": None}])
+def test_counts_that_are_none_are_refused(extra: dict[str, Any], run: Path, capsys: Capture) -> None:
+    with_state(run, (run / "checkpoints" / "000002" / STATE).read_bytes(), extra=extra)
+    for line in (LAST, OPENING["resume"]):
+        assert "checkpoint 2 of run has s" in refused(line, capsys)
+
+
+def test_weights_that_are_not_finite_are_no_checkpoint(run: Path, capsys: Capture) -> None:
+    state = safetensors.torch.load((run / "checkpoints" / "000002" / STATE).read_bytes())
+    state["meta.model.log_std"][0] = torch.nan
+    with_state(run, safetensors.torch.save(state))
+    for line in (LAST, OPENING["resume"], f"{OPENING['resume']} --iterations 3"):
+        told = refused(line, capsys)
+        assert "checkpoint 2 of run has values that are not finite in meta.model.log_std" in told
 
 
 def test_a_state_larger_than_its_manifest_says_is_not_read(run: Path, capsys: Capture) -> None:
@@ -345,3 +378,34 @@ def test_a_zip_is_never_unpacked(tmp_path: Path, capsys: Capture) -> None:
     line = "train maml --family point-goal --init-from model.zip --trust --out new"
     assert "init-from file model.zip is no model of Stable-Baselines3" in refused(line, capsys)
     assert set(tmp_path.parent.rglob("*")) == before
+
+
+@pytest.mark.parametrize("name", [*LINKED, "frames.png", f"checkpoints/000002/{MANIFEST}"])
+def test_a_pipe_in_a_run_is_refused_and_nobody_waits_for_what_comes_out_of_it(
+    name: str, run: Path, capsys: Capture
+) -> None:
+    place = run / name
+    if place.is_dir():
+        shutil.rmtree(place)
+    place.unlink(missing_ok=True)
+    os.mkfifo(place)
+    before = snapshot(run)
+    for line in (*OPENING.values(), SHOWING["report"]):
+        told = "run is not a run directory" if name == "config.yaml" else f"run/{name} is no file"
+        assert refused(line, capsys).startswith(f"metarl: {told}")
+    assert snapshot(run) == before
+
+
+@pytest.mark.parametrize("taken", [False, True])
+def test_a_lock_that_is_a_link_or_a_pipe_is_not_written_through(taken: bool, tmp_path: Path) -> None:
+    """In a directory that is to become a run, in which a lock alone is nothing yet."""
+    (tmp_path / "precious").write_text("somebody's own\n")
+    for make in (lambda lock: lock.symlink_to(tmp_path / "precious"), os.mkfifo):
+        new = tmp_path / make.__name__
+        new.mkdir()
+        make(new / ".lock")
+        if taken:
+            (new / "notes").touch()
+        with pytest.raises(RequestError, match=r"exists already" if taken else r"\.lock cannot be opened: "):
+            train(tiny(iterations=1), new)
+    assert (tmp_path / "precious").read_text() == "somebody's own\n"

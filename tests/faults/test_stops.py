@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,8 +14,9 @@ from typing import Any
 
 import pytest
 
+from hostile_files import snapshot
 from metarl.cli import main
-from metarl.core.errors import RequestError
+from metarl.core.errors import RequestError, RunFailed
 from metarl.run import checkpoint as store
 from metarl.run import iteration, signals, trainer, worlds
 from metarl.run.config_file import to_yaml
@@ -100,6 +102,17 @@ def test_one_that_takes_longer_is_given_up(
     told = capsys.readouterr().err
     assert "finishing this iteration if it takes no more than 0.3 s" in told
     assert "saved iteration 2; go on with: metarl resume" in told
+    assert_goes_on(tmp_path / "run", 2, tmp_path)
+
+
+def test_the_longest_grace_period_is_one_that_the_system_s_clock_knows(
+    tmp_path: Path, monkeypatch: Patch
+) -> None:
+    with pytest.raises(RequestError, match="grace must be a finite number above 0 and of at most 1e"):
+        train(tiny(grace=1e10), tmp_path / "run")
+    at_collection(2, ask, monkeypatch)
+    trained_until_stopped(tmp_path / "run", grace=1e9)
+    monkeypatch.undo()
     assert_goes_on(tmp_path / "run", 2, tmp_path)
 
 
@@ -218,6 +231,60 @@ def test_two_processes_cannot_train_in_one_directory(
     assert main(["train", "maml", *FEW, "--out", str(run.path)]) == 2
     assert "exists already; give another by --out, or resume it" in capsys.readouterr().err
     assert resume(run.path, 3).iteration == 3
+
+
+def moved(run: Path) -> None:
+    run.rename(run.with_name("elsewhere"))
+
+
+def removed(run: Path) -> None:
+    shutil.rmtree(run)
+
+
+def made_anew(run: Path) -> None:
+    removed(run)
+    train(tiny(iterations=1, seed=9), run)
+
+
+def without_lock(run: Path) -> None:
+    (run / LOCK).unlink()
+
+
+@pytest.mark.parametrize("lost", [moved, removed, made_anew, without_lock])
+def test_what_is_written_to_is_the_directory_that_was_locked(
+    lost: Callable[[Path], None], tmp_path: Path, monkeypatch: Patch
+) -> None:
+    """Not what stands under its name later: a husk, or another process's run."""
+    run, before = tmp_path / "run", dict[str, bytes]()
+
+    def lose() -> None:
+        monkeypatch.undo()  # or the other run would be lost too
+        lost(run)
+        before.update(snapshot(run))
+
+    at_collection(3, lose, monkeypatch)
+    with pytest.raises(RunFailed, match=f"^{run}, or its .lock, was moved or removed; nothing was written"):
+        train(tiny(iterations=8, checkpoint_every=2), run)
+    assert snapshot(run) == before
+    if kept := {moved: tmp_path / "elsewhere", without_lock: run}.get(lost):
+        straight = train(tiny(iterations=8, checkpoint_every=2), tmp_path / "straight")
+        assert alike(resume(kept, 8), straight)
+
+
+@pytest.mark.parametrize("place", ["failed", "given up"])
+def test_a_run_that_is_gone_does_not_come_back_as_a_husk(
+    place: str, tmp_path: Path, monkeypatch: Patch
+) -> None:
+    def lose() -> None:
+        removed(tmp_path / "run")
+        if place == "failed":
+            raise ZeroDivisionError
+        ask_and_hang()
+
+    at_collection(2, lose, monkeypatch)
+    with pytest.raises(RunFailed):
+        train(tiny(iterations=4, grace=0.2), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_the_lock_is_not_in_the_way_of_a_new_run(tmp_path: Path) -> None:

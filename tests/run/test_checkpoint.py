@@ -273,8 +273,11 @@ def test_prune_keeps_the_newest_and_the_best(tmp_path: Path) -> None:
     save_values(tmp_path, {10: -5.0, 20: -1.0, 30: -2.0, 40: -3.0, 50: -4.0})
     ck.prune(tmp_path, keep=2)
     assert ck.available(tmp_path) == [20, 40, 50]
-    ck.prune(tmp_path, keep=1, best_one=40)
-    assert ck.available(tmp_path) == [40, 50]
+    save_values(tmp_path, {55: 0.0})
+    ck.prune(tmp_path, keep=1, every=20)  # 55 may be forgotten, and 20 is the best of 20, 40, 60 ...
+    assert ck.available(tmp_path) == [20, 55]
+    ck.prune(tmp_path, keep=1)
+    assert ck.available(tmp_path) == [55]
     with pytest.raises(RequestError, match="at least 1"):
         ck.prune(tmp_path, keep=0)
 
@@ -333,6 +336,7 @@ def die_at(n):
 for name, action in ACTIONS.items():
     for n in range(1000):
         folder = root / name / str(n)
+        folder.mkdir(parents=True)
         for iteration, value in ((1, 1.0), (2, 0.5)):
             ck.save(folder, iteration, state(iteration), {"validation": value})
         if name == "prune":

@@ -103,3 +103,9 @@ def test_single_runs_on_all_tasks_there_are_have_no_intervals(tmp_path: Path) ->
     page = found.save(tmp_path / "c.html").read_text()
     assert "(no interval)" in page and "which holds 0" not in page
     assert json.loads(found.save(tmp_path / "c.json").read_text())["groups"][0]["ci95"] == [[None, None]] * 2
+
+
+def test_the_table_gives_a_terminal_no_orders(tmp_path: Path) -> None:
+    runs = [make_measured(tmp_path / name, BASE, objective=f"a\x1b[2J{name}") for name in "ab"]
+    table = compare(runs).table()
+    assert "objective=a\ufffd[2Jb" in table and "\x1b" not in table

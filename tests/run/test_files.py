@@ -107,6 +107,11 @@ def test_a_warning_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr() == ("", "metarl: warning: first second\n")
 
 
+def test_a_line_gives_a_terminal_no_orders(capsys: pytest.CaptureFixture[str]) -> None:
+    tell("a\x1b[2Jb \ud800 θ′\n  c")
+    assert capsys.readouterr().err == "a\ufffd[2Jb \ufffd θ′\n  c\n"
+
+
 def test_telling_nobody_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stderr", None)
     tell("x")

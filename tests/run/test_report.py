@@ -230,6 +230,20 @@ def test_hostile_names_are_text_everywhere(tmp_path):
         ElementTree.fromstring(svg)
 
 
+def test_half_a_character_is_no_obstacle(tmp_path):
+    path = make_run(tmp_path / "run", iterations=3)
+    (path / "machine.json").write_text(json.dumps({"processor": "half \ud800"}))
+    assert "half ?" in write_report([path]).read_text()
+
+
+def test_numbers_that_no_figure_has_room_for_are_left_out(tmp_path):
+    path = make_run(tmp_path / "run", iterations=3)
+    row = {"iteration": 4, "env_steps": 10**400, "kl": -1e308, "grad_norm": 1e308, "return/step_0": 10**400}
+    with (path / "metrics.jsonl").open("a") as file:
+        file.write(json.dumps(row) + "\n")
+    assert "4 iterations" in write_report([path]).read_text()
+
+
 def test_the_same_run_gives_the_same_bytes(tmp_path):
     path = make_run(tmp_path / "run")
     first = write_report([path]).read_bytes()

@@ -72,6 +72,8 @@ def test_null_and_infinity_are_unknown(tmp_path):
         ({"agents": {"meta": {"mean": ["x"], "ci95": [[0.0, 2.0]]}}}, "damaged"),
         ({"agents": [1]}, "damaged"),
         ({"protocol": 3}, "damaged"),
+        ({"agents": {"meta": {"mean": [10**400], "ci95": [[0.0, 2.0]]}}}, "too large"),
+        ({"traces": {"agents": {"meta": {"0": [[[[]]]], "3": [[[[1, 2]]]]}}}}, "less than two numbers"),
         ({"traces": {"marks": [], "agents": {"meta": {"0": [[[1, 2]]], "3": [[[1, 2]]]}}}}, "damaged"),
     ],
 )
@@ -90,6 +92,8 @@ def test_a_damaged_evaluation_is_one_line_that_names_the_file(tmp_path, changes,
         ("config.yaml", b"a: ["),
         ("metrics.jsonl", b"{}\n"),
         ("metrics.jsonl", b"x\n"),
+        ("metrics.jsonl", b'{"iteration": 1' + b"0" * 400 + b"}\n"),
+        ("metrics.jsonl", b'{"iteration": -1}\n'),
         ("machine.json", b"[1]"),
         ("machine.json", b"{"),
         ("evaluation.json", b"{"),
@@ -114,6 +118,7 @@ def test_a_directory_that_is_no_run(tmp_path):
 
 def test_series_leaves_out_the_rows_without_a_finite_number():
     rows = [{"iteration": i, "kl": kl} for i, kl in enumerate([0.1, None, float("nan"), "x", 0.5], 1)]
+    rows += [{"iteration": 8, "kl": kl} for kl in (10**400, -1e308)]  # more than a figure has room for
     x, y = series([*rows, {"iteration": 6}, {"iteration": 7, "kl": True}], "kl")
     assert x.tolist() == [1, 5, 7] and y.tolist() == [0.1, 0.5, 1.0]
     assert series(rows, "absent")[0].shape == (0,)

@@ -52,7 +52,12 @@ def test_what_only_resembles_one_is_text(written: str) -> None:
     [
         ("tasks: 1\nhidden: [64}\nseed: 3\n", "is not valid YAML: line 2: "),
         ("tasks: 1\n  seed: 3\n", "is not valid YAML: line 2: "),
-        ("x: !!python/object/apply:os.system [ls]\n", "is not valid YAML: line 1: "),
+        ("x: !!python/object/apply:os.system [ls]\n", "is not valid YAML: line 1: tags (!name) are not read"),
+        ("a: 1\nx: !!bool maybe\n", "is not valid YAML: line 2: tags (!name) are not read"),
+        ("x: !own [1]\n", "is not valid YAML: line 1: tags (!name) are not read"),
+        ("x: 0x" + "f" * 1000, "is not valid YAML: a number has more than 1000 digits"),
+        ("x: " + "1:" * 1000 + "1", "is not valid YAML: a number has more than 1000 digits"),
+        ('x: "\\ud800"\n', "is not valid YAML: 'utf-8' codec can't encode"),
         ("a: 1\n---\nb: 2\n", "is not valid YAML: line 2: "),
         ("when: 2026-13-45\n", "is not valid YAML: month must be in 1..12"),
         ("x: \0\n", "is not valid YAML: "),
