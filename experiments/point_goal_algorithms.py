@@ -28,6 +28,7 @@ from metarl.run.baselines import baseline_of
 from metarl.run.protocol import Protocol
 
 ALGORITHMS = ("maml", "fomaml", "promp", "meta-sgd", "anil", "e-maml", "reptile", "lstm")
+COMPARED = ("maml", "fomaml", "promp")  # closer to each other than three seeds can tell
 BASELINES = {
     "maml": ("random", "pretrained", "oracle"),
     "reptile": ("pretrained",),
@@ -62,7 +63,9 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--algorithms", nargs="+", default=ALGORITHMS, choices=ALGORITHMS)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument(
+        "--seeds", type=int, nargs="+", help=f"default: 1 to 9 of {', '.join(COMPARED)}, else 1 to 3"
+    )
     parser.add_argument("--checkpoint", default="best", choices=("best", "last"), help="which is measured")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--runs", type=Path, default=Path("runs/point-goal"))
@@ -77,7 +80,7 @@ def main() -> None:
                 dataclasses.asdict(PROTOCOL) | CHOICE,
                 partial(measured, algorithm, seed, options.checkpoint, options.runs, options.threads),
             )
-            for seed in options.seeds
+            for seed in options.seeds or range(1, 10 if algorithm in COMPARED else 4)
         ]
         for agent in results[0]:
             name = algorithm if agent == "meta" else agent
