@@ -70,5 +70,7 @@ def _shape(name: str, array: NDArray[Any], wanted: tuple[int, ...]) -> None:
 
 
 def _finite(name: str, array: NDArray[Any]) -> None:
-    if array.dtype != np.float32 or not np.isfinite(array).all():
-        raise RequestError(f"{name} has numbers that are not finite float32")
+    fine = np.isfinite(array)
+    if array.dtype != np.float32 or not fine.all():
+        where = "" if fine.all() else f", first those of task {np.argwhere(~fine)[0, 0]}"
+        raise RequestError(f"{name} has numbers that are not finite float32{where}")

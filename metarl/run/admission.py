@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from metarl.core.errors import RequestError
+from metarl.run.files import is_file
 
 IMPORTED = ("family", "model")  # the options that import what they name as module:name
 ASK = "give --trust (in Python trust=True) if it is yours or you know where it is from"
@@ -54,7 +55,7 @@ def trust_option(values: Mapping[str, Any]) -> str:
     A baseline of it starts where the run did, be that a zip of Stable-Baselines3.
     """
     start = str(values.get("init_from"))
-    return " --trust" if code_in(values) or (os.path.isfile(start) and zipfile.is_zipfile(start)) else ""
+    return " --trust" if code_in(values) or (is_file(start) and zipfile.is_zipfile(start)) else ""
 
 
 def admit(values: Mapping[str, Any], path: Path, trust: Trust) -> None:

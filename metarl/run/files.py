@@ -62,6 +62,14 @@ def check_writable(path: Path) -> None:
         raise RequestError(f"out {path} cannot be written; allowed: a file in a folder that exists")
 
 
+def is_file(name: str | Path) -> bool:
+    """Whether there is such a file; False also for what can be no file's name."""
+    try:
+        return Path(name).is_file()
+    except (OSError, ValueError):
+        return False
+
+
 def read_limited(path: Path, limit: int) -> bytes:
     """A file of at most ``limit`` bytes, of which a larger one is not read.
 

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from metarl.core.batch import Shots
+from metarl.core.errors import EnvironmentFailed, RequestError
 from metarl.core.params import Meta, Params, concat, to_device
 from metarl.learn.adapt import Adaptation
 from metarl.learn.chunks import map_chunks
@@ -17,7 +18,7 @@ from metarl.rollout import seeding
 from metarl.rollout.collector import Tasks
 from metarl.rollout.family import SupervisedFamily
 from metarl.rollout.seeding import Address
-from metarl.rollout.shots import mini_batch, sample_shots
+from metarl.rollout.shots import check_shots, mini_batch, sample_shots
 from metarl.run.agent import Agent
 from metarl.run.experience import Experience, Query, Serve, Source
 from metarl.run.predictions import predictions
@@ -61,7 +62,13 @@ def open_lessons(agent: Agent) -> Iterator[Serve]:
     """Nothing needs to be held."""
 
     def serve(rows: Tasks, episodes: int, address: Address, deterministic: bool) -> Lessons:
-        return Lessons(agent, *_draw(agent.supervised, rows, address))
+        drawn = _draw(agent.supervised, rows, address)
+        for shots, part in zip(drawn, ("support", "query"), strict=True):
+            try:
+                check_shots(agent.supervised, shots, part)
+            except RequestError as error:
+                raise EnvironmentFailed(str(error)) from error  # the family's fault, not the learner's
+        return Lessons(agent, *drawn)
 
     yield serve
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import TextIO
+from typing import TextIO, cast
 
 from metarl.core.errors import RequestError, RunFailed
 from metarl.run.files import is_leftover, warn
@@ -75,7 +75,8 @@ def is_taken(path: Path) -> bool:
 
 def _open(path: Path, mode: str, flags: int) -> TextIO:
     """The file itself, not another one that a link stands for; nor is anybody waited for at a pipe's end."""
-    return os.fdopen(os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666), mode)
+    file = os.fdopen(os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666), mode)
+    return cast(TextIO, file)
 
 
 def _in_use(path: Path, file: TextIO) -> RequestError:

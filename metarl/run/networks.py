@@ -1,7 +1,6 @@
 """The network that a configuration names, and the weights that it starts from."""
 
 import importlib
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,7 +22,7 @@ from metarl.core.params import Params, all_finite
 from metarl.rollout.collector import possibilities
 from metarl.rollout.family import Family, is_supervised
 from metarl.run.config import TrainConfig
-from metarl.run.files import warn
+from metarl.run.files import is_file, warn
 from metarl.run.sb3.archive import architecture, is_archive, read_archive
 from metarl.run.sb3.names import check_expressible, names_of
 
@@ -168,7 +167,7 @@ def starting_params(config: TrainConfig, family: Family, module: nn.Module, like
         RequestError: no such file, one that is not trusted, or another network's; both sides are named.
     """
     path = Path(str(config.init_from))
-    if not os.path.isfile(path):  # as Path asks, a name that is too long is an error
+    if not is_file(path):
         raise RequestError(f"init-from file {path} does not exist")
     if not is_archive(path):
         return read_params(path, like)

@@ -1,6 +1,5 @@
 """What a report reads: a run directory as checked values."""
 
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -288,9 +288,10 @@ class Trainer:
         like = {"meta": self.standing.meta, "optimiser": self.standing.optimiser}
         where = f"checkpoint {saved.iteration} of {self.called}"
         found: Any = state.restore(saved.tensors, like, where)
-        counts = {name: saved.extra.get(name) for name in ("samples", "skipped")}
-        for name, count in counts.items():
+        for name in ("samples", "skipped"):
+            count = saved.extra.get(name)
             if type(count) is not int or count < 0:
                 raise RequestError(f"{where} has {name} {count!r}; allowed: whole numbers from 0")
-        self.standing = Standing(found["meta"], found["optimiser"], saved.iteration, **counts)
+        samples, skipped = saved.extra["samples"], saved.extra["skipped"]
+        self.standing = Standing(found["meta"], found["optimiser"], saved.iteration, samples, skipped)
         return self

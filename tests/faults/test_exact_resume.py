@@ -7,7 +7,6 @@ import pytest
 
 from metarl.run import checkpoint as store
 from metarl.run import trainer
-
 from metarl.run.algorithms import ALGORITHMS
 from metarl.run.config import TrainConfig
 from metarl.run.runs import Run, load, resume, train

@@ -7,6 +7,7 @@ What an environment is guilty of ends the run, which says where, and goes on onc
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import safetensors.torch
 import torch
@@ -14,12 +15,15 @@ from torch import Tensor
 
 from faulty_families import Faulty
 from metarl.cli import main
+from metarl.core.errors import RunFailed
 from metarl.core.params import all_finite
+from metarl.rollout.registry import families
 from metarl.run import checkpoint as store
+from metarl.run.callbacks import Callback
 from metarl.run.config_file import to_yaml
 from metarl.run.resolve import resolved
-from metarl.run.runs import Run, train
-from tiny_runs import alike, rows, tiny
+from metarl.run.runs import Run, resume, train
+from tiny_runs import alike, rows, taught, tiny
 
 Capture = pytest.CaptureFixture[str]
 FAULTY: dict[str, Any] = {"family": "faulty_families:Faulty", "family_arg": {"horizon": 6}, "iterations": 4}
@@ -69,6 +73,31 @@ def test_endless_episodes_are_cut_at_the_horizon_and_the_shortest_are_learned_fr
     assert [row["env_steps"] for row in rows(run.path)] == [i * 2 * 12 * steps for i in (1, 2, 3, 4)]
     assert all(row["skipped"] == 0 for row in rows(run.path))
     assert all_finite(run.meta)
+
+
+def test_examples_that_are_not_finite_end_the_run_and_are_not_blamed_on_the_learner(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sinusoid: Any = families["sinusoid"]
+    draw = sinusoid.sample_shots
+
+    def spoilt(self: Any, *args: Any) -> Any:
+        drawn = draw(self, *args)
+        drawn["query_y"][2, 4] = np.nan
+        return drawn
+
+    class Spoil(Callback):
+        def on_rollout_start(self, iteration: int) -> None:
+            if iteration == 3:
+                monkeypatch.setattr(sinusoid, "sample_shots", spoilt)
+
+    told = "'sinusoid': query_y has numbers that are not finite float32, first those of task 2"
+    with pytest.raises(RunFailed, match=f"iteration 3 failed: family {told}"):
+        train(taught(iterations=4, checkpoint_every=4), tmp_path / "run", [Spoil()])
+    monkeypatch.undo()
+    assert store.available(tmp_path / "run" / "checkpoints") == [2]
+    straight = train(taught(iterations=4, checkpoint_every=4), tmp_path / "straight")
+    assert alike(resume(tmp_path / "run"), straight)
 
 
 def poisoned(observation_space: Any, action_space: Any) -> torch.nn.Module:

@@ -19,6 +19,8 @@ def test_names_with_a_colon_are_code_where_they_are_imported() -> None:
     assert code_in(OWN) == {"family": "mine:Family", "model": "mine.nets:Policy"}
     assert code_in(PLAIN) == code_in({}) == code_in({"family": None}) == {}
     assert code_in({"family": ["a:b"]})  # whatever it is, it is refused before it is looked at
+    for start in ("a\0b", "a" * 5000, "\ud800", -1e308):  # as anybody's file may say
+        assert trust_option({"init_from": start}) == ""
     assert [trust_option(values) for values in (OWN, PLAIN)] == [" --trust", ""]
 
 

@@ -46,8 +46,8 @@ def test_a_tree_comes_back_bit_for_bit_whatever_the_order() -> None:
         ),
         ("meta.model.log_std", None, "has nothing for meta.model.log_std, this configuration has [2]"),
         ("meta.rule.lr", torch.zeros(1), "has [1] for meta.rule.lr, this configuration has nothing"),
-        ("meta.model.log_std", torch.zeros(2, dtype=torch.int8), "has torch.int8 for meta.model.log_std, this "),
-        ("meta.model.log_std", torch.tensor([0, torch.inf]), "has values that are not finite in meta.model.log"),
+        ("meta.model.log_std", torch.zeros(2, dtype=torch.int8), "has torch.int8 for meta.model.log_std"),
+        ("meta.model.log_std", torch.tensor([0, torch.inf]), "has values that are not finite in meta."),
     ],
 )
 def test_tensors_of_another_network_are_refused(name: str, value: torch.Tensor | None, told: str) -> None:

@@ -26,7 +26,7 @@ from metarl.run.admission import ASK
 POLICY, DATA = "policy.pth", "data"
 MEMBERS = re.compile(r"data|_stable_baselines3_version|system_info\.txt|\w+(\.\w+)*\.pth")
 LIMIT = 1 << 28  # bytes of an entry once unpacked; a policy has a few million at most
-HIDDEN, ACTIONS = re.compile(r"mlp_extractor\.policy_net\.(\d+)\.weight"), "action_net.weight"
+HIDDEN, ACTIONS = re.compile(r"mlp_extractor\.policy_net\.(\d{1,4})\.weight"), "action_net.weight"
 SIZES = {"Discrete": "n", "MultiDiscrete": "nvec", "MultiBinary": "n"}  # of kinds of actions
 
 
@@ -122,6 +122,7 @@ def _is_state(state: Any) -> bool:
         isinstance(name, str)
         and isinstance(x, Tensor)
         and x.layout == torch.strided
+        and x.device.type == "cpu"  # "meta" ones have no numbers, wherever they are mapped to
         and x.is_floating_point()
         and x.ndim
         and x.is_contiguous()  # not one number that is said to be many

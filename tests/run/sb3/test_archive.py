@@ -312,6 +312,7 @@ def test_numbers_that_are_no_weights_are_refused(tmp_path: Path) -> None:
         (weight.to_sparse(), "no weights of a policy"),
         (torch.zeros(1, 1).expand(2, 10**12), "no weights of a policy"),
         (torch.zeros(()), "no weights of a policy"),
+        (weight.to("meta"), "no weights of a policy"),
         (weight[0], "layers 2-8-8 with"),
         (weight / 0, "has values that are not finite in net.2.weight"),
     ):
@@ -319,6 +320,10 @@ def test_numbers_that_are_no_weights_are_refused(tmp_path: Path) -> None:
         bad = rewritten(tmp_path / "model.zip", "policy.pth", lambda _, state=state: state)
         with pytest.raises(RequestError, match=told):
             agent(init_from=str(bad), trust=True).starting_meta()
+    endless = saved_state(**theirs | {f"mlp_extractor.policy_net.{'9' * 5000}.weight": weight})
+    bad = rewritten(tmp_path / "model.zip", "policy.pth", lambda _: endless)
+    with pytest.raises(RequestError, match=r"mlp_extractor\.policy_net\.9+\.weight, the network has nothing"):
+        agent(init_from=str(bad), trust=True).starting_meta()
 
 
 def test_what_is_no_model_is_refused_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
