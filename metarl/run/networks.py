@@ -25,6 +25,7 @@ from metarl.run.config import TrainConfig
 from metarl.run.files import warn
 from metarl.run.sb3.archive import architecture, is_archive, read_archive
 from metarl.run.sb3.names import check_expressible, names_of
+from metarl.run.zoo import is_zoo
 
 
 def network(config: TrainConfig, family: Family) -> nn.Module:
@@ -167,6 +168,9 @@ def starting_params(config: TrainConfig, family: Family, module: nn.Module, like
         RequestError: no such file, one that is not trusted, or another network's; both sides are named.
     """
     path = Path(str(config.init_from))
+    if path.is_dir() or is_zoo(path):
+        save = f"metarl.load({str(path)!r}).policy.save('start.safetensors')"
+        raise RequestError(f"init-from must be a file of weights, got {path}; of a run, in Python: {save}")
     if not path.is_file():
         raise RequestError(f"init-from file {path} does not exist")
     if not is_archive(path):

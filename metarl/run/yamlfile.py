@@ -20,7 +20,9 @@ LIMIT = 1 << 20  # bytes of a file; a configuration has two thousand
 
 
 class _Reader(yaml.SafeLoader):
-    """Without aliases: a few lines of them stand for more values than any memory holds."""
+    """Without aliases: a few lines of them stand for more values than any memory holds; and without keys that
+    are given twice, of which PyYAML would keep the last.
+    """
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
@@ -28,6 +30,15 @@ class _Reader(yaml.SafeLoader):
             mark = events.peek_event().start_mark
             raise yaml.MarkedYAMLError(problem="aliases (*name) are not read", problem_mark=mark)
         return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            if key.value in seen:
+                problem = f"{key.value!r} is given twice"
+                raise yaml.MarkedYAMLError(problem=problem, problem_mark=key.start_mark)
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
 
 
 class _Writer(yaml.SafeDumper):
