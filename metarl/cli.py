@@ -1,6 +1,8 @@
 """The ``metarl`` command: reads what is asked, hands it on, ends with one line and a status."""
 
+import json
 import os
+import re
 import sys
 import textwrap
 from collections.abc import Callable, Sequence
@@ -10,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from metarl.core.errors import EnvironmentFailed, RequestError, RunFailed
-from metarl.run.admission import admit, trust_option
+from metarl.run.admission import admit, command
 from metarl.run.config import as_dict
 from metarl.run.files import tell
 from metarl.run.options import Baseline, Compare, Evaluate, Export, Files, List, Render, Report, Resume
@@ -68,7 +70,8 @@ def _run(args: Sequence[str]) -> int:
 
 
 def _end(why: object, status: int) -> int:
-    tell(f"metarl: {' '.join(str(why).split())}")
+    line = re.sub(r"\s*\n\s*", " ", str(why).strip())  # within a line, spaces may be a path's
+    tell(f"metarl: {line}")
     return status
 
 
@@ -84,7 +87,8 @@ def _config(values: Values, **beneath: Any) -> "TrainConfig":
     asked = {name: value for name, value in values.items() if name in DEFAULTS}
     # A run's configuration may be anybody's, whatever its folder lacks; other files speak for their giver.
     if file and file.with_name("config.yaml").is_file():
-        admit(told, file, str(asked.get("trust")).lower() == "true")
+        theirs = {name: value for name, value in told.items() if name not in asked}
+        admit(theirs, file, str(asked.get("trust")).lower() == "true")
     return resolve(yaml=beneath | told, command_line=asked)
 
 
@@ -101,13 +105,13 @@ def _train(values: Values) -> None:
 
 
 def _tell_next(run: "Run") -> None:
-    baselines = "random pretrained"
+    baselines = ["random", "pretrained"]
     if run.agent.metric == "accuracy":
-        baselines += " nearest"
+        baselines.append("nearest")
     elif len(run.agent.family.observation_space.shape or ()) == 1:  # what an oracle's features are added to
-        baselines += " oracle"
-    trust = trust_option(as_dict(run.config))
-    print(f"{run.path} is trained; next: metarl evaluate {run.path} --baselines {baselines}{trust}")
+        baselines.append("oracle")
+    again = command("evaluate", run.path, "--baselines", *baselines, opens=as_dict(run.config))
+    print(f"{run.path} is trained; next: {again}")
 
 
 def _resume(values: Values) -> None:
@@ -176,7 +180,7 @@ def _render(values: Values) -> None:
             seed=asked.seed,
             trust=asked.trust,
         )
-    print(f"{clip}; metarl report {path} shows a strip of it")
+    print(f"{clip}; {command('report', path)} shows a strip of it")
 
 
 def _export(values: Values) -> None:
@@ -196,16 +200,17 @@ def _export(values: Values) -> None:
             seed=asked.seed,
             trust=asked.trust,
         )
-    print(f'{written}; next, in Python: PPO.load("{written}", env=your_environment).learn(10_000)')
+    name = json.dumps(str(written), ensure_ascii=False)
+    print(f"{written}; next, in Python: PPO.load({name}, env=your_environment).learn(10_000)")
 
 
 def _baseline(values: Values) -> None:
     asked: Baseline = filled(Baseline, values)
-    config = _config(values, algorithm="maml")
+    config = _config(values, **asked.beneath)
     from metarl.run.baselines import train_baseline
 
     run = train_baseline(asked.kind, config, _out(values))
-    print(f"{run.path} is trained; next: metarl evaluate {run.path}{trust_option(as_dict(run.config))}")
+    print(f"{run.path} is trained; next: {command('evaluate', run.path, opens=as_dict(run.config))}")
 
 
 def _list(values: Values) -> None:

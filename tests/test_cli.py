@@ -114,7 +114,14 @@ REFUSED = [
     (f"{TRAIN} --config type.yaml", "tasks must be a whole number of at least 1, got 'ten'"),
     (f"{TRAIN} --model no_such_package:policy", "no_such_package"),
     (f"{TRAIN} --init-from absent.safetensors", "absent.safetensors"),
-    (f"{TRAIN} --out existing", "existing"),
+    (
+        f"{TRAIN} --init-from existing",
+        "init-from must be a file of weights, got existing; of a run, in Python: ",
+    ),
+    (f"{TRAIN} --init-from zoo:point-goal-maml", "metarl.load('zoo:point-goal-maml').policy.save("),
+    (f"{TRAIN} --out existing", "give another by --out, or go on with: metarl resume existing"),
+    (f"{TRAIN} --out broken.yaml", "run directory broken.yaml exists already; give another by --out\n"),
+    (f"{TRAIN} --config twice.yaml", "twice.yaml is not valid YAML: line 2: 'tasks' is given twice"),
     ("baseline", "baseline needs {pretrained,oracle,random}: "),
     (f"baseline lucky --family {FAMILY}", "kind must be one of pretrained, oracle, random, got 'lucky'"),
     (f"baseline random --family {FAMILY} --tasks 0", "tasks must be a whole number of at least 1, got '0'"),
@@ -148,6 +155,11 @@ REFUSED = [
     ("compare existing absent", "absent is not a run directory"),
     ("report", "report needs RUN_DIR "),
     ("report absent", "absent"),
+    ("report existing --out page.pdf", "out must be the name of a file that ends in .html, got 'page.pdf'"),
+    (
+        "compare existing a --out page",
+        "out must be the name of a file that ends in .html or .json, got 'page'",
+    ),
     ("list", "list needs {families,algorithms,objectives,rules,zoo}: "),
     ("list tasks", "what must be one of families, algorithms, objectives, rules, zoo, got 'tasks'"),
 ]
@@ -166,6 +178,7 @@ def test_what_cannot_be_met_ends_with_2_one_line_and_nothing_written(
     (tmp_path / "list.yaml").write_text("- tasks\n")
     (tmp_path / "key.yaml").write_text("taskz: 3\n")
     (tmp_path / "type.yaml").write_text("tasks: ten\n")
+    (tmp_path / "twice.yaml").write_text("tasks: 3\ntasks: 4\n")
     before = written(tmp_path)
     assert main(line.split()) == 2
     out, err = capsys.readouterr()
@@ -186,7 +199,7 @@ def test_an_absent_gpu_is_never_replaced_silently(tmp_path: Path, capsys: pytest
 @pytest.mark.parametrize(
     ("raised", "status", "told"),
     [
-        (RequestError("the line\n  of the error"), 2, "metarl: the line of the error\n"),
+        (RequestError("the  line\n  of the error"), 2, "metarl: the  line of the error\n"),
         (
             RunFailed("worker died; metarl resume runs/a goes on"),
             1,
@@ -284,6 +297,29 @@ def test_resume_hands_on_the_run_and_its_new_length(replaced: Replace) -> None:
     told = [(*call.args, call.kwargs) for call in resume.call_args_list]
     a, no, yes = Path("a"), {"trust": False}, {"trust": True}
     assert told == [(a, 9, no), (a, None, no), (a, None, yes)]
+
+
+def test_the_help_of_baseline_says_which_algorithm_it_takes(capsys: pytest.CaptureFixture[str]) -> None:
+    told = {}
+    for command in ("train", "baseline"):
+        assert main([command, "--help"]) == 0
+        told[command] = " ".join(capsys.readouterr().out.replace("│", "").split())
+    assert "meta-learner (default: maml)" in told["baseline"]
+    assert "(default: maml) --family" not in told["train"]
+
+
+def test_what_to_type_next_is_quoted_for_a_shell_or_python(
+    replaced: Replace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    replaced("metarl.run.runs", "train", trained("a  b"))
+    replaced("metarl.run.sb3.export", "export_run", Path('a "b".zip'))
+    replaced("metarl.run.clip", "render_run", Path("c.gif"))
+    assert main([*TRAIN.split(), "--out", "a  b"]) == 0
+    assert "next: metarl evaluate 'a  b' --baselines" in capsys.readouterr().out
+    assert main(["render", "a  b"]) == 0
+    assert capsys.readouterr().out == "c.gif; metarl report 'a  b' shows a strip of it\n"
+    assert main(["export", "a  b"]) == 0
+    assert r'PPO.load("a \"b\".zip", env' in capsys.readouterr().out
 
 
 def test_what_to_type_next_has_trust_where_the_run_needs_it(

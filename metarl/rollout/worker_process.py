@@ -23,7 +23,7 @@ from typing import Any
 from loky.backend import get_context, resource_tracker
 
 from metarl.core.process import STOP_SIGNALS
-from metarl.rollout.worker import START, Failure, live
+from metarl.rollout.worker import ELSEWHERE, SAFE_PATH, START, Failure, live
 
 # One thread for the linear algebra of environments too: there is a worker for each core.
 _ENVIRONMENT = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
@@ -57,7 +57,7 @@ class WorkerProcess:
         self._process = context.Process(
             target=live, args=(theirs, path, os.getpid(), timeout), name="metarl worker", env=_ENVIRONMENT
         )
-        with _signals_blocked():
+        with _importing_nothing_here(), _signals_blocked():
             self._process.start()
         theirs.close()
         # At the exit of a program that never closed its executor, before multiprocessing waits for children.
@@ -126,6 +126,23 @@ class WorkerProcess:
     def close(self) -> None:
         """Waits for a worker that was let go of; one whose environments do not close is killed."""
         self.kill(patience=_CLOSE)
+
+
+@contextmanager
+def _importing_nothing_here() -> Iterator[None]:
+    """What starts within does not look for Python's modules, nor for loky's, in the working directory.
+
+    It may be a downloaded run that has a ``loky.py``. What a worker may import from there, it is told with
+    the rest of this process's ``sys.path``.
+    """
+    if os.environ.get(SAFE_PATH):
+        yield
+        return
+    os.environ[SAFE_PATH] = ELSEWHERE
+    try:
+        yield
+    finally:
+        del os.environ[SAFE_PATH]
 
 
 @contextmanager

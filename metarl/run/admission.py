@@ -1,6 +1,7 @@
 """What is looked at before anything of a run directory is used, since it may come from anybody."""
 
 import os
+import shlex
 import stat
 import zipfile
 from collections.abc import Collection, Mapping
@@ -49,13 +50,17 @@ def code_in(values: Mapping[str, Any]) -> dict[str, str]:
     return {option: name for option, name in named.items() if ":" in name}
 
 
-def trust_option(values: Mapping[str, Any]) -> str:
-    """What a command line that opens a run of this configuration needs besides: nothing, or `` --trust``.
+def command(*words: object, opens: Mapping[str, Any] | None = None) -> str:
+    """A ``metarl`` command line for a shell, with ``--trust`` where what it ``opens`` needs that.
 
-    A baseline of it starts where the run did, be that a zip of Stable-Baselines3.
+    Args:
+        words: the command, its arguments and options; a path may hold any character.
+        opens: the configuration of the run that is opened, if one is. A baseline of it starts where the run
+            did, be that a zip of Stable-Baselines3.
     """
-    start = str(values.get("init_from"))
-    return " --trust" if code_in(values) or (is_file(start) and zipfile.is_zipfile(start)) else ""
+    start = str(opens.get("init_from")) if opens else ""
+    trust = ["--trust"] if code_in(opens or {}) or (is_file(start) and zipfile.is_zipfile(start)) else []
+    return shlex.join(["metarl", *map(str, words), *trust])
 
 
 def admit(values: Mapping[str, Any], path: Path, trust: Trust) -> None:

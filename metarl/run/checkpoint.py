@@ -161,9 +161,11 @@ def load_found(directory: Path, which: str | int = "last") -> Checkpoint:
         folder = find(directory, which)
         try:
             return load(folder)
-        except DamagedCheckpoint:
+        except DamagedCheckpoint as error:
             if folder.exists():
-                raise
+                others = [str(n) for n, other in sorted(_folders(directory).items()) if other != folder]
+                told = f"{error}; other checkpoints: {', '.join(others) or 'none'}"
+                raise DamagedCheckpoint(told) from error
 
 
 def latest_intact(directory: Path, warn: Callable[[str], None]) -> Checkpoint | None:

@@ -134,7 +134,7 @@ def _progress(
     searched = len(GRID) if profile else 0
     total = 1 + sum(1 if baseline is None else searched + 1 for baseline in baselines.values())
     finished = itertools.count(1)
-    about = f"evaluating {run.path.name}"
+    about = f"evaluating {run.path.absolute().name}"
     with Progress(total, description=about, unit="measurement", lines=1) as progress:
         yield lambda: progress.update(next(finished), {})
 

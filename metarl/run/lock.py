@@ -38,9 +38,9 @@ def alone_in(path: Path) -> Iterator[Callable[[], None]]:
             raise _in_use(path, file) from error
         except OSError as error:  # some network file systems know no locks
             warn(f"{path} cannot be locked ({error.strerror}): take care that nobody else trains in it")
-        file.truncate(0)
-        file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
-        file.flush()
+        with suppress(OSError):  # on a full disk; who holds it is a courtesy
+            os.ftruncate(file.fileno(), 0)
+            os.write(file.fileno(), f"process {os.getpid()} on {socket.gethostname()}\n".encode())
         yield partial(_check_held, path, file)
 
 

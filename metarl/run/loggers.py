@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 from metarl.core.errors import RequestError
 from metarl.core.registry import Registry
 from metarl.run.config import TrainConfig, recorded
-from metarl.run.files import sync_file, to_json
+from metarl.run.files import named, sync_file, to_json, warn
 from metarl.run.mirrors import Mirror, WandbLogger
 
 __all__ = ["LOGGERS", "JsonlLogger", "Mirror", "WandbLogger", "read_metrics"]
@@ -44,30 +44,43 @@ class JsonlLogger:
 
     def row(self, row: Mapping[str, Any]) -> None:
         """Append one row; when this returns, a killed process no longer loses it (a power cut may)."""
-        self._file.write(to_json(dict(row)).encode() + b"\n")
-        self._file.flush()
+        with named(self._path):
+            self._file.write(to_json(dict(row)).encode() + b"\n")
+            self._file.flush()
 
     def sync(self) -> None:
         """Wait until the disk has every row; call it before saving the checkpoint that stands for them."""
-        sync_file(self._file)
+        with named(self._path):
+            sync_file(self._file)
 
-    def truncate_after(self, iteration: int) -> None:
+    def truncate_after(self, iteration: int, usual: int | None = None) -> None:
         """Drop, in one step, the rows after ``iteration``: a resumed run writes them again.
+
+        Args:
+            iteration: the checkpoint that the run goes on from.
+            usual: how many rows a kill can cost; that it is more is told, for checkpoints are missing then.
 
         Raises:
             RequestError: what would be dropped is no row.
         """
-        end = None
+        end, last = None, iteration
         for start, line in _from_the_end(self._file):
-            if _row(self._path, line)["iteration"] <= iteration:
+            found = _row(self._path, line)["iteration"]
+            last = max(last, found)
+            if found <= iteration:
                 break
             end = start
+        if usual is not None and last - iteration > usual:
+            warn(
+                f"{self._path}: has rows to {last}, but the last checkpoint is {iteration}: going on from it"
+            )
         if end is not None:
             self._file.truncate(end)
 
     def close(self) -> None:
         """No rows after this."""
-        self._file.close()
+        with named(self._path):  # what a full disk refused is tried again
+            self._file.close()
 
     def __enter__(self) -> "JsonlLogger":
         return self
@@ -87,7 +100,7 @@ def open_mirrors(config: TrainConfig, run_dir: Path, stack: ExitStack) -> list[M
             entity=c.wandb_entity,
             group=c.wandb_group,
             mode=c.wandb_mode,
-            name=run_dir.name,
+            name=run_dir.absolute().name,
         )
         stack.callback(mirror.finish)
     return mirrors

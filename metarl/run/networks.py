@@ -25,6 +25,7 @@ from metarl.run.config import TrainConfig
 from metarl.run.files import is_file, warn
 from metarl.run.sb3.archive import architecture, is_archive, read_archive
 from metarl.run.sb3.names import check_expressible, names_of
+from metarl.run.zoo import is_zoo
 
 
 def network(config: TrainConfig, family: Family) -> nn.Module:
@@ -168,6 +169,10 @@ def starting_params(config: TrainConfig, family: Family, module: nn.Module, like
     """
     path = Path(str(config.init_from))
     if not is_file(path):
+        if is_zoo(path) or is_file(path / "config.yaml"):
+            save = f"metarl.load({str(path)!r}).policy.save('start.safetensors')"
+            told = f"init-from must be a file of weights, got {path}; of a run, in Python: {save}"
+            raise RequestError(told)
         raise RequestError(f"init-from file {path} does not exist")
     if not is_archive(path):
         return read_params(path, like)

@@ -3,10 +3,10 @@
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from metarl.run.config import TrainConfig
-from metarl.run.fields import flag, many, number, one_of, option, pairs, text, trusting, whole
+from metarl.run.fields import Kind, flag, many, number, one_of, option, pairs, text, trusting, whole
 
 Field = dataclasses.Field[Any]
 SB3_BASELINES = ("sb3-pretrained", "sb3-scratch", "sb3-oracle")
@@ -32,6 +32,7 @@ class Files:
 class Baseline:
     """Which baseline."""
 
+    beneath: ClassVar[Mapping[str, str]] = {"algorithm": "maml"}  # this command's defaults of other options
     kind: str = option(None, one_of("pretrained", "oracle", "random"), "baseline to train")
 
 
@@ -44,6 +45,12 @@ class Resume:
         None, whole(0), "meta-iterations in all", "as many as the run was started with"
     )
     trust: bool = trusting()
+
+
+def _file(*endings: str) -> Kind:
+    """The name of a file to write, whose ending says what is in it."""
+    allowed = f"the name of a file that ends in {' or '.join(endings)}"
+    return text("|".join(f"FILE{ending}" for ending in endings), allowed, lambda name: name.endswith(endings))
 
 
 def _checkpoint() -> Any:
@@ -106,9 +113,7 @@ class Report:
     """What report is told."""
 
     run_dirs: tuple[str, ...] = option(None, many(text("RUN_DIR")), "runs, or agents of the zoo, to show")
-    out: str | None = option(
-        None, text("FILE.html"), "where to write", "RUN_DIR/report.html of the first run"
-    )
+    out: str | None = option(None, _file(".html"), "where to write", "RUN_DIR/report.html of the first run")
 
 
 @dataclass(frozen=True)
@@ -121,7 +126,7 @@ class Compare:
         "evaluated runs, or agents of the zoo; those that differ in their seed alone are one group",
     )
     out: str | None = option(
-        "compare.html", text("FILE.html|FILE.json"), "where to write: a page, or the numbers"
+        "compare.html", _file(".html", ".json"), "where to write: a page, or the numbers"
     )
 
 
@@ -161,12 +166,7 @@ class Export:
     )
     seed: int | None = option(None, whole(0), "root of every random draw of the adaptation", "0")
     trust: bool = trusting()
-    out: str | None = option(
-        None,
-        text("FILE.zip", "the name of a file that ends in .zip", lambda name: name.endswith(".zip")),
-        "where to write",
-        "RUN_DIR/policy.zip",
-    )
+    out: str | None = option(None, _file(".zip"), "where to write", "RUN_DIR/policy.zip")
 
 
 @dataclass(frozen=True)
@@ -191,6 +191,11 @@ class Command:
         """The fields of all groups, the positional one first."""
         fields = [field for group in self.groups for field in dataclasses.fields(group)]
         return sorted(fields, key=lambda field: field.name != self.positional)
+
+    def default(self, field: Field) -> Any:
+        """What an option of it is where neither command line nor file says so."""
+        mine = {name: value for group in self.groups for name, value in getattr(group, "beneath", {}).items()}
+        return mine.get(field.name, field.metadata["default"])
 
 
 PRECEDENCE = (

@@ -128,7 +128,7 @@ def _entry(command: Command, field: Field) -> tuple[Any, Any]:
     """The type that makes tyro hand over words, and the value that stands for an option not given."""
     kind: Kind = field.metadata["kind"]
     positional = field.name == command.positional
-    hint = "" if positional else f"(default: {_shown(field)})"
+    hint = "" if positional else f"(default: {_shown(command, field)})"
     about = tyro.conf.arg(help=field.metadata["text"], help_behavior_hint=hint, metavar=kind.metavar)
     words = PrimitiveConstructorSpec(
         nargs=kind.nargs,
@@ -142,9 +142,9 @@ def _entry(command: Command, field: Field) -> tuple[Any, Any]:
     return Annotated[(Any, words, about, *((tyro.conf.Positional,) if positional else ()))], None
 
 
-def _shown(field: Field) -> str:
+def _shown(command: Command, field: Field) -> str:
     """The default as one would write it."""
-    value = field.metadata["default"]
+    value = command.default(field)
     if value is None:
         return str(field.metadata["unset"])
     if isinstance(value, (tuple, dict)):

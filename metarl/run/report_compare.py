@@ -1,10 +1,10 @@
 """The page of a comparison: adaptation of every group, and each against the first, task by task."""
 
-import shlex
 from collections.abc import Sequence
 from html import escape
 
 from metarl.run import figures
+from metarl.run.admission import command
 from metarl.run.comparison import (
     Comparison,
     Versus,
@@ -158,6 +158,6 @@ def _runs(comparison: Comparison) -> str:
 
 def _protocol(comparison: Comparison) -> str:
     paths = [str(run.path) for group in comparison.groups for run in group.runs]
-    again = escape(shlex.join(["metarl", "compare", *paths]))
+    again = escape(command("compare", *paths))
     shared = comparison.as_dict()["protocol"]
     return f"{pairs('Evaluation', shared)}\n<p>To make this page again:</p>\n<pre>{again}</pre>"

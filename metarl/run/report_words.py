@@ -1,14 +1,13 @@
 """The report's sentences: what the measurements say, in plain words."""
 
 import json
-import shlex
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from metarl.run import yamlfile
-from metarl.run.admission import trust_option
+from metarl.run.admission import command
 from metarl.run.measures import measure_of
 from metarl.run.report_data import (
     DRAWN,
@@ -131,19 +130,18 @@ def commands(run: RunData) -> list[str]:
     """The command lines that make this run, its evaluation and this page again."""
     algorithm, again = str(run.config.get("algorithm", "ALGO")), f"{place(run.path)}-again"
     config = str(run.path if is_zoo(run.path) else run.path / "config.yaml")
-    train = ["metarl", "train", algorithm, "--config", config, "--out", again]
     return [
-        shlex.join(train) + trust_option(run.config),
+        command("train", algorithm, "--config", config, "--out", again, opens=run.config),
         evaluate_command(run, again),
-        shlex.join(["metarl", "report", again]),
+        command("report", again),
     ]
 
 
 def evaluate_command(run: RunData, where: str | None = None) -> str:
     """The evaluation that was made, or the plain one, of the run at ``where`` (its own path)."""
-    words = ["metarl", "evaluate", where or str(run.path)]
+    words = ["evaluate", where or str(run.path)]
     if run.evaluation is None:
-        return shlex.join(words) + trust_option(run.config)
+        return command(*words, opens=run.config)
     protocol, agents = run.evaluation.protocol, run.evaluation.agents
     checkpoint = str(protocol.get("checkpoint", "")).split(" ")[0]
     if checkpoint in ("best", "last") or checkpoint.isdigit():
@@ -157,7 +155,8 @@ def evaluate_command(run: RunData, where: str | None = None) -> str:
         words += ["--inner-lr", *(f"{rate:g}" for rate in rates(agents[0].inner_lr))]
     words += ["--deterministic"] if protocol.get("deterministic") is True else []
     others = [agent.name for agent in agents if agent.name != "meta"]
-    return shlex.join(words + (["--baselines", *others] if others else [])) + trust_option(run.config)
+    words += ["--baselines", *others] if others else []
+    return command(*words, opens=run.config)
 
 
 def _yaml(value: Any) -> str:

@@ -15,7 +15,7 @@ from metarl.core.params import Meta
 from metarl.core.process import prepare_process
 from metarl.run import checkpoint as store
 from metarl.run import state
-from metarl.run.admission import Trust, trust_option
+from metarl.run.admission import Trust, command
 from metarl.run.agent import Agent, build_agent
 from metarl.run.callbacks import Callback
 from metarl.run.config import TrainConfig, as_dict, default_path
@@ -61,7 +61,8 @@ class Trainer:
         config = resolved(config)
         path = default_path(config) if out is None else Path(out)
         check_out(path)
-        taken = RequestError(f"run directory {path} exists already; give another by --out, or resume it")
+        again = f", or go on with: {command('resume', path)}" if (path / "config.yaml").is_file() else ""
+        taken = RequestError(f"run directory {path} exists already; give another by --out{again}")
         if is_taken(path):
             check_idle(path)
             raise taken
@@ -137,7 +138,7 @@ class Trainer:
     @property
     def _again(self) -> str:
         """What one types to go on."""
-        return f"metarl resume {self.path}{trust_option(as_dict(self.config))}"
+        return command("resume", self.path, opens=as_dict(self.config))
 
     def learn(self: T, iterations: int, callbacks: Sequence[Callback] = ()) -> T:
         """Train ``iterations`` more meta-iterations, from where the run stands.
@@ -157,12 +158,12 @@ class Trainer:
             tell(f"metarl: {self.path}: {c.algorithm} on {c.family} ({c.spec}), {self.agent.where}")
             stop = stack.enter_context(GracefulStop(c.grace))
             log = stack.enter_context(JsonlLogger(self.path / "metrics.jsonl"))
-            log.truncate_after(self.iteration)
+            log.truncate_after(self.iteration, c.checkpoint_every)
             sync_folder(self.path)
             mirrors = open_mirrors(c, self.path, stack)
             world = world_of(self.agent.family)
             serve = stack.enter_context(world.open(self.agent))
-            progress = stack.enter_context(Progress(total, self.iteration, self.path.name))
+            progress = stack.enter_context(Progress(total, self.iteration, self.path.absolute().name))
             for callback in callbacks:
                 callback.on_training_start(self)
             going = True

@@ -21,8 +21,9 @@ DIGITS = 1000  # of a whole number, in whatever base
 
 
 class _Reader(yaml.SafeLoader):
-    """Without aliases, a few lines of which stand for more values than any memory holds; and without tags:
-    what a value is, its looks decide, and PyYAML fails in many ways at one that is not what its tag says.
+    """Without aliases, a few lines of which stand for more values than any memory holds; without keys given
+    twice, of which PyYAML would keep the last; and without tags: what a value is, its looks decide, and
+    PyYAML fails in many ways at one that is not what its tag says.
     """
 
     def compose_node(self, parent: Any, index: Any) -> Any:
@@ -41,6 +42,15 @@ class _Reader(yaml.SafeLoader):
         if len(value) > DIGITS and node.tag == "tag:yaml.org,2002:int":
             raise ValueError(f"a number has more than {DIGITS} digits")
         return value
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            if key.value in seen:
+                problem = f"{key.value!r} is given twice"
+                raise yaml.MarkedYAMLError(problem=problem, problem_mark=key.start_mark)
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
 
 
 class _Writer(yaml.SafeDumper):

@@ -164,6 +164,14 @@ def test_a_run_s_configuration_names_none_for_a_new_run_either(run: Path, ran: P
             shutil.rmtree(place) if place.is_dir() else place.unlink()
         assert "names code" in refused("train --config run/config.yaml --out new", capsys)
         assert not ran.exists() and not Path("new").exists()
+    line = "train --config run/config.yaml --family point-goal --iterations 0 --out new"
+    assert main(line.split()) == 0 and capsys.readouterr()
+    assert not ran.exists()  # the command line gives another in its place, or the same
+    assert f"family {CODE!r} lacks" in refused(
+        f"train --config run/config.yaml --family {CODE} --out n", capsys
+    )
+    ran.unlink()
+    sys.modules.pop(MODULE)
     shutil.copy(run / "config.yaml", "mine.yaml")  # whoever writes a file and gives it speaks for it
     assert f"family {CODE!r} lacks" in refused("train --config mine.yaml --out new", capsys)
     assert ran.exists()

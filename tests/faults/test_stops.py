@@ -229,7 +229,8 @@ def test_two_processes_cannot_train_in_one_directory(
         assert (run.path / "metrics.jsonl").read_bytes() == before
         other.kill()  # without a goodbye, and yet the lock is free
     assert main(["train", "maml", *FEW, "--out", str(run.path)]) == 2
-    assert "exists already; give another by --out, or resume it" in capsys.readouterr().err
+    again = f"exists already; give another by --out, or go on with: metarl resume {run.path}\n"
+    assert again in capsys.readouterr().err
     assert resume(run.path, 3).iteration == 3
 
 

@@ -77,3 +77,41 @@ def test_a_program_that_is_ended_while_its_worker_hangs_leaves_nothing(
             running.kill()
     assert running.returncode == -signum
     assert all_gone([worker], within=40.0)
+
+
+DOWNLOADED = """
+import os, sys
+from python_stepped import Stroll
+from worker_runs import collected, processes
+
+class Mine(Stroll):
+    name = "mine"
+
+    def __init__(self, spec=None, **arguments):
+        assert "PYTHONSAFEPATH" not in os.environ  # what an environment starts is to be as without workers
+        super().__init__(spec, **arguments)
+
+sys.path.remove("")  # as for a program that is a file
+os.chdir(sys.argv[1])
+executor = processes(Mine, workers=1)
+collected(executor)
+executor.close()
+"""
+
+
+def test_the_start_of_a_worker_imports_nothing_from_the_working_directory(tmp_path: Path) -> None:
+    # Not even what Python and loky import before they know the path of the program.
+    run_dir, ran = tmp_path / "run", tmp_path / "ran"
+    run_dir.mkdir()
+    for name in ("loky", "multiprocessing", "numpy", "signal"):
+        (run_dir / f"{name}.py").write_text(f"open({str(ran)!r}, 'w')")
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONSAFEPATH"}
+    done = subprocess.run(
+        [sys.executable, "-c", DOWNLOADED, str(run_dir)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**environment, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert not ran.exists()

@@ -1,12 +1,13 @@
 """What is asked of a run directory before anything of it is used; see also tests/faults/test_hostile.py."""
 
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from metarl.core.errors import RequestError
-from metarl.run.admission import admit, check_run, code_in, trust_option
+from metarl.run.admission import admit, check_run, code_in, command
 from metarl.run.config_file import from_yaml, to_yaml
 from metarl.run.resolve import load_config, resolved
 from tiny_runs import tiny
@@ -19,9 +20,18 @@ def test_names_with_a_colon_are_code_where_they_are_imported() -> None:
     assert code_in(OWN) == {"family": "mine:Family", "model": "mine.nets:Policy"}
     assert code_in(PLAIN) == code_in({}) == code_in({"family": None}) == {}
     assert code_in({"family": ["a:b"]})  # whatever it is, it is refused before it is looked at
+    told = [command("resume", "a", opens=values) for values in (OWN, PLAIN, None)]
+    assert told == ["metarl resume a --trust", "metarl resume a", "metarl resume a"]
     for start in ("a\0b", "a" * 5000, "\ud800", -1e308):  # as anybody's file may say
-        assert trust_option({"init_from": start}) == ""
-    assert [trust_option(values) for values in (OWN, PLAIN)] == [" --trust", ""]
+        assert command("resume", "a", opens={"init_from": start}) == "metarl resume a"
+
+
+def test_a_shell_reads_of_a_command_the_words_it_is_made_of() -> None:
+    words = ["evaluate", Path("it's  a $HOME;run"), "--task", '{"goal": [1]}']
+    told = subprocess.run(
+        ["sh", "-c", "metarl() { printf '<%s>' \"$@\"; }; " + command(*words)], capture_output=True, text=True
+    )
+    assert told.stdout == '<evaluate><it\'s  a $HOME;run><--task><{"goal": [1]}>'
 
 
 @pytest.mark.parametrize("trust", [False, (), {"mine:Family"}, {"mine:Family", "mine.nets"}])

@@ -150,7 +150,7 @@ def test_help_explains_every_option_with_its_default(name: str, capsys: Any) -> 
         lead = re.escape(lead).replace(",", ",\\s?")  # where a long list of names breaks
         shown = re.search(rf"{lead}.*?\(default: ((?:[^()]|\([^()]*\))*)\)", told)
         assert shown, field.name
-        default = field.metadata["default"]
+        default = COMMANDS[name].default(field)
         if default is None:
             assert shown[1] == field.metadata["unset"]
         elif isinstance(default, float):

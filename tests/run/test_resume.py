@@ -73,6 +73,27 @@ def test_without_any_checkpoint_a_run_starts_over(tmp_path: Path) -> None:
     assert alike(resume(tmp_path / "killed"), whole)
 
 
+def test_a_run_that_is_the_working_directory_is_told_of_by_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(train(tiny(iterations=1), tmp_path / "mine").path)
+    resume(Path(), 2).evaluate(tasks=2, steps=1, episodes=2)
+    told = capsys.readouterr().err
+    assert "mine iteration 2/2" in told and "evaluating mine measurement" in told
+
+
+@pytest.mark.parametrize(("every", "warned"), [(3, 0), (2, 1)])
+def test_more_rows_without_a_checkpoint_than_a_kill_can_cost_are_told_of(
+    every: int, warned: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = train(tiny(iterations=3, checkpoint_every=every), tmp_path / "run")
+    shutil.rmtree(run.path / "checkpoints")
+    capsys.readouterr()
+    resume(run.path)
+    told = f"warning: {run.path}/metrics.jsonl: has rows to 3, but the last checkpoint is 0: going on from it"
+    assert capsys.readouterr().err.count(told) == warned
+
+
 def test_a_finished_run_resumes_to_itself_and_not_backwards(tmp_path: Path) -> None:
     run = train(tiny(iterations=3), tmp_path / "run")
     before = rows(run.path)
