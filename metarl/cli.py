@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from metarl.core.errors import EnvironmentFailed, RequestError, RunFailed
 from metarl.run.admission import admit, command
 from metarl.run.config import as_dict
-from metarl.run.files import tell
+from metarl.run.files import harmless, tell
 from metarl.run.options import Baseline, Compare, Evaluate, Export, Files, List, Render, Report, Resume
 from metarl.run.parser import filled, parse
 from metarl.run.signals import Stopped
@@ -157,7 +157,7 @@ def _compare(values: Values) -> None:
     from metarl.run.comparison import compare
 
     comparison = compare(asked.run_dirs)
-    print(comparison.table())
+    print(harmless(comparison.table()))  # which has strings of the runs
     print(comparison.save(Path(asked.out or "compare.html")))
 
 

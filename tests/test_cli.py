@@ -374,13 +374,13 @@ def test_what_evaluate_assumes_is_what_the_functions_assume(replaced: Replace) -
 
 
 def test_compare_prints_the_table_and_the_page(replaced: Replace, capsys: pytest.CaptureFixture[str]) -> None:
-    made = SimpleNamespace(table=lambda: "the table", save=Mock(side_effect=lambda path: path))
+    made = SimpleNamespace(table=lambda: "the\x1btable", save=Mock(side_effect=lambda path: path))
     compare = replaced("metarl.run.comparison", "compare", made)
     assert main(["compare", "a", "b"]) == 0
     assert main(["compare", "a", "b", "--out", "c.json"]) == 0
     assert [call.args for call in compare.call_args_list] == [(("a", "b"),)] * 2
     assert [call.args for call in made.save.call_args_list] == [(Path("compare.html"),), (Path("c.json"),)]
-    assert capsys.readouterr().out == "the table\ncompare.html\nthe table\nc.json\n"
+    assert capsys.readouterr().out == "the\\x1btable\ncompare.html\nthe\\x1btable\nc.json\n"
 
 
 def test_report_hands_on_the_runs_and_prints_the_page(

@@ -13,6 +13,7 @@ from metarl.core.errors import RequestError, RunFailed
 from metarl.run import files
 from metarl.run.files import (
     clear_leftovers,
+    harmless,
     is_leftover,
     read_json,
     read_limited,
@@ -191,3 +192,13 @@ def test_a_leftover_is_what_is_there_while_a_file_is_written(
     monkeypatch.setattr(files, "sync_file", lambda file: seen.append(Path(file.name)))
     write_atomic(tmp_path / "a.json", "{}")
     assert [is_leftover(path) for path in seen] == [True]
+
+
+def test_control_characters_are_written_out_and_everything_else_stays() -> None:
+    assert harmless("\x1b]0;title\x07 a\u202eb\r\x9b\udc80") == r"\x1b]0;title\x07 a\u202eb\r\x9b\udc80"
+    assert harmless("− 3\u00a0µm – „é“\n  next") == "− 3\u00a0µm – „é“\n  next"
+
+
+def test_what_is_told_does_not_reach_the_terminal_as_a_command(capsys: pytest.CaptureFixture[str]) -> None:
+    tell("a\x1b[31mb")
+    assert capsys.readouterr().err == "a\\x1b[31mb\n"
