@@ -9,8 +9,8 @@ on validation tasks (``pooled.CHOICE``), for the meta-learned agents as for the 
 MAML run stand beside it; Reptile and the LSTM, which see more episodes an iteration, have `pretrained`
 networks of their own. Beside the LSTM stands its own initialisation with plain gradient descent and the best
 fixed step size.
-Intervals are 95 % bootstrap intervals over tasks and seeds; differences after one and after three steps are
-paired by task, with the mean over seeds of each task.
+Intervals are 95 % intervals over tasks and seeds; differences after one and after three steps are paired by
+task.
 """
 
 import argparse
@@ -28,6 +28,7 @@ from metarl.run.baselines import baseline_of
 from metarl.run.protocol import Protocol
 
 ALGORITHMS = ("maml", "fomaml", "promp", "meta-sgd", "anil", "e-maml", "reptile", "lstm")
+COMPARED = ("maml", "fomaml", "promp")  # closer to each other than three seeds can tell
 BASELINES = {
     "maml": ("random", "pretrained", "oracle"),
     "reptile": ("pretrained",),
@@ -62,7 +63,9 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--algorithms", nargs="+", default=ALGORITHMS, choices=ALGORITHMS)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument(
+        "--seeds", type=int, nargs="+", help=f"default: 1 to 9 of {', '.join(COMPARED)}, else 1 to 3"
+    )
     parser.add_argument("--checkpoint", default="best", choices=("best", "last"), help="which is measured")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--runs", type=Path, default=Path("runs/point-goal"))
@@ -77,7 +80,7 @@ def main() -> None:
                 dataclasses.asdict(PROTOCOL) | CHOICE,
                 partial(measured, algorithm, seed, options.checkpoint, options.runs, options.threads),
             )
-            for seed in options.seeds
+            for seed in options.seeds or range(1, 10 if algorithm in COMPARED else 4)
         ]
         for agent in results[0]:
             name = algorithm if agent == "meta" else agent

@@ -22,10 +22,10 @@ import torch
 import metarl
 from metarl.core.errors import RequestError
 from metarl.core.params import Meta
+from metarl.run import statistics
 from metarl.run.protocol import Protocol, measure
 from metarl.run.resolve import load_config
 from metarl.run.runs import resume
-from metarl.run.statistics import bootstrap_ci
 from metarl.run.step_sizes import Profile, step_sizes
 
 HERE = Path(__file__).parent
@@ -144,21 +144,33 @@ def columns(per_task: Sequence[Sequence[float]], steps: Sequence[int]) -> list[l
 
 
 def interval(values: np.ndarray) -> np.ndarray:
-    """95 % bootstrap intervals "step 2" of the mean of "seed task step", over both seeds and tasks."""
-    return bootstrap_ci(values, np.random.default_rng(0))
+    """95 % intervals "step 2" of the mean of "seed task step", as metarl gives them.
+
+    Of one run those over its tasks, as ``metarl evaluate`` does; of several those over seeds and tasks, as
+    ``metarl report`` does of several runs.
+    """
+    if len(values) == 1:
+        return statistics.bootstrap_ci(values, np.random.default_rng(0))
+    return statistics.t_interval(statistics.mean, values)
 
 
 def cells(values: np.ndarray, digits: int) -> str:
     """Cells of a Markdown table, mean and interval after each step, from "seed task step"."""
-    pairs = zip(values.mean((0, 1)), interval(values), strict=True)
-    return " | ".join(
-        f"{mean:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]" for mean, (low, high) in pairs
-    )
+    return _cells(statistics.mean(values), interval(values), digits)
 
 
 def difference(one: np.ndarray, other: np.ndarray, steps: Sequence[int], digits: int) -> str:
     """How much more one agent gets than another after ``steps``: cells of a Markdown table, from values "seed
-    task step" of both, paired by task, with the mean over seeds of each task.
+    task step" of both, with intervals over tasks, which are paired, and over the seeds of those that have
+    several, as ``metarl compare`` gives them.
     """
-    found = (one.mean(0) - other.mean(0))[None, :, list(steps)]
-    return cells(found, digits)
+    pair = [values[:, :, list(steps)] for values in (one, other)]
+    found = statistics.t_interval(statistics.difference, *pair)
+    return _cells(statistics.difference(*pair), found, digits)
+
+
+def _cells(means: np.ndarray, intervals: np.ndarray, digits: int) -> str:
+    pairs = zip(means, intervals, strict=True)
+    return " | ".join(
+        f"{mean:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]" for mean, (low, high) in pairs
+    )

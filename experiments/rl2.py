@@ -147,13 +147,13 @@ def measure(
     m = len(next(iter(tasks.values())))
     before, returns, lengths = Before(family.observation_space, family.action_space), [], []
     memory: Any = None
+    last: list[np.ndarray] = []
     with own_randomness(protocol.seed):
         env = family.make_vec(m)
         for number in range((protocol.steps + 1) * protocol.episodes):
             obs, _ = env.reset(seed=_starts(protocol, m, number), options={"task": tasks})
-            seen = before.at_start(obs) if number == 0 else before.after(obs, *last)
+            seen = before.after(obs, *last) if last else before.at_start(obs)
             total, length, done = np.zeros(m), np.zeros(m), np.zeros(m, bool)
-            last = [np.zeros(0)] * 3
             while not done.all():
                 first = np.full(m, number == 0 and memory is None)
                 action, new = trained.predict(seen, memory, first, deterministic=protocol.deterministic)
@@ -163,9 +163,7 @@ def measure(
                 length += ~done
                 ends = np.logical_or(terminated, truncated)
                 this = [action, np.asarray(reward), ends.astype(float)]
-                last = (
-                    this if not last[0].size else [_rows(done, a, b) for a, b in zip(last, this, strict=True)]
-                )
+                last = [_rows(done, a, b) for a, b in zip(last, this, strict=True)] if last else this
                 seen, done = before.after(obs, *last), ends
             returns.append(total)
             lengths.append(length)

@@ -6,8 +6,7 @@ Each algorithm is trained by experiments/sinusoid-ALGORITHM.yaml (a run that exi
 one is used as it is; what is kept in experiments/results needs none) and measured at its best checkpoint on
 600 test tasks with five shots after 0 … 10 steps; Reptile with ten shots after 0 … 32 steps, as in its own
 protocol. Beside MAML stand the baselines of its first seed, on the same tasks with their best step sizes.
-Intervals are 95 % bootstrap intervals over tasks and seeds; those of differences after five steps are paired
-by task, with the mean over seeds of each task.
+Intervals are 95 % intervals over tasks and seeds; differences after five steps are paired by task.
 """
 
 import argparse
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pooled import HERE, Measured, cells, columns, interval, kept, trained
+from pooled import HERE, Measured, cells, columns, difference, kept, trained
 
 import metarl
 
@@ -77,13 +76,10 @@ def main() -> None:
         for kind in BASELINES:
             if kind in results[0]:
                 print(line(kind, results[0][kind][None], steps), flush=True)
-    after_five = OWN_STEPS.index(5)
     for algorithm in ("fomaml", "meta-sgd", "lstm"):
         if algorithm in found and "maml" in found:
-            difference = found[algorithm].mean(0, keepdims=True) - found["maml"].mean(0, keepdims=True)
-            low, high = interval(difference)[after_five]
-            mean = difference[..., after_five].mean()
-            print(f"{algorithm} − maml after 5 steps: {mean:.3f} [{low:.3f}, {high:.3f}]")
+            told = difference(found[algorithm], found["maml"], (OWN_STEPS.index(5),), 3)
+            print(f"{algorithm} − maml after 5 steps: {told}")
 
 
 OWN_STEPS = protocol("maml")[1]
