@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from metarl.core.errors import RequestError
-from metarl.run.files import check_writable, printable, to_json, write_atomic
+from metarl.run.files import check_writable, harmless, to_json, write_atomic
 from metarl.run.groups import Group, check_comparable, find_groups, run_dirs
 from metarl.run.measures import Measure, measure_of
 from metarl.run.pooled import Pooled, about, cells, consumed_rows, form, interval_words, pooled
@@ -77,7 +77,7 @@ class Comparison:
         for label, versus in zip(self.labels[1:], self.versus, strict=True):
             rows += self._against(label, versus)
         title = f"{self.metric} {about(self.groups[0])}; {better_words(self.measure)}"
-        return printable("\n".join([title, coverage_words(self), *aligned(rows, left=(0, 1))]))
+        return harmless("\n".join([title, coverage_words(self), *aligned(rows, left=(0, 1))]))
 
     __str__ = table
 

@@ -6,6 +6,7 @@ import os
 import re
 import secrets
 import sys
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -179,14 +180,19 @@ def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value  # what is left, json refuses by name
 
 
-def printable(text: str) -> str:
-    """Text without what a terminal takes for an order: lines may quote what a stranger's file says."""
-    return "".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in text)
+def harmless(text: str) -> str:
+    """Text whose control characters, which a terminal would obey, are written out; lines stay lines.
+
+    Lines may quote what a stranger's file says.
+    """
+    return "".join(
+        repr(c)[1:-1] if c != "\n" and unicodedata.category(c).startswith("C") else c for c in text
+    )
 
 
 def tell(line: str) -> None:
     """Print one line on standard error. Telling never costs a run: a closed pipe is ignored."""
-    line = printable(line)
+    line = harmless(line)
     try:
         with suppress(OSError, ValueError):
             print(line, file=sys.stderr, flush=True)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from metarl.run.files import to_json, write_atomic
+from metarl.run.files import harmless, to_json, write_atomic
 from metarl.run.groups import Group
 from metarl.run.measures import measure_of
 from metarl.run.report_numbers import Form, form_of, shown_steps
@@ -73,7 +73,7 @@ def table(group: Group) -> str:
     for one in found:
         rows += [[one.name, "mean", *cells(shown, one.mean, one.ci, steps)]]
         rows += [["", "IQM", *cells(shown, one.iqm, one.iqm_ci, steps)]]
-    return "\n".join([*lines, *aligned(rows, left=(0, 1))])
+    return harmless("\n".join([*lines, *aligned(rows, left=(0, 1))]))
 
 
 def about(group: Group) -> str:

@@ -13,6 +13,7 @@ from metarl.core.errors import RequestError, RunFailed
 from metarl.run import files
 from metarl.run.files import (
     clear_leftovers,
+    harmless,
     is_leftover,
     read_json,
     read_limited,
@@ -109,7 +110,7 @@ def test_a_warning_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_a_line_gives_a_terminal_no_orders(capsys: pytest.CaptureFixture[str]) -> None:
     tell("a\x1b[2Jb \ud800 θ′\n  c")
-    assert capsys.readouterr().err == "a\ufffd[2Jb \ufffd θ′\n  c\n"
+    assert capsys.readouterr().err == "a\\x1b[2Jb \\ud800 θ′\n  c\n"
 
 
 def test_telling_nobody_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -196,3 +197,8 @@ def test_a_leftover_is_what_is_there_while_a_file_is_written(
     monkeypatch.setattr(files, "sync_file", lambda file: seen.append(Path(file.name)))
     write_atomic(tmp_path / "a.json", "{}")
     assert [is_leftover(path) for path in seen] == [True]
+
+
+def test_control_characters_are_written_out_and_everything_else_stays() -> None:
+    assert harmless("\x1b]0;title\x07 a\u202eb\r\x9b\udc80") == r"\x1b]0;title\x07 a\u202eb\r\x9b\udc80"
+    assert harmless("− 3\u00a0µm – „é“\n  next") == "− 3\u00a0µm – „é“\n  next"

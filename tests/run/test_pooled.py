@@ -67,6 +67,11 @@ def test_the_table_is_by_steps_and_by_what_they_consume(tmp_path: Path) -> None:
     assert len({len(line) for line in lines[3:]}) == 1  # aligned
 
 
+def test_the_table_gives_a_terminal_no_orders(tmp_path: Path) -> None:
+    told = table(group(tmp_path, spec="a\x1b[2Jb"))
+    assert r"(a\x1b[2Jb)" in told and "\x1b" not in told
+
+
 def test_the_file_holds_every_number_and_whose_they_are(tmp_path: Path) -> None:
     one = group(tmp_path)
     found = json.loads(save(one, tmp_path / "all.json").read_text(), parse_constant=pytest.fail)
