@@ -1,6 +1,6 @@
 """Numbers that are not finite, and environments that answer something else than they promised.
 
-What a policy, a loss or a step is guilty of costs an iteration (``tests/run/test_training_events.py``).
+What a policy, a loss or a step is guilty of costs an iteration (``test_training_events.py``).
 What an environment is guilty of ends the run, which says where, and goes on once that is put right.
 """
 
