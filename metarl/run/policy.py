@@ -87,7 +87,7 @@ class Policy:
         Raises:
             RequestError: a policy that Stable-Baselines3 cannot express, or another environment's spaces.
         """
-        from metarl.run.sb3.export import ppo_of  # which takes a second
+        from metarl.run.sb3.model import ppo_of  # which takes a second
 
         if self._agent is None:
             raise RequestError("to_sb3 needs a policy of a run: run.policy or run.adapt(...)")

@@ -32,7 +32,7 @@ class Run(Trainer):
 
     def to_sb3(self, env: "gymnasium.Env[Any, Any] | VecEnv | None" = None, **options: Any) -> "PPO":
         """The policy before any adaptation as a PPO model of Stable-Baselines3; see ``Policy.to_sb3``."""
-        from metarl.run.sb3.export import ppo_of  # which takes a second
+        from metarl.run.sb3.model import ppo_of  # which takes a second
 
         return ppo_of(self.agent, self.meta.model, env, **options)
 

@@ -26,7 +26,7 @@ from metarl.run.experience import USES, Experience, Serve, judge
 from metarl.run.files import read_json, tell, to_json, warn, write_atomic
 from metarl.run.lock import alone_in
 from metarl.run.protocol import Protocol, best_of, sources
-from metarl.run.sb3.export import ppo_of
+from metarl.run.sb3.model import ppo_of
 from metarl.run.sb3.names import names_of
 from metarl.run.sb3.ppo import learn_from, own_randomness, train_on_tasks
 from metarl.run.trainer import Trainer

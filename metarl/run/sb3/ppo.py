@@ -15,7 +15,7 @@ from stable_baselines3.common.utils import set_random_seed
 from metarl.core.batch import Episodes
 from metarl.run.agent import Agent
 from metarl.run.progress import Progress
-from metarl.run.sb3.export import ppo_of
+from metarl.run.sb3.model import ppo_of
 from metarl.run.sb3.vec_env import TaskVecEnv
 
 MINIBATCHES = 32  # of a rollout, at most; all else is Stable-Baselines3's default

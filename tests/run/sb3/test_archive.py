@@ -25,7 +25,8 @@ from metarl.run.policy import Policy
 from metarl.run.runs import load, train
 from metarl.run.sb3 import archive
 from metarl.run.sb3.archive import read_archive
-from metarl.run.sb3.export import ppo_of, save_ppo
+from metarl.run.sb3.export import save_ppo
+from metarl.run.sb3.model import ppo_of
 from tiny_runs import agent, meta_of, pupil, same, tiny
 
 OBS = np.random.default_rng(0).normal(0, 2, (64, 2)).astype(np.float32)

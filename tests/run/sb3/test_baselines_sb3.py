@@ -23,7 +23,7 @@ from metarl.run.rollouts import open_rollouts
 from metarl.run.runs import Run, load, train
 from metarl.run.sb3 import baselines
 from metarl.run.sb3.baselines import kept, measure_scratch, sb3_baseline_of, sb3_config, scratch_file
-from metarl.run.sb3.export import ppo_of
+from metarl.run.sb3.model import ppo_of
 from metarl.run.sb3.names import names_of
 from metarl.run.sb3.vec_env import TaskVecEnv
 from tiny_runs import agent, same, taught, tiny

@@ -20,7 +20,8 @@ from metarl.core.errors import RequestError
 from metarl.run.agent import Agent
 from metarl.run.policy import Policy
 from metarl.run.runs import Run, train
-from metarl.run.sb3.export import export_run, ppo_of
+from metarl.run.sb3.export import export_run
+from metarl.run.sb3.model import ppo_of
 from metarl.run.sb3.ppo import own_randomness
 from metarl.run.sb3.vec_env import TaskVecEnv
 from tiny_runs import TINY, agent, meta_of, pupil, tiny

@@ -15,7 +15,7 @@ from metarl.rollout.collector import collect
 from metarl.rollout.seeding import Address
 from metarl.run.agent import Agent
 from metarl.run.experience import USES
-from metarl.run.sb3.export import ppo_of
+from metarl.run.sb3.model import ppo_of
 from metarl.run.sb3.names import names_of
 from metarl.run.sb3.ppo import learn_from, own_randomness, train_on_tasks
 from metarl.run.sb3.vec_env import TaskVecEnv
