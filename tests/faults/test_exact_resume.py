@@ -48,8 +48,9 @@ def test_a_resumed_run_is_the_run(values: dict[str, Any], tmp_path: Path) -> Non
     assert alike(Run.resume(parts.path, trust=True), whole)  # there is nothing left to do
 
 
-def test_one_in_worker_processes_is_resumed_in_worker_processes(tmp_path: Path) -> None:
-    values = of_algorithm("promp", EPISODES | {"family": "python_stepped:Stroll", "tasks": 4, "workers": 2})
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_one_in_worker_processes_is_resumed_in_worker_processes(algorithm: str, tmp_path: Path) -> None:
+    values = of_algorithm(algorithm, EPISODES | {"family": "python_stepped:Stroll", "tasks": 4, "workers": 2})
     del values["family_arg"]
     processes, inline = values | {"executor": "processes"}, values | {"executor": "inline"}
     train(TrainConfig(**processes | {"iterations": 1}), tmp_path / "parts")
