@@ -12,7 +12,7 @@ on a task, which are those that the others play after k steps; a second table ha
 family's figure goes to experiments/figures, drawn of the agents and seeds asked for.
 
 Environment steps are of training alone; where episodes may end early they are at most what is shown, but
-SB3's and RL²'s, which are counted. Intervals are 95 % intervals over tasks and seeds.
+SB3's and RL²'s, which are counted. Intervals (95 %) are over tasks and seeds.
 """
 
 import argparse

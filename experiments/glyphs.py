@@ -6,7 +6,7 @@ Each algorithm is trained by experiments/glyphs-SHOTSshot-ALGORITHM.yaml (a run 
 finished one is used as it is; what is kept in experiments/results needs none) and measured at its best
 checkpoint on the same 300 test tasks, 5-way, 15 queries a class, after as many steps as its protocol takes.
 Beside MAML stand the nearest neighbour in pixels and the network that was pretrained to tell all training
-classes apart, fine-tuned with its best step size. Intervals are 95 % intervals over tasks. Printed
+classes apart, fine-tuned with its best step size. Intervals (95 %) are over tasks. Printed
 last: how the validation accuracy went, in quarters of the training.
 """
 

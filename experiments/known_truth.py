@@ -6,7 +6,7 @@ Each algorithm is trained by experiments/FAMILY-ALGORITHM.yaml (a run that exist
 is used as it is) and plays 500 test tasks: two episodes before each of four inner steps and after the last,
 100 steps in all, every one of which counts. Beside it play the classical players on the same tasks (random,
 UCB1, Thompson sampling and a greedy one; for the MDPs posterior sampling), which learn from every step, and
-the optimum. Intervals are 95 % intervals over tasks.
+the optimum. Intervals (95 %) are over tasks.
 """
 
 import argparse

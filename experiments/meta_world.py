@@ -8,7 +8,7 @@ used as it is; what is kept in experiments/results needs none). Its best checkpo
 training split and 50 of the test split: 10 episodes, one gradient step with training's step size, 10 more
 episodes. A task's value is the share of its episodes that succeed at any step, in percent. Meta-World's own
 protocol has 3 episodes after adaptation in the place of 10, which estimate the same rate less precisely.
-Intervals are 95 % intervals over tasks and seeds.
+Intervals (95 %) are over tasks and seeds.
 """
 
 import argparse

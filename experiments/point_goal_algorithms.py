@@ -9,7 +9,7 @@ on validation tasks (``pooled.CHOICE``), for the meta-learned agents as for the 
 MAML run stand beside it; Reptile and the LSTM, which see more episodes an iteration, have `pretrained`
 networks of their own. Beside the LSTM stands its own initialisation with plain gradient descent and the best
 fixed step size.
-Intervals are 95 % intervals over tasks and seeds; differences after one and after three steps are paired by
+Intervals (95 %) are over tasks and seeds; differences after one and after three steps are paired by
 task.
 """
 

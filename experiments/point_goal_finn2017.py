@@ -7,7 +7,7 @@ used as it is; what is kept in experiments/results needs none). Two agents are m
 validation tasks by the return after the last step: the best of CHECKPOINTS with the published step sizes
 0.5 / 0.25, and the best of CHECKPOINTS and LATER together, where the size of the later steps is chosen too.
 They are evaluated on the 40 published test goals, 40 episodes a step, beside the first seed's baselines.
-Intervals are 95 % intervals over tasks, for MAML over seeds too.
+Intervals (95 %) are over tasks, for MAML over seeds too.
 """
 
 import argparse

@@ -155,7 +155,7 @@ def measure(
             seen = before.after(obs, *last) if last else before.at_start(obs)
             total, length, done = np.zeros(m), np.zeros(m), np.zeros(m, bool)
             while not done.all():
-                first = np.full(m, number == 0 and memory is None)
+                first = np.full(m, memory is None)
                 action, new = trained.predict(seen, memory, first, deterministic=protocol.deterministic)
                 memory = new if memory is None else _where(done, memory, new)
                 obs, reward, terminated, truncated, _ = env.step(to_action_space(env.action_space, action))

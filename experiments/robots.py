@@ -6,8 +6,8 @@ Each agent is trained by experiments/FAMILY-ALGORITHM.yaml (a run that exists is
 used as it is; what is kept in experiments/results needs none) and measured at its best checkpoint, 10
 episodes a step, after 0 … 3 steps, with step sizes chosen on validation tasks, as those of the baselines are.
 Beside the first MAML run stand `random`, `pretrained` and `oracle` (cheetahs; others fewer). Each family's
-figure goes to experiments/figures, drawn of the algorithms and seeds asked for. Intervals are 95 % intervals
-over tasks and seeds. Two directions are two tasks: each is measured twenty times.
+figure goes to experiments/figures, drawn of the algorithms and seeds asked for. Intervals (95 %)
+are over tasks and seeds. Two directions are two tasks: each is measured twenty times.
 """
 
 import argparse

@@ -6,7 +6,7 @@ Each algorithm is trained by experiments/sinusoid-ALGORITHM.yaml (a run that exi
 one is used as it is; what is kept in experiments/results needs none) and measured at its best checkpoint on
 600 test tasks with five shots after 0 … 10 steps; Reptile with ten shots after 0 … 32 steps, as in its own
 protocol. Beside MAML stand the baselines of its first seed, on the same tasks with their best step sizes.
-Intervals are 95 % intervals over tasks and seeds; differences after five steps are paired by task.
+Intervals (95 %) are over tasks and seeds; differences after five steps are paired by task.
 """
 
 import argparse

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from metarl.core.errors import EnvironmentFailed, RequestError, RunFailed
+from metarl.run import options
 from metarl.run.admission import admit, command
 from metarl.run.config import as_dict
 from metarl.run.files import tell
-from metarl.run.options import Baseline, Compare, Evaluate, Export, Files, List, Render, Report, Resume
 from metarl.run.parser import filled, parse
 from metarl.run.signals import Stopped
 from metarl.run.zoo import agents, config_of, output, run_dir, source
@@ -81,7 +81,7 @@ def _config(values: Values, **beneath: Any) -> "TrainConfig":
     from metarl.run.config_file import from_yaml
     from metarl.run.resolve import resolve
 
-    files: Files = filled(Files, values)
+    files: options.Files = filled(options.Files, values)
     file = None if files.config is None else config_of(files.config)
     told = {} if file is None else from_yaml(file)
     asked = {name: value for name, value in values.items() if name in DEFAULTS}
@@ -115,7 +115,7 @@ def _tell_next(run: "Run") -> None:
 
 
 def _resume(values: Values) -> None:
-    asked: Resume = filled(Resume, values)
+    asked: options.Resume = filled(options.Resume, values)
     from metarl.run.runs import resume
 
     run = resume(Path(asked.run_dir), asked.iterations, trust=asked.trust)
@@ -123,7 +123,7 @@ def _resume(values: Values) -> None:
 
 
 def _evaluate(values: Values) -> None:
-    asked: Evaluate = filled(Evaluate, values)
+    asked: options.Evaluate = filled(options.Evaluate, values)
     from metarl.run.aggregate import evaluate_runs
 
     evaluate_runs(
@@ -146,14 +146,14 @@ def _evaluate(values: Values) -> None:
 
 
 def _report(values: Values) -> None:
-    asked: Report = filled(Report, values)
+    asked: options.Report = filled(options.Report, values)
     from metarl.run.report import write_report
 
     print(write_report([run_dir(name) for name in asked.run_dirs], _out(values)))
 
 
 def _compare(values: Values) -> None:
-    asked: Compare = filled(Compare, values)
+    asked: options.Compare = filled(options.Compare, values)
     from metarl.run.comparison import compare
 
     comparison = compare(asked.run_dirs)
@@ -162,7 +162,7 @@ def _compare(values: Values) -> None:
 
 
 def _render(values: Values) -> None:
-    asked: Render = filled(Render, values)
+    asked: options.Render = filled(options.Render, values)
     from metarl.run.clip import render_run
 
     path = run_dir(asked.run_dir)
@@ -184,7 +184,7 @@ def _render(values: Values) -> None:
 
 
 def _export(values: Values) -> None:
-    asked: Export = filled(Export, values)
+    asked: options.Export = filled(options.Export, values)
     from metarl.run.sb3.export import export_run
 
     path = run_dir(asked.run_dir)
@@ -205,8 +205,8 @@ def _export(values: Values) -> None:
 
 
 def _baseline(values: Values) -> None:
-    asked: Baseline = filled(Baseline, values)
-    config = _config(values, **asked.beneath)
+    asked: options.Baseline = filled(options.Baseline, values)
+    config = _config(values, **options.COMMANDS["baseline"].defaults)
     from metarl.run.baselines import train_baseline
 
     run = train_baseline(asked.kind, config, _out(values))
@@ -214,7 +214,7 @@ def _baseline(values: Values) -> None:
 
 
 def _list(values: Values) -> None:
-    asked: List = filled(List, values)
+    asked: options.List = filled(options.List, values)
     if asked.what in ("objectives", "rules"):
         _list_functions(asked.what)
     else:

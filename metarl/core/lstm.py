@@ -32,7 +32,7 @@ class Memory(NamedTuple):
     gates: Float[Tensor, "*task 2 coordinate"]
 
 
-def preprocess(x: Float[Tensor, "*b"]) -> Float[Tensor, "2 *b"]:
+def preprocess(x: Float[Tensor, "*b"]) -> Float[Tensor, "feature=2 *b"]:
     """Size and sign of numbers that span many orders of magnitude (Andrychowicz et al. 2016, appendix A).
 
     x ↦ (log|x| / p, sign x) where |x| > e⁻ᵖ, else (−1, eᵖ x), with p = 10. Continuous, and finite at 0,

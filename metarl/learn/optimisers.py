@@ -167,11 +167,9 @@ def trpo(
         gradient, start = ravel(point.grad), ravel(meta)
         if not all_finite((point.loss, gradient)):
             return meta, state, _metrics(point) | _REJECTED
-        curvature = problem.curvature(meta)
         direction, product = conjugate_gradient(
-            lambda v: curvature(v) + cg_damping * v, gradient, cg_iterations
+            _damped(problem.curvature(meta), cg_damping), gradient, cg_iterations
         )
-        del curvature
         full = direction * math.sqrt(2 * max_kl / max(float(direction @ product), 1e-30))
         fraction = 1.0
         for _ in range(max_backtracks + 1):
@@ -194,6 +192,11 @@ def trpo(
         return meta, state, _metrics(point) | _REJECTED
 
     return MetaOptimiser(lambda meta: {}, step)
+
+
+def _damped(product: Callable[[Vector], Vector], damping: float) -> Callable[[Vector], Vector]:
+    """The product with A + damping · 1, from that with A."""
+    return lambda v: product(v) + damping * v
 
 
 def conjugate_gradient(

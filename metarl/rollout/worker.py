@@ -33,7 +33,7 @@ from metarl.rollout.observed import observe_task
 from metarl.rollout.seeding import Address
 
 START = 120.0  # s that a worker has for its start, however short the time-out
-SAFE_PATH, ELSEWHERE = "PYTHONSAFEPATH", "metarl"  # set while a worker starts: see WorkerProcess
+SAFE_PATH, SET_HERE = "PYTHONSAFEPATH", "metarl"  # by whom, while a worker starts
 _LOOK = 1.0  # s between looks at whether the parent is there
 _MARGIN = 5.0  # s after which a worker that nobody ends ends itself
 
@@ -89,7 +89,7 @@ def live(connection: Connection, progress: str, parent: int, timeout: float) -> 
         timeout: seconds without progress after which the parent would end this process.
     """
     count = _counter(Path(progress))  # first: a parent that was killed meanwhile leaves no file behind
-    if os.environ.get(SAFE_PATH) == ELSEWHERE:
+    if os.environ.get(SAFE_PATH) == SET_HERE:
         del os.environ[SAFE_PATH]  # what an environment starts has the path that it has without workers
 
     def step_taken() -> None:

@@ -23,7 +23,7 @@ from typing import Any
 from loky.backend import get_context, resource_tracker
 
 from metarl.core.process import STOP_SIGNALS
-from metarl.rollout.worker import ELSEWHERE, SAFE_PATH, START, Failure, live
+from metarl.rollout.worker import SAFE_PATH, SET_HERE, START, Failure, live
 
 # One thread for the linear algebra of environments too: there is a worker for each core.
 _ENVIRONMENT = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
@@ -138,7 +138,7 @@ def _importing_nothing_here() -> Iterator[None]:
     if os.environ.get(SAFE_PATH):
         yield
         return
-    os.environ[SAFE_PATH] = ELSEWHERE
+    os.environ[SAFE_PATH] = SET_HERE
     try:
         yield
     finally:

@@ -128,17 +128,11 @@ def available(directory: Path) -> list[int]:
     return sorted(_folders(directory))
 
 
-def best(directory: Path) -> int | None:
-    """The checkpoint with the highest ``extra["validation"]`` (one number, or several of which the first
-    decides, and so on), the earliest of equals; None without any.
-    """
-    return _best(_validations(_folders(directory)))
-
-
 def find(directory: Path, which: str | int = "last") -> Path:
     """The folder of the checkpoint asked for: ``best``, ``last`` or an iteration.
 
-    ``best`` is the last one where no checkpoint has a validation value.
+    ``best`` has the highest ``extra["validation"]`` (one number, or several of which the first decides, and
+    so on), the earliest of equals; it is the last one where no checkpoint has any.
     """
     # Twice, since a listing may miss both what is being put there and what is being removed.
     folders = _folders(directory) or _folders(directory)
@@ -191,10 +185,10 @@ def latest_intact(directory: Path, warn: Callable[[str], None]) -> Checkpoint | 
 
 
 def prune(directory: Path, keep: int, every: int = 1) -> None:
-    """Remove leftovers and all checkpoints but the newest ``keep``, the best and the best of each ``every``.
+    """Remove leftovers and checkpoints but the newest ``keep``, the best, and the best multiple of ``every``.
 
-    A run that is trained for longer forgets what was measured at its end where that was none of each
-    ``every``: the best is then the one it would have been in one go.
+    The last iteration is validated whatever its number, and forgets it where the run is trained for longer:
+    then the best is what it would have been in one go.
     """
     if keep < 1:
         raise RequestError(f"checkpoints to keep must be at least 1, not {keep}")

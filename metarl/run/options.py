@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 from metarl.run.config import TrainConfig
 from metarl.run.fields import Kind, flag, many, number, one_of, option, pairs, text, trusting, whole
@@ -32,7 +32,6 @@ class Files:
 class Baseline:
     """Which baseline."""
 
-    beneath: ClassVar[Mapping[str, str]] = {"algorithm": "maml"}  # this command's defaults of other options
     kind: str = option(None, one_of("pretrained", "oracle", "random"), "baseline to train")
 
 
@@ -178,13 +177,14 @@ class List:
 
 @dataclass(frozen=True)
 class Command:
-    """A command's name, its help, its fields in order, and which of them stand without ``--``."""
+    """A command's name, its help, its fields in order, and which of them stands without ``--``."""
 
     name: str
     text: str
     groups: tuple[type, ...]
     positional: str
     required: bool = True  # that the positional one is given
+    defaults: Mapping[str, str] = dataclasses.field(default_factory=dict)  # instead of its fields' own
 
     @property
     def fields(self) -> list[Field]:
@@ -194,8 +194,7 @@ class Command:
 
     def default(self, field: Field) -> Any:
         """What an option of it is where neither command line nor file says so."""
-        mine = {name: value for group in self.groups for name, value in getattr(group, "beneath", {}).items()}
-        return mine.get(field.name, field.metadata["default"])
+        return self.defaults.get(field.name, field.metadata["default"])
 
 
 PRECEDENCE = (
@@ -238,6 +237,7 @@ COMMANDS = {
             f"Train what a run is compared with.\n\n{PRECEDENCE}",
             (Baseline, TrainConfig, Files),
             "kind",
+            defaults={"algorithm": "maml"},
         ),
         Command("list", "List what can be named.", (List,), "what"),
     )

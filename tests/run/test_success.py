@@ -60,7 +60,7 @@ def test_rows_checkpoints_evaluation_and_report_speak_of_success(tmp_path: Path)
     for number, score in scores.items():
         saved = store.load(store.find(run.checkpoints, number))
         assert saved.extra["validation"] == score
-    assert store.best(run.checkpoints) == max(scores, key=lambda number: scores[number])
+    assert int(store.find(run.checkpoints, "best").name) == max(scores, key=lambda number: scores[number])
 
     evaluation = evaluate_run(run.path, tasks=4, steps=2, episodes=3, baselines=["random"], trust=True)
     found = json.loads((run.path / "evaluation.json").read_text())

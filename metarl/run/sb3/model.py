@@ -38,18 +38,17 @@ def ppo_of(
     check_expressible(agent.config, agent.family)
     family = agent.family
     network = network_options(agent.config) | {"activation_fn": ACTIVATIONS[agent.config.activation]}
-    told: dict[str, Any] = {"gamma": agent.config.gamma, "device": "cpu"} | options
+    told: dict[str, Any] = {"env": env, "gamma": agent.config.gamma, "device": "cpu"} | options
     told["policy_kwargs"] = network | options.get("policy_kwargs", {})
+    if env is not None:
+        _check_spaces(agent, env)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(init_seed)
+        model = PPO("MlpPolicy", _init_setup_model=env is not None, **told)
         if env is None:  # as PPO.load makes a model that has no environment yet
-            model = PPO("MlpPolicy", None, _init_setup_model=False, **told)  # type: ignore[arg-type]
             model.observation_space, model.action_space = family.observation_space, family.action_space
             model.n_envs = 1
             model._setup_model()
-        else:
-            _check_spaces(agent, env)
-            model = PPO("MlpPolicy", env, **told)
     model.set_random_seed(model.seed)  # for the learning to come, which the fork has undone
     if params is not None:
         set_policy(model, params, agent)
