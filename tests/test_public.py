@@ -64,10 +64,10 @@ def test_errors_are_python_s_own_kinds() -> None:
 
 
 @pytest.fixture
-def temporary(monkeypatch: pytest.MonkeyPatch) -> Callable[[Registry[Any]], Registry[Any]]:
+def temporary(monkeypatch: pytest.MonkeyPatch) -> Callable[[Registry[Any, Any]], Registry[Any, Any]]:
     """A registry that forgets afterwards what the test registers."""
 
-    def use(registry: Registry[Any]) -> Registry[Any]:
+    def use(registry: Registry[Any, Any]) -> Registry[Any, Any]:
         monkeypatch.setattr(registry, "_parts", dict(registry._parts))
         return registry
 

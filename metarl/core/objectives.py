@@ -15,7 +15,7 @@ from metarl.core.params import Params
 from metarl.core.registry import Registry
 
 Objective = Callable[[Apply, Params, Any], Float[Tensor, ""]]
-objectives: Registry[Objective] = Registry("objective")
+objectives: Registry[Objective, None] = Registry("objective", "metarl.objectives", no_facts=None)
 
 
 # Inner objectives of episodes. At the policy that collected, all have the same gradient, the policy gradient;

@@ -37,7 +37,7 @@ class Rule:
     told: Callable[[Params], dict[str, Tensor]] = lambda rule_params: {}
 
 
-rules: Registry[Callable[..., Rule]] = Registry("rule")
+rules: Registry[Callable[..., Rule], None] = Registry("rule", "metarl.rules", no_facts=None)
 
 
 @rules.register("sgd")

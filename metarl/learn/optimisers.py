@@ -26,7 +26,9 @@ class MetaOptimiser(NamedTuple):
     step: Callable[[Problem, Meta, State], tuple[Meta, State, Metrics]]
 
 
-optimisers: Registry[Callable[..., MetaOptimiser]] = Registry("meta-optimiser")
+optimisers: Registry[Callable[..., MetaOptimiser], None] = Registry(
+    "meta-optimiser", "metarl.optimizers", no_facts=None
+)
 
 
 @optimisers.register("sgd")

@@ -18,7 +18,7 @@ from metarl.run.mirrors import Mirror, WandbLogger
 
 __all__ = ["LOGGERS", "JsonlLogger", "Mirror", "WandbLogger", "read_metrics"]
 
-LOGGERS: Registry[Callable[[], Mirror]] = Registry("logger")
+LOGGERS: Registry[Callable[[], Mirror], None] = Registry("logger", "metarl.loggers", no_facts=None)
 LOGGERS.register("wandb")(WandbLogger)
 BLOCK = 1 << 16  # bytes read at a time
 LINE_LIMIT = 1 << 20  # bytes of a row, which has some hundreds

@@ -197,7 +197,7 @@ def _step_size(rule: str, given: float | None, asked: bool) -> float | None:
     return None  # a family's default is meant for rules that take one
 
 
-def _parts() -> dict[str, Registry[Any]]:
+def _parts() -> dict[str, Registry[Any, Any]]:
     from metarl.core.objectives import objectives  # loads torch, for which many a refusal need not wait
     from metarl.core.rules import rules
     from metarl.learn.learners import learners

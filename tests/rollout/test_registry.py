@@ -7,11 +7,14 @@ from importlib.metadata import EntryPoint
 import numpy as np
 import pytest
 
+import metarl.core.registry as parts
 import metarl.rollout.registry as registry
 from metarl.core.errors import RequestError
+from metarl.core.registry import Registry
 from metarl.rollout.family import SupervisedFamily, TaskFamily, is_supervised
 from metarl_envs import PointGoal
 
+GROUP = "metarl.families"
 OWN = """
 from metarl_envs import PointGoal
 
@@ -48,10 +51,10 @@ number = 3
 def installed(monkeypatch):
     """A fresh registry over entry points of one's choice: ``installed(name="module:Class", ...)``."""
 
-    def install(*points: tuple[str, str]) -> registry.FamilyRegistry:
-        found = [EntryPoint(name, value, registry.GROUP) for name, value in points]
-        monkeypatch.setattr(registry, "entry_points", lambda group: found if group == registry.GROUP else [])
-        fresh = registry.FamilyRegistry()
+    def install(*points: tuple[str, str]) -> Registry[type, None]:
+        found = [EntryPoint(name, value, GROUP) for name, value in points]
+        monkeypatch.setattr(parts, "entry_points", lambda group: found if group == GROUP else [])
+        fresh = Registry("family", GROUP, no_facts=None, accepts=type, allowed="a class")
         monkeypatch.setattr(registry, "families", fresh)
         return fresh
 
@@ -74,7 +77,7 @@ BROKEN = ("broken", "no_such_package_at_all:Family")
 
 
 def test_the_distribution_installs_point_goal():
-    if not importlib.metadata.entry_points(group=registry.GROUP):
+    if not importlib.metadata.entry_points(group=GROUP):
         pytest.skip("metarl-toolkit is not installed (pip install -e .)")
     assert registry.families["point-goal"] is PointGoal
     assert registry.make("point-goal").spec == "finn2017"
@@ -132,7 +135,7 @@ def test_registered_families_stand_beside_installed_ones(installed):
     with pytest.raises(
         RequestError, match=r"^family 'point-goal' is already installed; allowed: another name$"
     ):
-        families.register("point-goal")
+        families.register("point-goal")(type("Other", (PointGoal,), {}))
 
 
 def test_two_distributions_with_one_name_are_refused_unless_they_agree(installed):
