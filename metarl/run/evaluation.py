@@ -91,6 +91,7 @@ def evaluate(
             agents[kind] = _baseline(kind, run, baseline, agent, protocol, own, done)
             done()
     described = _described(agent, protocol, checkpoint, experience, inner_lr, name)
+    described |= {"iteration": run.iteration}
     means = _means(agent.metric, agents["meta"]["mean"], experience)
     return Evaluation(agent.metric, described, means, agents, **pictures(agent, chosen, experience))
 
@@ -248,9 +249,7 @@ def evaluate_run(
     run = Trainer.load(run_dir, checkpoint, trust)
     with output(run_dir, "evaluation.json", out) as path:
         check_writable(path)
-        best_or_last = checkpoint in ("best", "last")
-        named = f"{checkpoint} (iteration {run.iteration})" if best_or_last else str(checkpoint)
-        evaluation = evaluate(run, checkpoint=named, **options)
+        evaluation = evaluate(run, checkpoint=str(checkpoint), **options)
         evaluation.save(path)
     with ExitStack() as stack:
         for mirror in open_mirrors(run.config, run.path, stack):
