@@ -28,10 +28,10 @@ def test_the_file_holds_what_the_contract_says(run: Run) -> None:
     evaluation = evaluate_run(run.path, baselines=["random"], **FEW)
     found = json.loads((run.path / "evaluation.json").read_text())
     assert found == json.loads(json.dumps(evaluation.as_dict()))
-    assert list(found) == ["metric", "protocol", "metrics", "agents", "traces"]
+    assert list(found) == ["metric", "measure", "protocol", "metrics", "agents", "traces"]
     assert found["metric"] == "return"
-    best = evaluation.protocol["checkpoint"]
-    assert best in ("best (iteration 2)", "best (iteration 4)")
+    best = evaluation.protocol["iteration"]
+    assert best in (2, 4)
     assert found["protocol"] == {
         "name": "custom",
         "algorithm": "maml",
@@ -42,7 +42,8 @@ def test_the_file_holds_what_the_contract_says(run: Run) -> None:
         **FEW,
         "seed": 1,
         "deterministic": False,
-        "checkpoint": best,
+        "checkpoint": "best",
+        "iteration": best,
         "horizon": 10,
         "tasks_seen_in_training": False,
         "tasks_in_all": None,
@@ -152,8 +153,9 @@ def test_a_checkpoint_is_evaluated_by_its_name(run: Run, tmp_path: Path) -> None
         name: evaluate_run(run.path, checkpoint=name, out=tmp_path / f"{name}.json", **FEW)
         for name in ("last", "2", "4")
     }
-    assert found["last"].protocol["checkpoint"] == "last (iteration 4)"
-    assert found["2"].protocol["checkpoint"] == "2"
+    numbers = {name: one.protocol["iteration"] for name, one in found.items()}
+    assert numbers == {"last": 4, "2": 2, "4": 4}
+    assert [one.protocol["checkpoint"] for one in found.values()] == ["last", "2", "4"]
     assert found["last"].mean == found["4"].mean != found["2"].mean
     steps = {row["iteration"]: row["env_steps"] for row in rows(run.path)}
     assert found["2"].agents["meta"]["env_steps"] == steps[2]

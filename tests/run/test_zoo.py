@@ -16,8 +16,8 @@ from metarl.rollout.registry import families
 from metarl.run import zoo
 from metarl.run.checkpoint import DamagedCheckpoint
 from metarl.run.config import TrainConfig
+from metarl.run.next_commands import commands
 from metarl.run.report_data import read_run
-from metarl.run.report_words import commands
 from metarl.run.resolve import load_config
 from metarl.run.runs import load, resume, train
 from metarl.run.zoo import agents, made, output, place, run_dir, source
