@@ -146,7 +146,7 @@ REFUSED = [
         "out must be unset for 2 runs of different configurations (maml; reptile), got 'e.json'",
     ),
     ("evaluate existing existing/", "existing is given twice"),
-    ("evaluate existing maze", "not put together: existing has family None and maze maze"),
+    ("evaluate existing maze", "not put together: existing has family unset and maze maze"),
     ("evaluate maze --spec open", "spec is 'walls' in maze, got 'open'; a run is evaluated on the spec that"),
     ("evaluate maze --family bandit", "family is 'maze' in maze, got 'bandit'"),
     ("compare", "compare needs RUN_DIR "),
@@ -375,7 +375,7 @@ def test_what_evaluate_assumes_is_what_the_functions_assume(replaced: Replace) -
 
 def test_compare_prints_the_table_and_the_page(replaced: Replace, capsys: pytest.CaptureFixture[str]) -> None:
     made = SimpleNamespace(table=lambda: "the table", save=Mock(side_effect=lambda path: path))
-    compare = replaced("metarl.run.comparison", "compare", made)
+    compare = replaced("metarl.run.report_compare", "compare", made)
     assert main(["compare", "a", "b"]) == 0
     assert main(["compare", "a", "b", "--out", "c.json"]) == 0
     assert [call.args for call in compare.call_args_list] == [(("a", "b"),)] * 2
