@@ -90,8 +90,7 @@ def evaluate(
             own = None if agent.learns_steps else inner_lr
             agents[kind] = _baseline(kind, run, baseline, agent, protocol, own, done)
             done()
-    described = _described(agent, protocol, checkpoint, experience, inner_lr, name)
-    described |= {"iteration": run.iteration}
+    described = _described(agent, protocol, checkpoint, run.iteration, experience, inner_lr, name)
     means = _means(agent.metric, agents["meta"]["mean"], experience)
     return Evaluation(agent.metric, described, means, agents, **pictures(agent, chosen, experience))
 
@@ -204,6 +203,7 @@ def _described(
     agent: Agent,
     protocol: Protocol,
     checkpoint: str,
+    iteration: int,
     experience: Experience,
     inner_lr: float | Sequence[float] | None,
     called: str,
@@ -228,6 +228,7 @@ def _described(
         "family_arg": dict(c.family_arg),
         **told,
         "checkpoint": checkpoint,
+        "iteration": iteration,
         "tasks_seen_in_training": family.num_tasks is not None or protocol.split == "train",
         "tasks_in_all": family.num_tasks,
         "interval": "95 % bootstrap over tasks",
