@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from metarl.core.baselines import Estimate, with_advantage, with_critic_advantage
+from metarl.core.advantages import Estimate, with_advantage, with_critic_advantage
 from metarl.core.batch import Episodes, undiscounted_returns
 from metarl.core.critic import values_of_tasks
 from metarl.core.errors import Diverged, RequestError
