@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from metarl.testing import check_family
-from metarl_envs.few_shot.classification import omniglot
+from metarl_envs.few_shot import omniglot
 from metarl_envs.few_shot.omniglot import Omniglot, omniglot_images
 
 LAYOUT = {
