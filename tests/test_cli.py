@@ -39,7 +39,7 @@ def trained(path: str, agent: SimpleNamespace = EPISODIC, family: str = "point-g
     return SimpleNamespace(path=Path(path), agent=agent, config=TrainConfig(family=family))
 
 
-FAMILY = "metarl_envs.point_goal:PointGoal"
+FAMILY = "metarl_envs.plane.point_goal:PointGoal"
 TRAIN = f"train maml --family {FAMILY}"
 
 Replace = Callable[..., Mock]

@@ -34,7 +34,7 @@ from metarl.run.agent import build_agent
 from metarl.run.config import TrainConfig
 from metarl.run.resolve import resolved
 from metarl_envs import CheetahVel
-from metarl_envs.mujoco_engine import load
+from metarl_envs.robots.engine import load
 
 Work = Callable[[], Any]
 TARGETS = {"engine": 0.85, "sync": 3.0, "async": 6.0, "subproc": 6.0}

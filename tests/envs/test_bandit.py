@@ -10,7 +10,8 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 from stable_baselines3.common.env_checker import check_env as check_env_sb3
 
-from metarl_envs import Bandit, row_draws
+from metarl_envs import Bandit
+from metarl_envs.base import row_draws
 from row_by_row import check_arrays_are_nobody_elses, check_rows, same
 
 SPECS = list(Bandit.specs)

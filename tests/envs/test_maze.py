@@ -11,9 +11,9 @@ from gymnasium.utils.env_checker import check_env
 from stable_baselines3.common.env_checker import check_env as check_env_sb3
 
 from metarl_envs import Maze
-from metarl_envs.exact_values import optimal_return, policy_return, random_return
-from metarl_envs.maze_layout import DOWN, LEFT, RIGHT, UP, carved, distances, passages, walls_of
-from metarl_envs.reference_players import MAZE_PLAYERS
+from metarl_envs.finite.exact_values import optimal_return, policy_return, random_return
+from metarl_envs.finite.maze_layout import DOWN, LEFT, RIGHT, UP, carved, distances, passages, walls_of
+from metarl_envs.finite.reference_players import MAZE_PLAYERS
 from row_by_row import check_arrays_are_nobody_elses, check_rows, same
 
 SPLITS = ("train", "validation", "test", "ood")

@@ -13,7 +13,7 @@ from gymnasium.vector import AutoresetMode
 from stable_baselines3.common.env_checker import check_env as check_env_sb3
 
 from metarl_envs import AntDir, AntGoal, CheetahDir, CheetahVel, HopperParams, WalkerVel
-from metarl_envs.mujoco_family import MujocoFamily
+from metarl_envs.robots.family import MujocoFamily
 from row_by_row import same
 
 ALL = [(cls, spec) for cls in MujocoFamily.__subclasses__() for spec in cls.specs]

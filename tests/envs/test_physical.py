@@ -12,7 +12,7 @@ from gymnasium.utils.env_checker import check_env
 from stable_baselines3.common.env_checker import check_env as check_env_sb3
 
 from metarl_envs import AcrobotParams, CartPoleParams, MountainCarParams, PendulumParams
-from metarl_envs.physical import ALLOWED, SHELL, inside, outside
+from metarl_envs.control.physical import ALLOWED, SHELL, inside, outside
 from row_by_row import actions_of, check_arrays_are_nobody_elses, check_rows, same
 
 FAMILIES = {

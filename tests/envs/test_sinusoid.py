@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 
-from metarl_envs.sinusoid import Sinusoid
+from metarl_envs.few_shot.sinusoid import Sinusoid
 
 SPECS = list(Sinusoid.specs)
 

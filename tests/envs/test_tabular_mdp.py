@@ -10,8 +10,9 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 from stable_baselines3.common.env_checker import check_env as check_env_sb3
 
-from metarl_envs import TabularMDP, row_draws
-from metarl_envs.exact_values import optimal_policy, optimal_return, policy_return
+from metarl_envs import TabularMDP
+from metarl_envs.base import row_draws
+from metarl_envs.finite.exact_values import optimal_policy, optimal_return, policy_return
 from row_by_row import check_arrays_are_nobody_elses, check_rows, same
 
 Z = 4.5  # standard errors that a frequency may be off: seeds are fixed, and one in 150,000 would be

@@ -12,7 +12,7 @@ from metarl.core.errors import RequestError
 from metarl.run.config import TrainConfig
 from metarl.run.config_file import from_yaml, to_yaml
 from metarl.run.resolve import load_config, resolve
-from metarl_envs.point_goal import PointGoal
+from metarl_envs.plane.point_goal import PointGoal
 
 FIELDS = [field.name for field in dataclasses.fields(TrainConfig) if field.name != "trust"]
 

@@ -19,7 +19,7 @@ from metarl.run.config import TrainConfig
 from metarl.run.networks import head, network
 from metarl.run.resolve import resolved
 from metarl_envs import PointGoal
-from metarl_envs.sinusoid import Sinusoid
+from metarl_envs.few_shot.sinusoid import Sinusoid
 from tiny_families import Blobs, Patches
 from tiny_runs import IMAGES, agent, pupil, same, taught
 

@@ -15,7 +15,7 @@ from metarl.run.experience import Experience, gather
 from metarl.run.lessons import open_lessons
 from metarl.run.pictures import GRID_POINTS, QUERIES_SHOWN, SUPPORT_SHOWN, TASKS, pictures
 from metarl.run.rollouts import open_rollouts
-from metarl_envs.sinusoid import Sinusoid
+from metarl_envs.few_shot.sinusoid import Sinusoid
 from tiny_runs import ADDRESS, IMAGES, agent, gathered, meta_of, pupil, tasks_of
 
 

@@ -9,7 +9,7 @@ from gymnasium.spaces import Box
 
 from metarl.core.errors import RequestError
 from metarl.run.runs import train
-from metarl_envs.sinusoid import Sinusoid
+from metarl_envs.few_shot.sinusoid import Sinusoid
 from tiny_families import Blobs
 from tiny_runs import rows, taught, tiny
 

@@ -11,8 +11,8 @@ from metarl.core.errors import RequestError
 from metarl.run.algorithms import ALGORITHMS, Algorithm
 from metarl.run.config import DEFAULTS, TrainConfig, as_dict
 from metarl.run.resolve import choose_device, choose_executor, resolve, resolved, usable_cores, validate
-from metarl_envs.point_goal import PointGoal
-from metarl_envs.sinusoid import Sinusoid
+from metarl_envs.few_shot.sinusoid import Sinusoid
+from metarl_envs.plane.point_goal import PointGoal
 from python_stepped import Stroll
 
 TOY = "test_resolve:Toy"

@@ -12,7 +12,7 @@ from metarl.run.resolve import resolve, resolved, validate
 from metarl.run.runs import train
 from metarl.run.worlds import EPISODES, SHOTS, world_of
 from metarl_envs import PointGoal
-from metarl_envs.sinusoid import Sinusoid
+from metarl_envs.few_shot.sinusoid import Sinusoid
 from tiny_families import Blobs
 from tiny_runs import agent, pupil, taught, tiny
 
