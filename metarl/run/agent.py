@@ -29,7 +29,7 @@ from metarl.rollout.observed import observe_task
 from metarl.rollout.registry import make
 from metarl.run.chunking import choose_chunking
 from metarl.run.config import TrainConfig
-from metarl.run.measures import OF_EPISODES
+from metarl.run.measures import MEASURES
 from metarl.run.networks import blamed, check_finite, head, network, starting_params, value_network
 from metarl.run.resolve import choose_device, choose_executor
 from metarl.run.scores import report
@@ -187,10 +187,9 @@ def build_agent(config: TrainConfig) -> Agent:
 
 def _check_metric(family: Family) -> None:
     metric = getattr(family, "metric", "return")
-    if not is_supervised(family) and metric not in OF_EPISODES:
-        raise RequestError(
-            f"family {family.name!r} has the metric {metric!r}; allowed: {', '.join(OF_EPISODES)}"
-        )
+    allowed = [name for name, measure in MEASURES.items() if measure.of == "episodes"]
+    if not is_supervised(family) and metric not in allowed:
+        raise RequestError(f"family {family.name!r} has the metric {metric!r}; allowed: {', '.join(allowed)}")
 
 
 def _where(config: TrainConfig, chunking: Chunking, device_reason: str, executor_reason: str) -> str:

@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, cast, runtime_checkable
 
+from metarl.run.curve import Curve
 from metarl.run.files import to_json, warn, write_atomic
 
 
@@ -131,8 +132,7 @@ class WandbLogger:
         metric, agents = evaluation["metric"], evaluation["agents"]
         summary = {f"evaluation/{key}": value for key, value in evaluation.get("metrics", {}).items()}
         for agent, result in agents.items():
-            for step, mean in enumerate(result["mean"]):
-                summary[f"evaluation/{agent}/{metric}/step_{step}"] = mean
+            summary |= Curve(metric, result["mean"], f"evaluation/{agent}").to_row()
         self._run.summary.update(_finite(summary))
         chart = wandb.plot.line_series(
             xs=[list(range(len(result["mean"]))) for result in agents.values()],

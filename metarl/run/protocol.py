@@ -18,7 +18,7 @@ from metarl.rollout.seeding import Address
 from metarl.run.agent import Agent
 from metarl.run.experience import USES, Experience, Serve, Source, gather
 from metarl.run.files import tell
-from metarl.run.measures import LOWER_IS_BETTER
+from metarl.run.measures import measure_of
 from metarl.run.step_sizes import Profile
 from metarl.run.worlds import world_of
 
@@ -167,7 +167,7 @@ def best_of(
     finite = {entry: score for entry, score in scores.items() if all(map(math.isfinite, score))}
     if not finite:
         raise RequestError(f"{name} cannot be measured with any {what} of {', '.join(map(str, grid))}")
-    best = (min if metric in LOWER_IS_BETTER else max)(finite, key=lambda entry: finite[entry])
+    best = (min if measure_of(metric).lower_is_better else max)(finite, key=lambda entry: finite[entry])
     told = ", ".join(f"{entry:g}: {score[0]:.4g}" for entry, score in scores.items())
     tell(f"metarl: {name}: mean {metric} on validation tasks by {what} {told}; best {best:g}")
     return best

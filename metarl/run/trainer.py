@@ -26,7 +26,7 @@ from metarl.run.iteration import Row, Standing, iterate, validate
 from metarl.run.lock import alone_in, check_idle, is_taken
 from metarl.run.loggers import JsonlLogger, open_mirrors
 from metarl.run.machine import describe_machine
-from metarl.run.measures import LOWER_IS_BETTER
+from metarl.run.measures import measure_of
 from metarl.run.progress import Progress
 from metarl.run.resolve import read_config, resolved
 from metarl.run.signals import GracefulStop, OutOfTime, Stopped
@@ -262,8 +262,8 @@ class Trainer:
         s = self.standing
         tensors = state.flatten({"meta": s.meta, "optimiser": s.optimiser})
         last = self.config.inner_steps
-        score = [
-            validation[key] * (-1 if metric in LOWER_IS_BETTER else 1)  # the best checkpoint has the highest
+        score = [  # the best checkpoint has the highest
+            validation[key] * (-1 if measure_of(metric).lower_is_better else 1)
             for metric in self.agent.metrics
             if (key := f"validation/{metric}/step_{last}") in validation
         ]
