@@ -13,9 +13,10 @@ from torch.autograd.graph import saved_tensors_hooks
 from metarl.learn.chunks import Chunking
 from metarl.rollout.acting import convolves
 from metarl.rollout.collector import readable
-from metarl.rollout.family import Family, TaskFamily, is_supervised
+from metarl.rollout.family import Family, TaskFamily
 from metarl.run.config import TrainConfig
-from metarl.run.networks import blamed
+from metarl.run.data_kinds import EXAMPLES, kind_of
+from metarl.run.networks import model_errors
 
 # Steps of experience in one chunk on a CPU: large enough that overhead does not show, small enough for the
 # caches (2×64 policy, two cores: 20,000 was fastest of 4,000 to 80,000).
@@ -44,10 +45,10 @@ def choose_chunking(
     network convolves, two tasks take other kernels than more do, so on a CPU its chunks are always of two.
     """
     threads = 1 if device.type == "cuda" else (config.threads or 1)
-    if is_supervised(family):
+    if kind_of(family) is EXAMPLES:
         return Chunking(config.chunk or _chunk_of_examples(config, device, module), threads)
     episodic, room = cast(TaskFamily, family), SHARE * _memory(device)
-    with blamed(config):
+    with model_errors(config):
         kept = sum(kept_bytes(network, episodic) for network in (module, critic) if network is not None)
     each = kept * config.episodes * episodic.horizon  # of a task's batch
     size = config.chunk or _chunk_of_episodes(
