@@ -2,6 +2,7 @@
 
 import dataclasses
 import fnmatch
+import inspect
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,15 +21,15 @@ from metarl.core.rules import Rule, only, rules
 from metarl.learn.adapt import Adaptation, adapt
 from metarl.learn.chunks import Chunking
 from metarl.learn.learners import learners
-from metarl.learn.optimisers import MetaOptimiser, optimisers
+from metarl.learn.optimizers import MetaOptimizer, optimizers
 from metarl.learn.problem import MetaLearner
-from metarl.learn.trust import Trust
+from metarl.learn.trust_region import TrustRegion
 from metarl.rollout import seeding
 from metarl.rollout.acting import acting
 from metarl.rollout.family import Family, SupervisedFamily, TaskFamily
 from metarl.rollout.observed import observe_task
 from metarl.run.chunking import choose_chunking
-from metarl.run.config import TrainConfig
+from metarl.run.config import TrainConfig, as_dict
 from metarl.run.data_kinds import EPISODES, EXAMPLES, DataKind, kind_of
 from metarl.run.measures import MEASURES
 from metarl.run.networks import check_finite, head, model_errors, network, value_network
@@ -121,24 +122,24 @@ class Agent:
         c, make_learner = self.config, learners[self.config.learner]
         if self.kind is EXAMPLES:
             along = report(self.metric, self.apply_tasks)
-            return make_learner(self.apply, self.adaptation, self.objective, self.chunking, None, along)
-        trust = Trust(self.apply, c.curvature_stride or 1, c.support_stride or 1)
-        outer = clipped(c.clip) if c.meta_optimizer == "ppo" else objectives["surrogate"]
+            return make_learner(self.apply, self.adaptation, self.objective, self.chunking, report=along)
+        trust_region = TrustRegion(self.apply, c.curvature_stride or 1, c.support_stride or 1)
+        several_steps = optimizers.facts(c.meta_optimizer).leaves_policy
+        outer = clipped(c.clip) if several_steps else objectives["surrogate"]
         outer = _with_values(outer, self.critic, c.value_weight)
-        return make_learner(self.apply, self.adaptation, outer, self.chunking, trust)
+        return make_learner(self.apply, self.adaptation, outer, self.chunking, trust_region=trust_region)
 
     @cached_property
-    def optimizer(self) -> MetaOptimiser:
-        """The meta-optimizer with its options."""
-        c = self.config
-        if c.meta_optimizer == "trpo":
-            return optimisers["trpo"](
-                c.max_kl, c.cg_iterations, c.cg_damping, c.backtrack_ratio, c.max_backtracks
-            )
-        max_norm = c.max_grad_norm or math.inf
-        if c.meta_optimizer == "ppo":
-            return optimisers["ppo"](c.meta_lr, c.meta_epochs, c.kl_coefficient, c.kl_target, max_norm)
-        return optimisers[c.meta_optimizer](c.meta_lr, max_norm=max_norm)
+    def optimizer(self) -> MetaOptimizer:
+        """The meta-optimizer, with each option of the configuration that its signature names."""
+        make_optimizer = optimizers[self.config.meta_optimizer]
+        options = as_dict(self.config) | {
+            "lr": self.config.meta_lr,
+            "epochs": self.config.meta_epochs,
+            "max_norm": math.inf if self.config.max_grad_norm is None else self.config.max_grad_norm,
+        }
+        named = [name for name in inspect.signature(make_optimizer).parameters if name in options]
+        return make_optimizer(**{name: options[name] for name in named})
 
     def initial_params(self) -> Params:
         """Return the drawn weights of the policy and, if there is one, of its value network."""
@@ -187,8 +188,11 @@ def build_agent(config: TrainConfig) -> Agent:
         where=_where(config, chunking, reason, executor_reason),
         chunking=chunking,
     )
-    if config.learner == "reptile" and agent.rule.learns:
-        raise RequestError(f"learner 'reptile' cannot train rule {config.rule!r}; allowed: sgd, adam")
+    if agent.rule.learns and not learners.facts(config.learner).takes_learned_rules:
+        raise RequestError(
+            f"learner {config.learner!r} cannot train rule {config.rule!r}; allowed: rules that learn nothing, "
+            "such as sgd and adam"
+        )
     return agent
 
 

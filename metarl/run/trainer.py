@@ -49,7 +49,7 @@ class Trainer:
         meta = agent.initial_meta()
         world_of(agent.family).probe(agent, meta)
         self.agent, self.called = agent, path
-        self.standing = Standing(meta, agent.optimiser().init(meta))
+        self.standing = Standing(meta, agent.optimizer().init(meta))
 
     @classmethod
     def start(cls: type[T], config: TrainConfig, out: str | Path | None = None) -> T:
@@ -260,7 +260,7 @@ class Trainer:
 
     def _save(self, validation: Row) -> None:
         s = self.standing
-        tensors = state.flatten({"meta": s.meta, "optimiser": s.optimiser})
+        tensors = state.flatten({"meta": s.meta, "optimiser": s.optimizer})
         last = self.config.inner_steps
         score = [  # the best checkpoint has the highest
             validation[key] * (-1 if measure_of(metric).lower_is_better else 1)
@@ -286,7 +286,7 @@ class Trainer:
         return self
 
     def _restored(self: T, saved: store.Checkpoint) -> T:
-        like = {"meta": self.standing.meta, "optimiser": self.standing.optimiser}
+        like = {"meta": self.standing.meta, "optimiser": self.standing.optimizer}
         where = f"checkpoint {saved.iteration} of {self.called}"
         found: Any = state.restore(saved.tensors, like, where)
         for name in ("samples", "skipped"):
