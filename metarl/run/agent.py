@@ -4,10 +4,10 @@ import dataclasses
 import fnmatch
 import inspect
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -131,7 +131,13 @@ class Agent:
 
     @cached_property
     def optimizer(self) -> MetaOptimizer:
-        """The meta-optimizer, with each option of the configuration that its signature names."""
+        """The meta-optimizer of training."""
+        return self.optimizer_with({})
+
+    def optimizer_with(self, changes: Mapping[str, Any]) -> MetaOptimizer:
+        """Return the meta-optimizer with changed arguments; each other one that its signature names is the
+        configuration's option of that name.
+        """
         make_optimizer = optimizers[self.config.meta_optimizer]
         options = as_dict(self.config) | {
             "lr": self.config.meta_lr,
@@ -139,7 +145,7 @@ class Agent:
             "max_norm": math.inf if self.config.max_grad_norm is None else self.config.max_grad_norm,
         }
         named = [name for name in inspect.signature(make_optimizer).parameters if name in options]
-        return make_optimizer(**{name: options[name] for name in named})
+        return make_optimizer(**{name: options[name] for name in named} | changes)
 
     def initial_params(self) -> Params:
         """Return the drawn weights of the policy and, if there is one, of its value network."""

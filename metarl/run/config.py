@@ -7,11 +7,15 @@ command line's help, the check of every value and ``DEFAULTS`` are read off it.
 # option() is dataclasses.field with its metadata, called once for each field.
 # ruff: noqa: RUF009
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
+from metarl.rollout.family import Family
+from metarl.rollout.registry import make
 from metarl.run.algorithms import ALGORITHMS
 from metarl.run.fields import auto, defaults, flag, many, number, one_of, option, pairs, text, trusting, whole
 
@@ -257,6 +261,18 @@ class TrainConfig:
     validation_tasks: Resolved[int] = option(
         20, whole(1), "held-out tasks that choose the best checkpoint (our choice)"
     )
+
+    @cached_property
+    def task_family(self) -> Family:
+        """The task family, made once."""
+        return make(self.family, self.spec, **self.family_arg)
+
+    def replace(self, **changes: Any) -> "TrainConfig":
+        """Return a configuration with changes; the family is kept where nothing of it changes."""
+        changed = dataclasses.replace(self, **changes)
+        if not changes.keys() & {"family", "spec", "family_arg"}:
+            changed.__dict__["task_family"] = self.task_family
+        return changed
 
 
 DEFAULTS: dict[str, Any] = defaults(TrainConfig)

@@ -112,8 +112,8 @@ def explore(
             inner = _update(agent, adaptations[k], each_meta, inner, batch)
         return inner
 
-    first = begin_tasks(agent.adaptation, each_meta)  # all adaptations begin alike
-    inners = inner_loop(step, first, draw, len(adaptations))
+    first = adaptations[0] if adaptations else agent.adaptation  # with no step at all, any begins alike
+    inners = inner_loop(step, begin_tasks(first, each_meta), draw, len(adaptations))
     return tuple(inner.params for inner in inners), tuple(batches)
 
 

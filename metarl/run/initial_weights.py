@@ -16,12 +16,13 @@ from metarl.run.sb3.names import check_expressible, names_of
 from metarl.run.zoo import is_zoo
 
 
-def starting_meta(agent: Agent) -> Meta:
-    """Return the meta-parameters before training: with the weights of ``init_from`` if it is set."""
-    meta = agent.initial_meta()
+def with_initial_weights(agent: Agent, drawn: Meta) -> Meta:
+    """Return the meta-parameters before training: those that the seed has drawn, with the weights of
+    ``init_from`` if it is set.
+    """
     if agent.config.init_from is None:
-        return meta
-    return meta._replace(model=to_device(initial_weights(agent, to_device(meta.model, "cpu")), agent.device))
+        return drawn
+    return drawn._replace(model=to_device(initial_weights(agent, drawn.model), agent.device))
 
 
 def initial_weights(agent: Agent, like: Params) -> Params:

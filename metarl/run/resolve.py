@@ -17,7 +17,7 @@ from metarl.run.combinations import settle
 from metarl.run.config import DEFAULTS, TrainConfig, as_dict
 from metarl.run.config_file import check_names, from_yaml
 from metarl.run.fields import accept
-from metarl.run.loggers import LOGGERS
+from metarl.run.mirrors import loggers
 from metarl.run.zoo import source
 
 if TYPE_CHECKING:
@@ -172,7 +172,7 @@ def _check(values: Mapping[str, Any], asked: Mapping[str, Any]) -> TrainConfig:
     family = make(checked["family"], checked["spec"], **checked["family_arg"])
     checked["spec"] = family.spec
     for name in checked["logger"]:
-        LOGGERS[name]
+        loggers[name]
     for kind, registry in _parts().items():
         registry[checked[kind]]
     checked["inner_lr"] = _step_size(checked["rule"], checked["inner_lr"], "inner_lr" in asked)
