@@ -29,9 +29,9 @@ from metarl.rollout.observed import observe_task
 from metarl.rollout.registry import make
 from metarl.run.chunking import choose_chunking
 from metarl.run.config import TrainConfig
+from metarl.run.devices import choose_device, choose_executor
 from metarl.run.measures import OF_EPISODES
 from metarl.run.networks import blamed, check_finite, head, network, starting_params, value_network
-from metarl.run.resolve import choose_device, choose_executor
 from metarl.run.scores import report
 
 

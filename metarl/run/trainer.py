@@ -15,7 +15,7 @@ from metarl.core.params import Meta
 from metarl.core.process import prepare_process
 from metarl.run import checkpoint as store
 from metarl.run import state
-from metarl.run.admission import Trust, command
+from metarl.run.admission import Trust, command, read_config
 from metarl.run.agent import Agent, build_agent
 from metarl.run.callbacks import Callback
 from metarl.run.config import TrainConfig, as_dict, default_path
@@ -28,7 +28,6 @@ from metarl.run.loggers import JsonlLogger, open_mirrors
 from metarl.run.machine import describe_machine
 from metarl.run.measures import LOWER_IS_BETTER
 from metarl.run.progress import Progress
-from metarl.run.resolve import read_config, resolved
 from metarl.run.signals import GracefulStop, OutOfTime, Stopped
 from metarl.run.worlds import world_of
 from metarl.run.zoo import check_out, check_trainable, place, source
@@ -58,7 +57,6 @@ class Trainer:
         Raises:
             RequestError: the request cannot be met; nothing has been written.
         """
-        config = resolved(config)
         path = default_path(config) if out is None else Path(out)
         check_out(path)
         again = f", or go on with: {command('resume', path)}" if (path / "config.yaml").is_file() else ""
