@@ -123,7 +123,7 @@ def momentum() -> Rule:
         zero = torch.zeros((), dtype=torch.float64)
         return tree_map(torch.zeros_like, params), zero, zero
 
-    return Rule("momentum", init=lambda params, generator: {}, begin=begin, step=step)
+    return Rule("momentum", step=step, begin=begin)
 
 
 def one(tree: Any, task: int) -> Any:

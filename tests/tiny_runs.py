@@ -90,7 +90,7 @@ def alike(a: Run, b: Run) -> bool:
     last = [store.find(run.checkpoints, "last") / store.STATE for run in (a, b)]
     return (
         same(a.meta, b.meta)
-        and same(a.standing.optimiser, b.standing.optimiser)
+        and same(a.standing.optimizer, b.standing.optimizer)
         and a.standing[2:] == b.standing[2:]
         and rows(a.path) == rows(b.path)
         and last[0].read_bytes() == last[1].read_bytes()

@@ -13,9 +13,9 @@ from metarl.core.rules import Rule, sgd
 from metarl.learn.adapt import adapt, begin_tasks, step_tasks
 from metarl.learn.chunks import Chunking
 from metarl.learn.maml import maml
-from metarl.learn.optimisers import MetaOptimiser, trpo
+from metarl.learn.optimizers import MetaOptimizer, trpo
 from metarl.learn.problem import MetaLearner, TaskData
-from metarl.learn.trust import Trust
+from metarl.learn.trust_region import TrustRegion
 from metarl.rollout.collector import collect
 from metarl.rollout.registry import make
 from metarl.rollout.seeding import Address, generator
@@ -30,7 +30,7 @@ def main(
     horizon: int = 100,
     rule: Rule = SGD,
     make_learner: Callable[..., MetaLearner] = maml,
-    optimiser: MetaOptimiser = TRPO,
+    optimizer: MetaOptimizer = TRPO,
 ) -> Meta:
     """Meta-train, print the mean return before and after one inner step, and return the meta-parameters."""
     prepare_process()
@@ -41,10 +41,10 @@ def main(
     apply, act = policy(network), policy_of_tasks(network)
 
     adaptation = adapt(apply, vpg, rule, order=2)
-    learner = make_learner(apply, adaptation, surrogate, Chunking(size=10), Trust(apply))
+    learner = make_learner(apply, adaptation, surrogate, Chunking(size=10), trust_region=TrustRegion(apply))
     params = initial_params(network)
     meta = Meta(params, rule.init(params, torch.Generator().manual_seed(1)))
-    state = optimiser.init(meta)
+    state = optimizer.init(meta)
 
     for iteration in range(1, iterations + 1):
         goals = family.sample_tasks(tasks, generator(1, "tasks", iteration))
@@ -60,7 +60,7 @@ def main(
                 with torch.no_grad():
                     inner, _ = step_tasks(adaptation, each, inner, batches[0])
         problem = learner(TaskData(support=(batches[0],), query=batches[1]))
-        meta, state, metrics = optimiser.step(problem, meta, state)
+        meta, state, metrics = optimizer.step(problem, meta, state)
         before, after = (float((b.reward * b.mask).sum() / (tasks * episodes)) for b in batches)
         print(f"iteration {iteration}: return {before:.1f} -> {after:.1f}, kl {metrics.get('kl', 0.0):.4f}")
     env.close()

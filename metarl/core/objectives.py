@@ -1,7 +1,8 @@
 """Objectives: ``(apply, params, batch) -> loss`` of one task, to be minimised. Batching is done outside."""
 
+import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
@@ -15,7 +16,34 @@ from metarl.core.params import Params
 from metarl.core.registry import Registry
 
 Objective = Callable[[Apply, Params, Any], Float[Tensor, ""]]
-objectives: Registry[Objective, None] = Registry("objective", "metarl.objectives", no_facts=None)
+
+
+@dataclasses.dataclass(frozen=True)
+class ObjectiveFacts:
+    """What a configuration needs to know of an objective; the defaults suit one of which nothing is known.
+
+    Attributes:
+        of: the batches it reads, "episodes" or "examples"; None is either.
+        needs_critic: its advantages are a value network's.
+        averages_steps: a mean over time steps, each of which stands for itself, so that a part of them
+            estimates it.
+        second_order: at the policy that collected, it differs from ``vpg`` in second derivatives alone; they
+            have the dependence of the sampling distribution on the parameters.
+        on_policy: right for the policy that collected alone, hence for one update on a batch.
+        inner_epochs: updates on a batch, unless a configuration says otherwise.
+    """
+
+    of: Literal["episodes", "examples"] | None = None
+    needs_critic: bool = False
+    averages_steps: bool = False
+    second_order: bool = False
+    on_policy: bool = False
+    inner_epochs: int = 1
+
+
+objectives: Registry[Objective, ObjectiveFacts] = Registry(
+    "objective", "metarl.objectives", no_facts=ObjectiveFacts()
+)
 
 
 # Inner objectives of episodes. At the policy that collected, all have the same gradient, the policy gradient;
@@ -23,7 +51,7 @@ objectives: Registry[Objective, None] = Registry("objective", "metarl.objectives
 # (later epochs on a batch) in the first ones too. The table of what each estimates is in docs/estimators.md.
 
 
-@objectives.register("vpg")
+@objectives.register("vpg", ObjectiveFacts(of="episodes", averages_steps=True, on_policy=True))
 def vpg(apply: Apply, params: Params, batch: Episodes) -> Float[Tensor, ""]:
     """Vanilla policy gradient (Williams 1992): −E[log π(a|s) A], each valid step of the task counting once.
 
@@ -34,7 +62,9 @@ def vpg(apply: Apply, params: Params, batch: Episodes) -> Float[Tensor, ""]:
     return -masked_mean(apply(params, batch.obs).log_prob(batch.action) * batch.advantage, batch.mask)
 
 
-@objectives.register("a2c")
+@objectives.register(
+    "a2c", ObjectiveFacts(of="episodes", needs_critic=True, averages_steps=True, on_policy=True)
+)
 def a2c(apply: Apply, params: Params, batch: Episodes) -> Float[Tensor, ""]:
     """Advantage actor-critic (Mnih et al. 2016): ``vpg`` with advantages from a value network, whose squared
     error a run adds (``core.critic.with_critic``).
@@ -42,7 +72,7 @@ def a2c(apply: Apply, params: Params, batch: Episodes) -> Float[Tensor, ""]:
     return vpg(apply, params, batch)
 
 
-@objectives.register("surrogate")
+@objectives.register("surrogate", ObjectiveFacts(of="episodes", averages_steps=True, second_order=True))
 def surrogate(apply: Apply, params: Params, batch: Episodes) -> Float[Tensor, ""]:
     """Importance-weighted advantage (Schulman et al. 2015, eq. 14): −E[π(a|s) / π_behaviour(a|s) · A].
 
@@ -51,7 +81,7 @@ def surrogate(apply: Apply, params: Params, batch: Episodes) -> Float[Tensor, ""
     return -masked_mean(_log_ratio(apply, params, batch).exp() * batch.advantage, batch.mask)
 
 
-@objectives.register("lvc")
+@objectives.register("lvc", ObjectiveFacts(of="episodes", averages_steps=True, second_order=True))
 def lvc(apply: Apply, params: Params, batch: Episodes) -> Float[Tensor, ""]:
     """Low-variance curvature (Rothfuss et al. 2019, section 5), which is ``surrogate`` as an inner objective:
     its Hessian has the terms of each time step with itself and lacks those between time steps.
@@ -59,7 +89,7 @@ def lvc(apply: Apply, params: Params, batch: Episodes) -> Float[Tensor, ""]:
     return surrogate(apply, params, batch)
 
 
-@objectives.register("dice")
+@objectives.register("dice", ObjectiveFacts(of="episodes", second_order=True))
 def dice(apply: Apply, params: Params, batch: Episodes) -> Float[Tensor, ""]:
     """The infinitely differentiable estimator (DiCE, Foerster et al. 2018), with a baseline of any order
     (loaded DiCE, Farquhar et al. 2019): −E[(wₜ − wₜ₋₁) Aₜ], with wₜ the importance weight of the actions up
@@ -88,7 +118,9 @@ def clipped(clip: float) -> Objective:
     return objective
 
 
-@objectives.register("ppo")
+@objectives.register(
+    "ppo", ObjectiveFacts(of="episodes", averages_steps=True, second_order=True, inner_epochs=3)
+)
 def ppo(apply: Apply, params: Params, batch: Episodes) -> Float[Tensor, ""]:
     """Clipped probability ratios (Schulman et al. 2017, eq. 7) with the paper's range of 0.2. It differs from
     ``lvc`` from the second step on the same episodes (``inner_epochs``).
@@ -102,7 +134,7 @@ def _log_ratio(apply: Apply, params: Params, batch: Episodes) -> Float[Tensor, "
     return torch.where(batch.mask > 0, log_ratio, 0.0)
 
 
-@objectives.register("mse")
+@objectives.register("mse", ObjectiveFacts(of="examples"))
 def mse(apply: Apply, params: Params, batch: Shots) -> Float[Tensor, ""]:
     """Mean squared error over shots and outputs.
 
@@ -118,7 +150,7 @@ def mse(apply: Apply, params: Params, batch: Shots) -> Float[Tensor, ""]:
     return (outputs - batch.y).square().mean()
 
 
-@objectives.register("cross-entropy")
+@objectives.register("cross-entropy", ObjectiveFacts(of="examples"))
 def cross_entropy(apply: Apply, params: Params, batch: Shots) -> Float[Tensor, ""]:
     """Mean over shots of −log of the probability that the network's logits give the label, in nats.
 

@@ -16,31 +16,65 @@ from metarl.core.params import Params, ravel, tree_map
 from metarl.core.registry import Registry
 
 
+def learns_nothing(params: Params, generator: torch.Generator) -> Params:
+    """Return no meta-parameters: the ``init`` of a rule that learns nothing."""
+    return {}
+
+
+def no_memory(rule_params: Params, params: Params) -> tuple[()]:
+    """Return no memory: the ``begin`` of a rule that remembers nothing."""
+    return ()
+
+
 @dataclasses.dataclass(frozen=True)
 class Rule:
-    """One inner update.
+    """One inner update: pure functions of one task, which ``metarl.testing.check_rule`` tests.
 
-    ``init(params, generator)`` makes the rule's own meta-parameters, ``begin(rule_params, params)`` the
-    memory of a fresh adaptation, and ``step(rule_params, carry, params, grads, loss)`` returns the next
-    parameters and memory. All three are pure functions of one task. A memory holds tensors only, of the same
-    shapes at each step: it is split by tasks, stored, and moved between devices. What ``init`` returns is
-    learned; for a rule that learns nothing it is ``{}``. ``told(rule_params)`` are numbers for the log of a
-    run, such as the learned step sizes.
-
-    ``metarl.testing.check_rule`` tests a rule against this contract.
+    Attributes:
+        name: for messages.
+        step: ``step(rule_params, carry, params, grads, loss)`` returns the next parameters and memory.
+        begin: ``begin(rule_params, params)`` returns the memory of a fresh adaptation: tensors only, of the
+            same shapes at each step, since it is split by tasks, stored, and moved between devices.
+        init: ``init(params, generator)`` draws the rule's own meta-parameters, which are learned. A rule that
+            learns nothing leaves it out.
+        metrics: ``metrics(rule_params)`` returns numbers for the log of a run, such as learned step sizes.
     """
 
     name: str
-    init: Callable[[Params, torch.Generator], Params]
-    begin: Callable[[Params, Params], Any]
+    _: dataclasses.KW_ONLY
     step: Callable[[Params, Any, Params, Params, Tensor], tuple[Params, Any]]
-    told: Callable[[Params], dict[str, Tensor]] = lambda rule_params: {}
+    begin: Callable[[Params, Params], Any] = no_memory
+    init: Callable[[Params, torch.Generator], Params] = learns_nothing
+    metrics: Callable[[Params], dict[str, Tensor]] = lambda rule_params: {}
+
+    @property
+    def learns(self) -> bool:
+        """Whether the rule has meta-parameters of its own."""
+        return self.init is not learns_nothing
 
 
-rules: Registry[Callable[..., Rule], None] = Registry("rule", "metarl.rules", no_facts=None)
+@dataclasses.dataclass(frozen=True)
+class RuleFacts:
+    """What a configuration needs to know of a rule; the defaults suit one of which nothing is known.
+
+    Attributes:
+        first_order: it lets no derivative through its gradients, whatever the order of the adaptation.
+        gradient_descent: its step size multiplies the gradient, so that one that suits a family suits it.
+        fixed_step: and that step size stays as it is given.
+        coordinates_at_once: coordinates in one chunk of tasks on a CPU, above which its memory leaves the
+            caches; None where that is no concern.
+    """
+
+    first_order: bool = False
+    gradient_descent: bool = False
+    fixed_step: bool = False
+    coordinates_at_once: int | None = None
 
 
-@rules.register("sgd")
+rules: Registry[Callable[..., Rule], RuleFacts] = Registry("rule", "metarl.rules", no_facts=RuleFacts())
+
+
+@rules.register("sgd", RuleFacts(gradient_descent=True, fixed_step=True))
 def sgd(lr: float = 0.1) -> Rule:
     """Plain gradient descent, θ ← θ − α g, with a fixed step size and no memory."""
     _check_lr("sgd", lr)
@@ -50,10 +84,10 @@ def sgd(lr: float = 0.1) -> Rule:
     ) -> tuple[Params, Any]:
         return tree_map(lambda p, g: p - lr * g, params, grads), carry
 
-    return Rule("sgd", init=_learns_nothing, begin=_no_memory, step=step)
+    return Rule("sgd", step=step)
 
 
-@rules.register("meta-sgd")
+@rules.register("meta-sgd", RuleFacts(gradient_descent=True))
 def meta_sgd(lr: float = 0.1) -> Rule:
     """Meta-SGD (Li et al. 2017): θ ← θ − α ⊙ g with a learned α for each entry of each parameter.
 
@@ -67,7 +101,7 @@ def meta_sgd(lr: float = 0.1) -> Rule:
     def step(alpha: Params, carry: Any, params: Params, grads: Params, loss: Tensor) -> tuple[Params, Any]:
         return tree_map(lambda p, a, g: p - a * g, params, alpha, grads), carry
 
-    def told(alpha: Params) -> dict[str, Tensor]:
+    def metrics(alpha: Params) -> dict[str, Tensor]:
         sizes = ravel(alpha)
         return {
             "step_size/mean": sizes.mean(),
@@ -76,7 +110,7 @@ def meta_sgd(lr: float = 0.1) -> Rule:
             "step_size/negative": (sizes < 0).to(sizes).mean(),
         }
 
-    return Rule("meta-sgd", init, begin=_no_memory, step=step, told=told)
+    return Rule("meta-sgd", step=step, init=init, metrics=metrics)
 
 
 class Moments(NamedTuple):
@@ -120,10 +154,11 @@ def adam(lr: float = 1e-3, beta1: float = 0.9, beta2: float = 0.999, eps: float 
 
         return tree_map(moved, params, mean, square), Moments(mean, square, steps)
 
-    return Rule("adam", init=_learns_nothing, begin=begin, step=step)
+    return Rule("adam", step=step, begin=begin)
 
 
-@rules.register("lstm")
+# 0.9 µs a coordinate and step at 44,000 coordinates, 0.5 µs at 20,000.
+@rules.register("lstm", RuleFacts(first_order=True, coordinates_at_once=20_000))
 def lstm(hidden: int = 20) -> Rule:
     """The LSTM meta-learner (Ravi & Larochelle 2017): θ ← f ⊙ θ − i ⊙ g with gates from a learned LSTM.
 
@@ -132,11 +167,12 @@ def lstm(hidden: int = 20) -> Rule:
     """
     if hidden < 1:
         raise RequestError(f"lstm needs at least 1 hidden unit, not {hidden}")
+    init = functools.partial(draw_weights, hidden=hidden)
 
-    def told(weights: Params) -> dict[str, Tensor]:
+    def metrics(weights: Params) -> dict[str, Tensor]:
         return {"gate/keep": weights["b_F"].sigmoid(), "gate/move": weights["b_I"].sigmoid()}
 
-    return Rule("lstm", functools.partial(draw_weights, hidden=hidden), blank_memory, lstm_step, told)
+    return Rule("lstm", step=lstm_step, begin=blank_memory, init=init, metrics=metrics)
 
 
 def only(rule: Rule, names: Collection[str]) -> Rule:
@@ -168,15 +204,13 @@ def only(rule: Rule, names: Collection[str]) -> Rule:
         moved, carry = rule.step(rule_params, carry, part(params), part(grads), loss)
         return {**params, **moved}, carry
 
-    return Rule(f"{rule.name} on a part", init, begin, step, rule.told)
-
-
-def _learns_nothing(params: Params, generator: torch.Generator) -> Params:
-    return {}
-
-
-def _no_memory(rule_params: Params, params: Params) -> tuple[()]:
-    return ()
+    return Rule(
+        f"{rule.name} on a part",
+        step=step,
+        begin=begin,
+        init=init if rule.learns else learns_nothing,
+        metrics=rule.metrics,
+    )
 
 
 def _one_minus_power(beta: float, t: Float[Tensor, ""]) -> Float[Tensor, ""]:

@@ -28,7 +28,7 @@ from metarl.learn.problem import (
     mean_and_variance,
     nothing,
 )
-from metarl.learn.trust import Trust, entropy
+from metarl.learn.trust_region import TrustRegion, entropy
 from metarl.learn.walk import walk
 
 # (apply, the parameters that collected a support batch, that batch, the task's credit) -> loss of one task
@@ -42,7 +42,7 @@ class _Parts(NamedTuple):
     adaptation: Adaptation
     objective: Objective
     chunking: Chunking
-    trust: Trust | None
+    trust_region: TrustRegion | None
     report: Report
     score: Score | None
 
@@ -52,32 +52,33 @@ def maml(
     adaptation: Adaptation,
     objective: Objective,
     chunking: Chunking,
-    trust: Trust | None = None,
+    *,
+    trust_region: TrustRegion | None = None,
     report: Report = nothing,
     score: Score | None = None,
 ) -> MetaLearner:
     """The mean over tasks of ``objective`` at the adapted parameters, as a function of the meta-parameters.
 
     ``adaptation`` decides the order. Gradients are per task and then summed in the tasks' order, so that
-    chunks and threads leave the bits alone. ``trust`` is for models whose output is a distribution: with it
-    the problem has a KL and a curvature. ``score`` adds a loss of the policies that collected the support
-    batches, at each of them (``e_maml``).
+    chunks and threads leave the bits alone. ``trust_region`` is for models whose output is a distribution:
+    with it the problem has a KL and a curvature. ``score`` adds a loss of the policies that collected the
+    support batches, at each of them (``e_maml``).
     """
-    parts = _Parts(apply, adaptation, objective, chunking, trust, report, score)
+    parts = _Parts(apply, adaptation, objective, chunking, trust_region, report, score)
 
     def meta_learner(data: TaskData) -> Problem:
         if score is not None and not isinstance(data.credit, Tensor):
             raise RequestError("a score of the support needs TaskData.credit; core.returns.credit makes it")
         at = functools.partial(_at, parts, data)
         losses = functools.partial(_losses, parts, data)
-        if trust is None:
+        if trust_region is None:
             return Problem(at, losses)
         sampling = Sampling(
-            functools.partial(_sampling_policies, parts, trust, data),
-            functools.partial(_sampling_kl, parts, trust, data),
-            lambda meta, reference, coefficient: at(meta, (trust, reference, coefficient)),
+            functools.partial(_sampling_policies, parts, trust_region, data),
+            functools.partial(_sampling_kl, parts, trust_region, data),
+            lambda meta, reference, coefficient: at(meta, (trust_region, reference, coefficient)),
         )
-        return Problem(at, losses, functools.partial(_curvature, parts, trust, data), sampling)
+        return Problem(at, losses, functools.partial(_curvature, parts, trust_region, data), sampling)
 
     return meta_learner
 
@@ -124,7 +125,7 @@ def _loss(parts: _Parts, data: TaskData, k: int, params: Params) -> Float[Tensor
 
 
 # The divergence, the sampling policies that it is measured from, and the coefficient of its penalty.
-_Penalty = tuple[Trust, Any, float]
+_Penalty = tuple[TrustRegion, Any, float]
 
 
 def _at(parts: _Parts, data: TaskData, meta: Meta, penalty: _Penalty | None = None) -> Point:
@@ -135,8 +136,8 @@ def _at(parts: _Parts, data: TaskData, meta: Meta, penalty: _Penalty | None = No
             loss = _loss(parts, data, k, params)
             if penalty is None or k == len(data.support):
                 return loss
-            trust, _, coefficient = penalty
-            kl = trust.divergence(reference[k], params, data.support[k])
+            trust_region, _, coefficient = penalty
+            kl = trust_region.divergence(reference[k], params, data.support[k])
             divergences.append(kl.detach())
             cost = coefficient / len(data.support) * kl
             return cost if loss is None else loss + cost
@@ -146,9 +147,9 @@ def _at(parts: _Parts, data: TaskData, meta: Meta, penalty: _Penalty | None = No
             measured = parts.report(found.path, data)
         if divergences:
             measured |= {"sampling_kl": torch.stack(divergences).mean(0)}
-        if parts.trust is None:
+        if parts.trust_region is None:
             return found.loss, found.grad, (), measured
-        policies = parts.trust.policies(found.path[-1], data.query)
+        policies = parts.trust_region.policies(found.path[-1], data.query)
         return found.loss, found.grad, policies, measured | {"entropy": entropy(policies, data.query)}
 
     references = [penalty[1]] if penalty and data.support else []
@@ -164,43 +165,47 @@ def _losses(parts: _Parts, data: TaskData, meta: Meta, point: Point) -> Losses:
         path = _path(parts, meta, data)
         along = [_loss(parts, data, k, params) for k, params in enumerate(path)]
         loss = torch.stack([loss for loss in along if loss is not None]).sum(0)
-        if parts.trust is None:
+        if parts.trust_region is None:
             return [loss]
-        return [loss, parts.trust.divergence(reference, path[-1], data.query)]
+        return [loss, parts.trust_region.divergence(reference, path[-1], data.query)]
 
-    trees = [_each_task(meta, data), data, *([] if parts.trust is None else [point.policies])]
+    trees = [_each_task(meta, data), data, *([] if parts.trust_region is None else [point.policies])]
     with torch.no_grad():
         return Losses(*(x.mean() for x in concat(map_chunks(chunk, parts.chunking, *trees))))
 
 
-def _sampling_policies(parts: _Parts, trust: Trust, data: TaskData, meta: Meta) -> Any:
+def _sampling_policies(parts: _Parts, trust_region: TrustRegion, data: TaskData, meta: Meta) -> Any:
     if not data.support:
         return ()
 
     def chunk(meta: Meta, data: TaskData) -> tuple[Any, ...]:
         pairs = zip(_path(parts, meta, data)[:-1], data.support, strict=True)
-        return tuple(trust.policies(params, batch) for params, batch in pairs)
+        return tuple(trust_region.policies(params, batch) for params, batch in pairs)
 
     with torch.no_grad():
         return concat(map_chunks(chunk, parts.chunking, _each_task(meta, data), data))
 
 
-def _sampling_kl(parts: _Parts, trust: Trust, data: TaskData, meta: Meta, reference: Any) -> float:
+def _sampling_kl(
+    parts: _Parts, trust_region: TrustRegion, data: TaskData, meta: Meta, reference: Any
+) -> float:
     if not data.support:
         return 0.0
 
     def chunk(meta: Meta, data: TaskData, reference: Any) -> Tensor:
         triples = zip(reference, _path(parts, meta, data)[:-1], data.support, strict=True)
-        return torch.stack([trust.divergence(*triple) for triple in triples]).mean(0)
+        return torch.stack([trust_region.divergence(*triple) for triple in triples]).mean(0)
 
     with torch.no_grad():
         chunks = map_chunks(chunk, parts.chunking, _each_task(meta, data), data, reference)
         return float(concat(chunks).mean())
 
 
-def _curvature(parts: _Parts, trust: Trust, data: TaskData, meta: Meta) -> Callable[[Vector], Vector]:
+def _curvature(
+    parts: _Parts, trust_region: TrustRegion, data: TaskData, meta: Meta
+) -> Callable[[Vector], Vector]:
     def chunk(meta: Meta, data: TaskData) -> Callable[[Meta], Meta]:
-        of_each = trust.curvature(parts.adaptation, meta, data)
+        of_each = trust_region.curvature(parts.adaptation, meta, data)
         return lambda tangent: of_each(expand(tangent, data.tasks))
 
     def anew(meta: Meta, data: TaskData, tangent: Meta) -> Meta:

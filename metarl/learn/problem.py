@@ -1,4 +1,4 @@
-"""What a meta-learner hands to a meta-optimiser."""
+"""What a meta-learner hands to a meta-optimizer."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -14,7 +14,7 @@ from metarl.core.params import Meta, Params, concat, expand, leaves, tree_map
 from metarl.learn.adapt import Adaptation, begin_tasks, step_tasks
 from metarl.learn.chunks import Chunking, map_chunks
 from metarl.learn.problem import MetaLearner, Point, Problem, Report, TaskData, mean_and_variance, nothing
-from metarl.learn.trust import Trust, entropy
+from metarl.learn.trust_region import TrustRegion, entropy
 
 
 def reptile(
@@ -22,7 +22,8 @@ def reptile(
     adaptation: Adaptation,
     objective: Objective,
     chunking: Chunking,
-    trust: Trust | None = None,
+    *,
+    trust_region: TrustRegion | None = None,
     report: Report = nothing,
 ) -> MetaLearner:
     """θ − mean over tasks of U(θ), in the place of a gradient: SGD with step size ε takes it as
@@ -30,8 +31,8 @@ def reptile(
     algorithm 1).
 
     U is ``adaptation`` on the support batches. The query is used for ``loss`` and ``report`` alone. There is
-    no function with this gradient, hence neither losses elsewhere nor a curvature; ``trust`` is for what is
-    told of the adapted policies alone: their entropy, and the KL to those after a step.
+    no function with this gradient, hence neither losses elsewhere nor a curvature; ``trust_region`` is for
+    what is told of the adapted policies alone: their entropy, and the KL to those after a step.
     """
 
     def chunk(meta: Meta, data: TaskData) -> tuple[Tensor, Params, Any, dict[str, Tensor]]:
@@ -40,8 +41,8 @@ def reptile(
             loss = vmap(functools.partial(objective, apply))(path[-1], data.query)
             measured = report(path, data)
             policies: Any = ()
-            if trust is not None:
-                policies = trust.policies(path[-1], data.query)
+            if trust_region is not None:
+                policies = trust_region.policies(path[-1], data.query)
                 measured |= {"entropy": entropy(policies, data.query)}
             # The difference before the mean: where nothing moved, it is exactly zero.
             return loss, tree_map(torch.sub, meta.model, path[-1]), policies, measured
@@ -57,16 +58,16 @@ def reptile(
         metrics = {name: float(x.mean()) for name, x in measured.items()}
         return Point(loss.mean(), toward, policies, metrics | {"grad_variance": variance})
 
-    def kl(trust: Trust, data: TaskData, meta: Meta, point: Point) -> Tensor:
+    def kl(trust_region: TrustRegion, data: TaskData, meta: Meta, point: Point) -> Tensor:
         def of_chunk(meta: Meta, data: TaskData, reference: Any) -> Tensor:
             with torch.no_grad():
-                return trust.divergence(reference, _adapted(adaptation, meta, data)[-1], data.query)
+                return trust_region.divergence(reference, _adapted(adaptation, meta, data)[-1], data.query)
 
         trees = (expand(meta, data.tasks), data, point.policies)
         return torch.cat(map_chunks(of_chunk, chunking, *trees)).mean()
 
     def problem(data: TaskData) -> Problem:
-        told = None if trust is None else functools.partial(kl, trust, data)
+        told = None if trust_region is None else functools.partial(kl, trust_region, data)
         return Problem(functools.partial(at, data), kl=told)
 
     return problem

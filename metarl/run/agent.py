@@ -19,9 +19,9 @@ from metarl.core.rules import Rule, only, rules
 from metarl.learn.adapt import Adaptation, adapt
 from metarl.learn.chunks import Chunking
 from metarl.learn.learners import learners
-from metarl.learn.optimisers import MetaOptimiser, optimisers
+from metarl.learn.optimizers import MetaOptimizer, optimizers
 from metarl.learn.problem import MetaLearner
-from metarl.learn.trust import Trust
+from metarl.learn.trust_region import TrustRegion
 from metarl.rollout import seeding
 from metarl.rollout.acting import acting
 from metarl.rollout.family import Family, SupervisedFamily, TaskFamily, is_supervised
@@ -128,23 +128,23 @@ class Agent:
         adaptation = self.adaptation(c.inner_lr)
         if is_supervised(self.family):
             along = report(self.metric, self.apply_tasks)
-            return make_learner(self.apply, adaptation, self.objective, self.chunking, None, along)
-        trust = Trust(self.apply, c.curvature_stride or 1, c.support_stride or 1)
+            return make_learner(self.apply, adaptation, self.objective, self.chunking, report=along)
+        trust_region = TrustRegion(self.apply, c.curvature_stride or 1, c.support_stride or 1)
         outer = clipped(c.clip) if c.meta_optimizer == "ppo" else objectives["surrogate"]
         outer = _with_values(outer, self.critic, c.value_weight)
-        return make_learner(self.apply, adaptation, outer, self.chunking, trust)
+        return make_learner(self.apply, adaptation, outer, self.chunking, trust_region=trust_region)
 
-    def optimiser(self) -> MetaOptimiser:
-        """The meta-optimiser with its options."""
+    def optimizer(self) -> MetaOptimizer:
+        """The meta-optimizer with its options."""
         c = self.config
         if c.meta_optimizer == "trpo":
-            return optimisers["trpo"](
+            return optimizers["trpo"](
                 c.max_kl, c.cg_iterations, c.cg_damping, c.backtrack_ratio, c.max_backtracks
             )
         max_norm = c.max_grad_norm or math.inf
         if c.meta_optimizer == "ppo":
-            return optimisers["ppo"](c.meta_lr, c.meta_epochs, c.kl_coefficient, c.kl_target, max_norm)
-        return optimisers[c.meta_optimizer](c.meta_lr, max_norm=max_norm)
+            return optimizers["ppo"](c.meta_lr, c.meta_epochs, c.kl_coefficient, c.kl_target, max_norm)
+        return optimizers[c.meta_optimizer](c.meta_lr, max_norm=max_norm)
 
 
 def build_agent(config: TrainConfig) -> Agent:

@@ -1,4 +1,4 @@
-"""Baselines are runs: the same network, optimiser and environment steps, without meta-learning."""
+"""Baselines are runs: the same network, optimizer and environment steps, without meta-learning."""
 
 import dataclasses
 from pathlib import Path
@@ -59,7 +59,7 @@ def is_few_shot(config: TrainConfig) -> bool:
 
 def _without_meta_learning(config: TrainConfig) -> TrainConfig:
     """Joint training has neither a rule to learn nor adapted parameters to move to: there, MAML's parts. The
-    meta-optimiser stays, but for Reptile's outer step, which is none of a loss.
+    meta-optimizer stays, but for Reptile's outer step, which is none of a loss.
     """
     names: list[str] = []
     if config.learner != "maml":

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from metarl.core.errors import Diverged
 from metarl.core.params import Meta, all_finite
-from metarl.learn.optimisers import State
+from metarl.learn.optimizers import State
 from metarl.rollout import seeding
 from metarl.rollout.seeding import Address
 from metarl.run.agent import Agent
@@ -29,7 +29,7 @@ class Standing(NamedTuple):
     """
 
     meta: Meta
-    optimiser: State
+    optimizer: State
     iteration: int = 0
     samples: int = 0
     skipped: int = 0
@@ -58,26 +58,26 @@ def iterate(
     for callback in callbacks:
         callback.on_rollout_end(number, experience)
     problem = agent.learner()(experience.data)
-    meta, optimiser, metrics = agent.optimiser().step(problem, standing.meta, standing.optimiser)
+    meta, optimizer, metrics = agent.optimizer().step(problem, standing.meta, standing.optimizer)
     skipped = 0
     judged = math.isfinite(metrics["loss"]) and math.isfinite(metrics["grad_norm"])
-    if not (judged and all_finite(meta) and all_finite(optimiser)):
-        warn(f"iteration {number}: {_not_finite(metrics, meta, optimiser)}; the parameters stay")
-        meta, optimiser, skipped = standing.meta, standing.optimiser, standing.skipped + 1
+    if not (judged and all_finite(meta) and all_finite(optimizer)):
+        warn(f"iteration {number}: {_not_finite(metrics, meta, optimizer)}; the parameters stay")
+        meta, optimizer, skipped = standing.meta, standing.optimizer, standing.skipped + 1
     samples = standing.samples + experience.samples
     row = {"iteration": number, world.samples: samples, "seconds": time.perf_counter() - began}
-    told = agent.rule(c.inner_lr).told(meta.rule)
+    told = agent.rule(c.inner_lr).metrics(meta.rule)
     row |= _curve(agent, experience) | metrics | {name: float(x) for name, x in told.items()}
     row |= {name: float(x.mean()) for name, x in experience.metrics.items()} | {"skipped": skipped}
-    return Standing(meta, optimiser, number, samples, skipped), row
+    return Standing(meta, optimizer, number, samples, skipped), row
 
 
-def _not_finite(metrics: Row, meta: Meta, optimiser: State) -> str:
+def _not_finite(metrics: Row, meta: Meta, optimizer: State) -> str:
     """What of a meta-step is not finite, in words: the first of those that follow on one another."""
     for name, told in {"loss": "the loss", "grad_norm": "the norm of the meta-gradient"}.items():
         if not math.isfinite(metrics[name]):
             return f"{told} is {metrics[name]}"
-    trees = {"the parameter": meta.model, "the update rule's": meta.rule, "the optimiser's": optimiser}
+    trees = {"the parameter": meta.model, "the update rule's": meta.rule, "the optimizer's": optimizer}
     found = ((told, name, x) for told, tree in trees.items() for name, x in flatten(tree).items())
     told, name, _ = next(entry for entry in found if not all_finite(entry[2]))
     return f"{told} {name} is not finite after the step"

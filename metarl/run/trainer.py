@@ -48,7 +48,7 @@ class Trainer:
         meta = agent.initial_meta()
         world_of(agent.family).probe(agent, meta)
         self.agent, self.called = agent, path
-        self.standing = Standing(meta, agent.optimiser().init(meta))
+        self.standing = Standing(meta, agent.optimizer().init(meta))
 
     @classmethod
     def start(cls: type[T], config: TrainConfig, out: str | Path | None = None) -> T:
@@ -258,7 +258,7 @@ class Trainer:
 
     def _save(self, validation: Row) -> None:
         s = self.standing
-        tensors = state.flatten({"meta": s.meta, "optimiser": s.optimiser})
+        tensors = state.flatten({"meta": s.meta, "optimiser": s.optimizer})
         last = self.config.inner_steps
         score = [
             validation[key] * (-1 if metric in LOWER_IS_BETTER else 1)  # the best checkpoint has the highest
@@ -284,7 +284,7 @@ class Trainer:
         return self
 
     def _restored(self: T, saved: store.Checkpoint) -> T:
-        like = {"meta": self.standing.meta, "optimiser": self.standing.optimiser}
+        like = {"meta": self.standing.meta, "optimiser": self.standing.optimizer}
         where = f"checkpoint {saved.iteration} of {self.called}"
         found: Any = state.restore(saved.tensors, like, where)
         for name in ("samples", "skipped"):

@@ -35,7 +35,8 @@ class Case(NamedTuple):
 def check_rule(rule: Rule, params: Params | None = None) -> None:
     """Asserts that ``rule`` keeps the contract of ``metarl.core.rules.Rule``.
 
-    * ``init`` depends on its arguments alone and makes a dict of floating-point tensors;
+    * ``init`` depends on its arguments alone and makes a dict of floating-point tensors; a rule that learns
+      nothing has none (``Rule.learns``);
     * ``begin`` and ``step`` are pure: nothing is changed in place, nothing is remembered outside the memory,
       torch's global generator is left alone, and no result depends on the order of the parameters' names;
     * parameters keep names, shapes and precision; the memory holds tensors only, keeps its form, is carried
@@ -116,6 +117,8 @@ def _check_init(rule: Rule, params: Params) -> Params:
         raise AssertionError("init must return a dict of names and floating-point tensors")
     if where := different(first, again):
         raise AssertionError(f"init gives another {where} for the same state of the generator")
+    if rule.learns and not first:
+        raise AssertionError("init returns {}; a rule that learns nothing leaves init out")
     return first
 
 

@@ -31,9 +31,9 @@ def run(rule: Rule, learned: Params, params: Params, grads: list[Params]) -> Par
     return params
 
 
-def by_torch(optimiser: type[torch.optim.Optimizer], grads: list[Params], **options: Any) -> Params:
+def by_torch(optimizer: type[torch.optim.Optimizer], grads: list[Params], **options: Any) -> Params:
     theirs = reference.leaves(model()[1])
-    stepper = optimiser(list(theirs.values()), **options)
+    stepper = optimizer(list(theirs.values()), **options)
     for g in grads:
         for name, p in theirs.items():
             p.grad = g[name]
@@ -242,7 +242,7 @@ def seen_by(names: Any) -> tuple[Rule, list[Any]]:
         seen.extend([list(params), list(grads)])
         return sgd(0.1).step(learned, carry, params, grads, loss)
 
-    return only(Rule("noting", init, begin, step), names), seen
+    return only(Rule("noting", step=step, begin=begin, init=init), names), seen
 
 
 def test_the_masked_rule_sees_the_named_parameters_alone() -> None:
@@ -284,8 +284,9 @@ def test_under_the_mask_the_body_learns_from_the_query_alone_at_order_1() -> Non
 
 def test_a_mask_with_unknown_names_is_refused_with_the_known_ones() -> None:
     _, params = model()
-    rule = only(sgd(), ["net.2.weight", "head"])
-    for call in (lambda: rule.init(params, generator(0)), lambda: rule.begin({}, params)):
+    plain, learning = (only(rule, ["net.2.weight", "head"]) for rule in (sgd(), meta_sgd()))
+    assert learning.learns and not plain.learns
+    for call in (lambda: learning.init(params, generator(0)), lambda: plain.begin({}, params)):
         with pytest.raises(RequestError, match=r"^no parameter is called head; allowed: .*net\.0\.weight, "):
             call()
 

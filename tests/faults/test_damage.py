@@ -173,7 +173,7 @@ OTHERS = {
         {"hidden": [9]},
         "checkpoint 4 of run has [8] for meta.model.net.0.bias, this configuration has [9]",
     ),
-    "another optimiser": ({"meta_optimizer": "sgd"}, "checkpoint 4 of run has "),
+    "another optimizer": ({"meta_optimizer": "sgd"}, "checkpoint 4 of run has "),
     "another rule": ({"rule": "meta-sgd"}, "checkpoint 4 of run has nothing for meta.rule."),
     "another family": ({"family": "bandit", "spec": None, "family_arg": {}}, "checkpoint 4 of run has "),
     "a family of examples": ({"family": "sinusoid", "spec": None, "family_arg": {}}, ""),

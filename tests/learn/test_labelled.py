@@ -18,7 +18,7 @@ from metarl.core.rules import only, sgd
 from metarl.learn.adapt import adapt, unroll
 from metarl.learn.chunks import Chunking
 from metarl.learn.maml import maml
-from metarl.learn.optimisers import trpo
+from metarl.learn.optimizers import trpo
 from metarl.learn.problem import Problem, TaskData
 from tiny import close, close_params, lessons, meta, one, predictor
 
@@ -161,7 +161,7 @@ def test_it_reports_along_the_way_and_the_report_is_no_part_of_the_gradient() ->
         losses = [torch.vmap(functools.partial(objective, apply))(p, part.query) for p in path]
         return {f"loss/step_{k}": loss for k, loss in enumerate(losses)}
 
-    learner = maml(apply, adapt(apply, objective, sgd(LR)), objective, Chunking(2), None, report)
+    learner = maml(apply, adapt(apply, objective, sgd(LR)), objective, Chunking(2), report=report)
     point = learner(tasks).at(meta(params))
     for k in range(3):
         fewer = maml(apply, adapt(apply, objective, sgd(LR)), objective, Chunking(3))
@@ -178,5 +178,5 @@ def test_without_a_policy_there_is_no_trust_region() -> None:
     assert found.curvature is None
     assert found.losses is not None
     assert found.losses(start, found.at(start)).kl is None
-    with pytest.raises(RequestError, match="meta-optimiser 'trpo' needs a loss and a policy's KL"):
+    with pytest.raises(RequestError, match="meta-optimizer 'trpo' needs a loss and a policy's KL"):
         trpo().step(found, start, {})

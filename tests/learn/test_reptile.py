@@ -18,8 +18,8 @@ from metarl.core.rules import Rule, adam, lstm, meta_sgd, sgd
 from metarl.learn.adapt import adapt
 from metarl.learn.chunks import Chunking
 from metarl.learn.learners import learners
-from metarl.learn.optimisers import sgd as meta_descent
-from metarl.learn.optimisers import trpo
+from metarl.learn.optimizers import sgd as meta_descent
+from metarl.learn.optimizers import trpo
 from metarl.learn.problem import Problem, Report, TaskData, nothing
 from metarl.learn.reptile import reptile
 from metarl.rollout.shots import mini_batch
@@ -35,13 +35,13 @@ def problem(tasks: TaskData, rule: Rule | None = None, chunk: int = 2, report: R
 
 
 def trained(params: Params, batches: Sequence[Shots], make: Callable[..., Any]) -> Params:
-    """What a torch optimiser makes of the parameters of one task, a step on each batch."""
+    """What a torch optimizer makes of the parameters of one task, a step on each batch."""
     theta, (apply, _) = reference.leaves(params), predictor()
-    optimiser = make(list(theta.values()))
+    optimizer = make(list(theta.values()))
     for batch in batches:
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         mse(apply, theta, batch).backward()
-        optimiser.step()
+        optimizer.step()
     return {name: p.detach() for name, p in theta.items()}
 
 
@@ -96,14 +96,14 @@ def test_one_inner_step_is_sgd_on_the_average_loss() -> None:
     close_params(new.model, {name: p - 0.7 * LR * average[name] for name, p in params.items()}, 1e-14)
 
 
-OPTIMISERS = [
+OPTIMIZERS = [
     (sgd(LR), torch_sgd),
     (adam(0.05), lambda p: torch.optim.Adam(p, lr=0.05)),
     (adam(0.05, beta1=0.0), lambda p: torch.optim.Adam(p, lr=0.05, betas=(0.0, 0.999))),
 ]
 
 
-@pytest.mark.parametrize(("rule", "theirs"), OPTIMISERS)
+@pytest.mark.parametrize(("rule", "theirs"), OPTIMIZERS)
 @pytest.mark.parametrize("steps", [1, 4])
 def test_it_moves_towards_the_mean_of_what_torch_makes_of_each_task(
     rule: Rule, theirs: Any, steps: int
@@ -236,7 +236,7 @@ def test_a_trust_region_is_refused_by_name() -> None:
     _, params = predictor()
     assert problem(lessons(1)).curvature is None
     assert problem(lessons(1)).losses is None
-    with pytest.raises(RequestError, match=r"meta-optimiser 'trpo' needs .*; use adam") as caught:
+    with pytest.raises(RequestError, match=r"meta-optimizer 'trpo' needs .*; use adam") as caught:
         trpo().step(problem(lessons(1)), meta(params), {})
     assert "\n" not in str(caught.value)
     assert learners["reptile"] is reptile

@@ -33,7 +33,7 @@ def counting() -> Rule:
     def begin(rule: Params, params: Params) -> Any:
         return torch.zeros((), dtype=torch.int64)
 
-    return Rule("counting", init=lambda params, generator: {}, begin=begin, step=step)
+    return Rule("counting", step=step, begin=begin)
 
 
 RULES = {

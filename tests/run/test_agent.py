@@ -16,6 +16,7 @@ from metarl.core.params import expand, ravel, tree_map
 from metarl.learn.adapt import Adaptation, unroll
 from metarl.learn.learners import learners
 from metarl.learn.maml import maml
+from metarl.learn.trust_region import TrustRegion
 from metarl.run.agent import build_agent
 from metarl.run.devices import usable_cores
 from metarl.run.policy import Policy
@@ -191,15 +192,15 @@ def test_short_episodes_are_not_thinned_to_their_first_steps(
     """Of two steps every fourth is the first alone, where the curvature may see a single state."""
     found: list[Any] = []
 
-    def spy(*arguments: Any) -> Any:
-        found.append(arguments[-1])
-        return maml(*arguments)
+    def spy(*arguments: Any, trust_region: TrustRegion) -> Any:
+        found.append(trust_region)
+        return maml(*arguments, trust_region=trust_region)
 
     monkeypatch.setitem(learners._parts, "maml", spy)
     agent(family_arg={"horizon": horizon}, support_stride=2).learner()
     agent(family_arg={"horizon": horizon}).learner()
     agent(family_arg={"horizon": horizon}, curvature_stride=4).learner()
-    kept = [(trust.stride, trust.support_stride) for trust in found]
+    kept = [(region.stride, region.support_stride) for region in found]
     assert kept == [(stride, 2), (stride, stride), (4, 4)]  # what is asked for is done
 
 

@@ -14,7 +14,7 @@ from metarl.core.rules import rules
 from metarl.learn.adapt import unroll
 from metarl.learn.learners import learners
 from metarl.learn.maml import maml
-from metarl.learn.optimisers import optimisers
+from metarl.learn.optimizers import optimizers
 from metarl.learn.problem import Point, TaskData
 from metarl.learn.reptile import reptile
 from metarl.run.agent import Agent
@@ -90,7 +90,7 @@ def test_a_name_stands_for_a_composition(family: str) -> None:
         assert {name: getattr(found, name) for name in parts} == parts
         assert found.learner in learners
         assert found.rule in rules
-        assert found.meta_optimizer in optimisers
+        assert found.meta_optimizer in optimizers
         assert ALGORITHMS[algorithm].summary
 
 
@@ -201,11 +201,11 @@ def test_the_lstm_learns_its_weights_which_the_seed_draws(family: str) -> None:
 def test_the_meta_gradient_is_clipped_where_a_norm_is_given(optimizer: str) -> None:
     built, free = built_and_its_point("maml", "sinusoid", meta_optimizer=optimizer)
     norm = float(ravel(free.grad).norm())
-    state = built.optimiser().init(meta_of(built))
+    state = built.optimizer().init(meta_of(built))
     problem = built.learner()(dealt("sinusoid"))
 
     def step(max_norm: float | None) -> torch.Tensor:
-        clipping = pupil(meta_optimizer=optimizer, inner_steps=2, max_grad_norm=max_norm).optimiser()
+        clipping = pupil(meta_optimizer=optimizer, inner_steps=2, max_grad_norm=max_norm).optimizer()
         return ravel(clipping.step(problem, meta_of(built), state)[0]) - ravel(meta_of(built))
 
     assert torch.equal(step(None), step(2 * norm))

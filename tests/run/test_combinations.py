@@ -33,7 +33,7 @@ def test_first_order_maml_has_order_one() -> None:
         configured("fomaml", "point-goal", order=2)
 
 
-def test_epochs_of_the_meta_optimiser_leave_where_first_derivatives_agree() -> None:
+def test_epochs_of_the_meta_optimizer_leave_where_first_derivatives_agree() -> None:
     asked = {"objective": "lvc", "meta_optimizer": "ppo", "order": 1}
     assert settled(**asked).objective == "lvc"
 

@@ -41,7 +41,7 @@ def iterated(built: Agent, start: Standing | None = None) -> tuple[Standing, Row
 
 def standing(built: Agent, **values: Any) -> Standing:
     meta = built.initial_meta()
-    return Standing(meta, built.optimiser().init(meta), **values)
+    return Standing(meta, built.optimizer().init(meta), **values)
 
 
 def test_an_iteration_is_a_function_of_where_the_run_stands() -> None:

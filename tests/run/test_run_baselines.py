@@ -170,7 +170,7 @@ def test_a_baseline_can_be_evaluated_as_its_command_says(tmp_path: Path, kind: s
 def test_a_baseline_of_any_algorithm_is_one_that_can_be_trained(
     algorithm: str, objective: str, kind: str
 ) -> None:
-    """It would be accepted as it is, and its meta-optimiser is the run's, but for Reptile's."""
+    """It would be accepted as it is, and its meta-optimizer is the run's, but for Reptile's."""
     rates = {"inner_lr": None, "meta_optimizer": None, "meta_lr": None, "objective": objective}
     if objective == "a2c" and algorithm == "e-maml":
         rates["meta_optimizer"] = "adam"

@@ -1,5 +1,6 @@
-"""Meta-optimisers: how a step is made of a ``Problem``. State is a value; ``init`` makes the first."""
+"""Meta-optimizers: how a step is made of a ``Problem``. State is a value; ``init`` makes the first."""
 
+import dataclasses
 import math
 from collections.abc import Callable
 from typing import Any, NamedTuple, cast
@@ -16,7 +17,7 @@ State = dict[str, Any]
 Metrics = dict[str, float]
 
 
-class MetaOptimiser(NamedTuple):
+class MetaOptimizer(NamedTuple):
     """``init(meta) -> state`` and ``step(problem, meta, state) -> (meta, state, metrics)``, both pure.
 
     ``state`` is a dict of trees of tensors, empty where there is nothing to remember.
@@ -26,13 +27,31 @@ class MetaOptimiser(NamedTuple):
     step: Callable[[Problem, Meta, State], tuple[Meta, State, Metrics]]
 
 
-optimisers: Registry[Callable[..., MetaOptimiser], None] = Registry(
-    "meta-optimiser", "metarl.optimizers", no_facts=None
+@dataclasses.dataclass(frozen=True)
+class OptimizerFacts:
+    """What a configuration needs to know of a meta-optimizer; the defaults suit an unknown one.
+
+    Attributes:
+        needs_policy: it asks for a KL, which only a model whose output is a distribution has.
+        needs_loss: it asks for the loss elsewhere than where its step begins.
+        takes_critic: what it asks of a KL holds too where a part of the parameters is a value network's.
+        leaves_policy: several steps on one meta-batch, which soon is that of older policies: its objective is
+            to be clipped, and each policy that collected is weighed once.
+    """
+
+    needs_policy: bool = False
+    needs_loss: bool = False
+    takes_critic: bool = True
+    leaves_policy: bool = False
+
+
+optimizers: Registry[Callable[..., MetaOptimizer], OptimizerFacts] = Registry(
+    "meta-optimizer", "metarl.optimizers", no_facts=OptimizerFacts()
 )
 
 
-@optimisers.register("sgd")
-def sgd(lr: float, max_norm: float = math.inf) -> MetaOptimiser:
+@optimizers.register("sgd")
+def sgd(lr: float, max_norm: float = math.inf) -> MetaOptimizer:
     """Gradient descent on the meta-objective with a fixed step size; see ``limited`` for ``max_norm``."""
 
     def step(problem: Problem, meta: Meta, state: State) -> tuple[Meta, State, Metrics]:
@@ -40,13 +59,13 @@ def sgd(lr: float, max_norm: float = math.inf) -> MetaOptimiser:
         new = tree_map(lambda x, g: x - lr * g, meta, limited(point.grad, max_norm))
         return new, state, _metrics(point) | _moved(problem, point, new)
 
-    return MetaOptimiser(lambda meta: {}, step)
+    return MetaOptimizer(lambda meta: {}, step)
 
 
-@optimisers.register("adam")
+@optimizers.register("adam")
 def adam(
     lr: float, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8, max_norm: float = math.inf
-) -> MetaOptimiser:
+) -> MetaOptimizer:
     """Adam (Kingma & Ba 2015, algorithm 1); see ``limited`` for ``max_norm``."""
 
     def step(problem: Problem, meta: Meta, state: State) -> tuple[Meta, State, Metrics]:
@@ -55,7 +74,7 @@ def adam(
         return new, state, _metrics(point) | _moved(problem, point, new)
 
     update = _adam_update(lr, beta1, beta2, eps)
-    return MetaOptimiser(_moments, step)
+    return MetaOptimizer(_moments, step)
 
 
 def _moments(meta: Meta) -> State:
@@ -83,14 +102,14 @@ def _adam_update(
     return update
 
 
-@optimisers.register("ppo")
+@optimizers.register("ppo", OptimizerFacts(needs_policy=True, needs_loss=True, leaves_policy=True))
 def ppo(
     lr: float,
     epochs: int = 5,
     kl_coefficient: float = 5e-4,
     kl_target: float = 0.01,
     max_norm: float = math.inf,
-) -> MetaOptimiser:
+) -> MetaOptimizer:
     """Several steps of Adam on one meta-batch (ProMP, Rothfuss et al. 2019, algorithm 1).
 
     The learner's objective is to be clipped (``objectives.clipped``), since the query batch soon is that of
@@ -108,7 +127,7 @@ def ppo(
     def step(problem: Problem, meta: Meta, state: State) -> tuple[Meta, State, Metrics]:
         if problem.sampling is None:
             raise RequestError(
-                "meta-optimiser 'ppo' needs policies and a loss, which this problem lacks; use adam"
+                "meta-optimizer 'ppo' needs policies and a loss, which this problem lacks; use adam"
             )
         coefficient, moments = state["kl_coefficient"], {k: v for k, v in state.items() if k in _MOMENTS}
         reference = problem.sampling.policies(meta)
@@ -127,7 +146,7 @@ def ppo(
         told |= _moved(problem, points[0], meta)
         return meta, moments | {"kl_coefficient": after}, _metrics(points[0]) | told
 
-    return MetaOptimiser(init, step)
+    return MetaOptimizer(init, step)
 
 
 _MOMENTS = ("mean", "square", "count")
@@ -145,14 +164,14 @@ def limited(grad: Meta, max_norm: float) -> Meta:
 _REJECTED = {"kl": 0.0, "improvement": 0.0, "line_search/accepted": 0.0, "line_search/step_fraction": 0.0}
 
 
-@optimisers.register("trpo")
+@optimizers.register("trpo", OptimizerFacts(needs_policy=True, needs_loss=True, takes_critic=False))
 def trpo(
     max_kl: float = 0.01,
     cg_iterations: int = 10,
     cg_damping: float = 1e-5,
     backtrack_ratio: float = 0.8,
     max_backtracks: int = 15,
-) -> MetaOptimiser:
+) -> MetaOptimizer:
     """Trust-region step (Schulman et al. 2015, appendix C) on the meta-parameters.
 
     The direction solves (JᵀFJ + damping) s = g by conjugate gradients; its length would reach ``max_kl`` if
@@ -163,7 +182,7 @@ def trpo(
     def step(problem: Problem, meta: Meta, state: State) -> tuple[Meta, State, Metrics]:
         if problem.curvature is None or problem.losses is None:
             raise RequestError(
-                "meta-optimiser 'trpo' needs a loss and a policy's KL, which this problem lacks; use adam"
+                "meta-optimizer 'trpo' needs a loss and a policy's KL, which this problem lacks; use adam"
             )
         point = problem.at(meta)
         gradient, start = ravel(point.grad), ravel(meta)
@@ -193,7 +212,7 @@ def trpo(
             fraction *= backtrack_ratio
         return meta, state, _metrics(point) | _REJECTED
 
-    return MetaOptimiser(lambda meta: {}, step)
+    return MetaOptimizer(lambda meta: {}, step)
 
 
 def _damped(product: Callable[[Vector], Vector], damping: float) -> Callable[[Vector], Vector]:

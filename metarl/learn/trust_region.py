@@ -15,7 +15,7 @@ from metarl.learn.adapt import Adaptation
 from metarl.learn.curvature import kl_curvature
 
 
-class Trust(NamedTuple):
+class TrustRegion(NamedTuple):
     """The divergence of a model whose output is a distribution: ``apply(params, obs)`` of one task.
 
     Two strides thin the time steps of the curvature product alone. ``stride`` thins what the KL is averaged

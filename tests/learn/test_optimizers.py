@@ -1,4 +1,4 @@
-"""Meta-optimisers against torch.optim, the slow twin and problems solved by hand."""
+"""Meta-optimizers against torch.optim, the slow twin and problems solved by hand."""
 
 import math
 from typing import Any
@@ -15,9 +15,9 @@ from metarl.core.rules import sgd as sgd_rule
 from metarl.learn.adapt import adapt
 from metarl.learn.chunks import Chunking
 from metarl.learn.maml import maml
-from metarl.learn.optimisers import MetaOptimiser, adam, conjugate_gradient, optimisers, sgd, trpo
+from metarl.learn.optimizers import MetaOptimizer, adam, conjugate_gradient, optimizers, sgd, trpo
 from metarl.learn.problem import Losses, Point, Problem, TaskData
-from metarl.learn.trust import Trust
+from metarl.learn.trust_region import TrustRegion
 from tiny import as_reference, close, close_params, data, meta, model, randn
 
 LR = 0.3
@@ -49,10 +49,10 @@ def plain_problem(kl: float | None = None, gain: float = 1.0, scale: float = 1.0
     return Problem(at, losses, None if kl is None else lambda meta: lambda v: v)
 
 
-def run(optimiser: MetaOptimiser, problem: Problem, steps: int) -> Meta:
-    meta, state = START, optimiser.init(START)
+def run(optimizer: MetaOptimizer, problem: Problem, steps: int) -> Meta:
+    meta, state = START, optimizer.init(START)
     for _ in range(steps):
-        meta, state, _ = optimiser.step(problem, meta, state)
+        meta, state, _ = optimizer.step(problem, meta, state)
     return meta
 
 
@@ -65,27 +65,27 @@ def run(optimiser: MetaOptimiser, problem: Problem, steps: int) -> Meta:
     ],
 )
 @pytest.mark.parametrize("steps", [1, 7])
-def test_sgd_and_adam_equal_torch(ours: MetaOptimiser, theirs: Any, steps: int) -> None:
+def test_sgd_and_adam_equal_torch(ours: MetaOptimizer, theirs: Any, steps: int) -> None:
     theta = Meta(reference.leaves(START.model), reference.leaves(START.rule))
     tensors = [*theta.model.values(), *theta.rule.values()]
-    optimiser = theirs(tensors)
+    optimizer = theirs(tensors)
     for _ in range(steps):
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         bowl(theta).backward()
-        optimiser.step()
+        optimizer.step()
     found = run(ours, plain_problem(), steps)
     for a, b in zip([*found.model.values(), *found.rule.values()], tensors, strict=True):
         close(a, b.detach(), 1e-12)
 
 
 def test_adam_equals_the_twin_and_its_state_is_a_value() -> None:
-    optimiser, problem = adam(0.1), plain_problem()
-    state = optimiser.init(START)
+    optimizer, problem = adam(0.1), plain_problem()
+    state = optimizer.init(START)
     grads, x = [], START
     for _ in range(3):
         grads.append(ravel(problem.at(x).grad))
         before = [t.clone() for t in leaves(state)]
-        x, after, _ = optimiser.step(problem, x, state)
+        x, after, _ = optimizer.step(problem, x, state)
         kept = leaves(state)
         assert all(torch.equal(a, b) for a, b in zip(before, kept, strict=True))
         state = after
@@ -93,10 +93,10 @@ def test_adam_equals_the_twin_and_its_state_is_a_value() -> None:
     close(ravel(run(sgd(0.01), problem, 1)), reference.sgd_steps(ravel(START), grads[:1], 0.01))
 
 
-@pytest.mark.parametrize("optimiser", [sgd(0.1), adam(0.1)])
-def test_what_is_reported(optimiser: MetaOptimiser) -> None:
+@pytest.mark.parametrize("optimizer", [sgd(0.1), adam(0.1)])
+def test_what_is_reported(optimizer: MetaOptimizer) -> None:
     problem = plain_problem()
-    _, _, metrics = optimiser.step(problem, START, optimiser.init(START))
+    _, _, metrics = optimizer.step(problem, START, optimizer.init(START))
     assert metrics["loss"] == float(bowl(START)) and metrics["extra"] == 1.5
     assert metrics["grad_norm"] == pytest.approx(float(ravel(problem.at(START).grad).norm()))
 
@@ -157,7 +157,13 @@ def tasks_and_problem(steps: int, kind: str, order: int) -> tuple[TaskData, Prob
     tasks = data(steps, params, kind)
     return (
         tasks,
-        maml(apply, adapt(apply, vpg, sgd_rule(LR), order), surrogate, Chunking(2), Trust(apply))(tasks),
+        maml(
+            apply,
+            adapt(apply, vpg, sgd_rule(LR), order),
+            surrogate,
+            Chunking(2),
+            trust_region=TrustRegion(apply),
+        )(tasks),
         params,
     )
 
@@ -253,5 +259,5 @@ def test_trpo_refuses_a_problem_without_a_kl() -> None:
         trpo().step(plain_problem(), START, {})
 
 
-def test_optimisers_are_found_by_name() -> None:
-    assert {"sgd", "adam", "trpo"} <= set(optimisers.names())
+def test_optimizers_are_found_by_name() -> None:
+    assert {"sgd", "adam", "trpo"} <= set(optimizers.names())

@@ -12,7 +12,7 @@ from metarl.core.params import Params, expand, leaves, tree_map
 from metarl.core.rules import sgd
 from metarl.learn.adapt import adapt
 from metarl.learn.problem import TaskData
-from metarl.learn.trust import Trust, entropy
+from metarl.learn.trust_region import TrustRegion, entropy
 from tiny import as_reference, close, data, episodes, meta, model, one, randn
 
 KINDS = ["gaussian", "categorical", "choices"]
@@ -31,7 +31,7 @@ def test_policies_are_each_task_s_own_and_have_no_graph(kind: str) -> None:
     apply, params = model(kind)
     each, query = of_three(params), episodes(1, params, kind)
     watched = tree_map(lambda x: x.clone().requires_grad_(), each)
-    found = Trust(apply).policies(watched, query)
+    found = TrustRegion(apply).policies(watched, query)
     assert not any(x.requires_grad for x in leaves(found))
     for i in range(3):
         alone = apply(one(each, i), one(query, i).obs)
@@ -43,7 +43,7 @@ def test_policies_are_each_task_s_own_and_have_no_graph(kind: str) -> None:
 def test_divergence_is_from_the_reference_over_the_steps_that_happened(kind: str) -> None:
     apply, params = model(kind)
     query, here, there = episodes(1, params, kind), of_three(params), of_three(params, 50)
-    trust = Trust(apply)
+    trust = TrustRegion(apply)
     old = trust.policies(here, query)
     found = trust.divergence(old, there, query)
     assert found.shape == (3,)
@@ -64,7 +64,7 @@ def test_divergence_is_from_the_reference_over_the_steps_that_happened(kind: str
 def test_entropy_is_the_mean_over_the_steps_that_happened(kind: str) -> None:
     apply, params = model(kind)
     query, each = episodes(1, params, kind), of_three(params)
-    found = entropy(Trust(apply).policies(each, query), query)
+    found = entropy(TrustRegion(apply).policies(each, query), query)
     for i in range(3):
         slow = reference.entropy(reference.policy(one(each, i), query.obs[i]))
         close(found[i], reference.over_steps(slow, query.mask[i]), 1e-12)
@@ -73,7 +73,7 @@ def test_entropy_is_the_mean_over_the_steps_that_happened(kind: str) -> None:
 def test_the_stride_thins_the_curvature_and_nothing_else() -> None:
     apply, params = model()
     tasks, each = data(1, params), of_three(params)
-    plain, strided = Trust(apply), Trust(apply, 2)
+    plain, strided = TrustRegion(apply), TrustRegion(apply, 2)
     old = plain.policies(each, tasks.query)
     assert all(map(torch.equal, leaves(old), leaves(strided.policies(each, tasks.query))))
     moved = of_three(params, 50)
@@ -93,8 +93,8 @@ def test_the_support_stride_thins_what_is_adapted_to_and_nothing_else() -> None:
     adaptation = adapt(apply, vpg, sgd(0.3))
     v = expand(meta({name: randn(i, *p.shape) for i, (name, p) in enumerate(params.items())}), 3)
     thin = TaskData(tuple(every(b, 2) for b in tasks.support), tasks.query)
-    found = Trust(apply, 1, 2).curvature(adaptation, start, tasks)(v)
-    by_hand, whole = (Trust(apply).curvature(adaptation, start, part)(v) for part in (thin, tasks))
+    found = TrustRegion(apply, 1, 2).curvature(adaptation, start, tasks)(v)
+    by_hand, whole = (TrustRegion(apply).curvature(adaptation, start, part)(v) for part in (thin, tasks))
     assert all(map(torch.equal, leaves(found), leaves(by_hand)))
     assert not torch.allclose(found.model["net.0.weight"], whole.model["net.0.weight"], rtol=1e-2)
 
@@ -104,7 +104,7 @@ def test_curvature_of_a_chunk_is_each_task_s_own() -> None:
     tasks, each_v = data(2, params), randn(4, 3, reference.flat(params).numel())
     tangents = [reference.unflat(v, params) for v in each_v]
     v = meta({name: torch.stack([tangent[name] for tangent in tangents]) for name in params})
-    product = Trust(apply).curvature(adapt(apply, vpg, sgd(0.3)), expand(meta(params), 3), tasks)
+    product = TrustRegion(apply).curvature(adapt(apply, vpg, sgd(0.3)), expand(meta(params), 3), tasks)
     found = product(v).model
     for i, task in enumerate(as_reference(tasks)):
         close(reference.flat(one(found, i)), reference.kl_hvp(params, [task], 0.3)(each_v[i]))
