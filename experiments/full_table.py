@@ -32,10 +32,10 @@ from pooled import CHOICE, HERE, KEPT, Measured, adapted, cells, difference, kep
 from table_figure import figure
 
 from metarl.rollout.registry import make
+from metarl.run.admission import load_config
 from metarl.run.agent import Agent, build_agent
 from metarl.run.config import TrainConfig
 from metarl.run.protocol import Protocol, held_out_tasks
-from metarl.run.resolve import load_config
 from metarl.run.sb3.baselines import measure_scratch, sb3_baseline_of, sb3_config
 from metarl.run.trainer import Trainer
 from metarl.run.worlds import world_of

@@ -78,8 +78,7 @@ def _end(why: object, status: int) -> int:
 def _config(values: Values, **beneath: Any) -> "TrainConfig":
     """The configuration that the command line asks for on top of its ``--config`` file and of ``beneath``."""
     from metarl.run.config import DEFAULTS
-    from metarl.run.config_file import from_yaml
-    from metarl.run.resolve import resolve
+    from metarl.run.config_file import from_yaml, layered
 
     files: options.Files = filled(options.Files, values)
     file = None if files.config is None else config_of(files.config)
@@ -89,7 +88,7 @@ def _config(values: Values, **beneath: Any) -> "TrainConfig":
     if file and file.with_name("config.yaml").is_file():
         theirs = {name: value for name, value in told.items() if name not in asked}
         admit(theirs, file, str(asked.get("trust")).lower() == "true")
-    return resolve(yaml=beneath | told, command_line=asked)
+    return layered(beneath | told, asked)
 
 
 def _out(values: Values) -> Path | None:

@@ -18,11 +18,11 @@ import torch
 from metarl.cli import HANDLERS, main
 from metarl.core.errors import RequestError, RunFailed
 from metarl.run.algorithms import ALGORITHMS
-from metarl.run.config import TrainConfig, as_dict
+from metarl.run.config import as_dict
 from metarl.run.config_file import to_yaml
 from metarl.run.options import COMMANDS
-from metarl.run.resolve import resolve
 from metarl.run.signals import Stopped
+from tiny_runs import configured
 
 
 def episodic(*shape: int) -> SimpleNamespace:
@@ -36,7 +36,7 @@ EPISODIC = episodic(2)
 
 def trained(path: str, agent: SimpleNamespace = EPISODIC, family: str = "point-goal") -> SimpleNamespace:
     """As much of a run."""
-    return SimpleNamespace(path=Path(path), agent=agent, config=TrainConfig(family=family))
+    return SimpleNamespace(path=Path(path), agent=agent, config=configured(family=family))
 
 
 FAMILY = "metarl_envs.point_goal:PointGoal"
@@ -244,14 +244,14 @@ def test_train_lays_the_command_line_over_the_file(
         "family_arg": {"horizon": 9},
         "observe_task": True,
     }
-    assert config == resolve("fomaml", FAMILY, command_line=asked)
+    assert config == configured("fomaml", FAMILY, **asked)
     out_text, err = capsys.readouterr()
     assert "metarl evaluate runs/a --baselines random pretrained oracle" in out_text
     assert err == ""
 
 
 def test_a_run_can_be_repeated_from_its_own_config(replaced: Replace, tmp_path: Path) -> None:
-    first = resolve("maml", FAMILY, command_line={"family_arg": {"horizon": 9}, "chunk": 4, "hidden": [8, 8]})
+    first = configured("maml", FAMILY, family_arg={"horizon": 9}, chunk=4, hidden=[8, 8])
     (tmp_path / "config.yaml").write_text(to_yaml(first))
     train = replaced("metarl.run.runs", "train", trained("b"))
     assert main(["train", "--config", "config.yaml", "--trust"]) == 0  # since the family is one of ours
@@ -326,11 +326,11 @@ def test_what_to_type_next_has_trust_where_the_run_needs_it(
     replaced: Replace, capsys: pytest.CaptureFixture[str]
 ) -> None:
     train = replaced("metarl.run.runs", "train")
-    for family, ending in {"point-goal": " oracle\n", "mine:Own": " oracle --trust\n"}.items():
+    for family, ending in {"point-goal": " oracle\n", "tiny_families:Field": " oracle --trust\n"}.items():
         train.return_value = trained("b", family=family)
         assert main(TRAIN.split()) == 0
         assert capsys.readouterr().out.endswith(ending)
-    replaced("metarl.run.baselines", "train_baseline", trained("b", family="mine:Own"))
+    replaced("metarl.run.baselines", "train_baseline", trained("b", family="tiny_families:Field"))
     assert main(["baseline", "oracle", "--family", FAMILY]) == 0
     assert capsys.readouterr().out.endswith("next: metarl evaluate b --trust\n")
 
@@ -445,7 +445,7 @@ def test_every_command_has_a_handler_and_help(capsys: pytest.CaptureFixture[str]
 def test_help_names_every_option_of_a_config(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "--help"]) == 0
     told = capsys.readouterr().out.split()
-    for name in set(as_dict(resolve("maml", FAMILY))) - {"algorithm"}:
+    for name in set(as_dict(configured("maml", FAMILY))) - {"algorithm"}:
         assert f"--{name.replace('_', '-')}" in told
 
 

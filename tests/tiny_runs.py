@@ -14,7 +14,6 @@ from metarl.run.agent import Agent, build_agent
 from metarl.run.config import TrainConfig
 from metarl.run.experience import USES, Experience, gather
 from metarl.run.loggers import read_metrics
-from metarl.run.resolve import resolved
 from metarl.run.rollouts import open_rollouts
 from metarl.run.runs import Run
 
@@ -53,21 +52,25 @@ IMAGES: dict[str, Any] = {
 ADDRESS = Address(5, USES["test"], 2)
 
 
+def configured(algorithm: str = "maml", family: str = "point-goal", **asked: Any) -> TrainConfig:
+    return TrainConfig.of({"algorithm": algorithm, "family": family, **asked})
+
+
 def tiny(**changes: Any) -> TrainConfig:
-    return TrainConfig(**TINY | changes)
+    return TrainConfig.of(TINY | changes)
 
 
 def agent(**changes: Any) -> Agent:
-    return build_agent(resolved(tiny(**changes)))
+    return build_agent(tiny(**changes))
 
 
 def taught(**changes: Any) -> TrainConfig:
-    return TrainConfig(**TAUGHT | changes)
+    return TrainConfig.of(TAUGHT | changes)
 
 
 def pupil(**changes: Any) -> Agent:
     """``agent`` for a family of labelled examples."""
-    return build_agent(resolved(taught(**changes)))
+    return build_agent(taught(**changes))
 
 
 def rows(run_dir: Path) -> list[dict[str, Any]]:

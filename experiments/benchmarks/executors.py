@@ -33,7 +33,7 @@ from metarl.rollout.processes import Processes
 from metarl.rollout.registry import families, make
 from metarl.rollout.seeding import Address
 from metarl.rollout.worker import Recipe, Setup
-from metarl.run.resolve import usable_cores
+from metarl.run.devices import usable_cores
 from metarl_envs.gym_family import GymFamily, Scale
 
 EPISODES = 5

@@ -10,7 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from metarl.core.errors import RequestError
+from metarl.run.config import TrainConfig
+from metarl.run.config_file import from_yaml, layered
 from metarl.run.files import is_file
+from metarl.run.zoo import source
 
 IMPORTED = ("family", "model")  # the options that import what they name as module:name
 ASK = "give --trust (in Python trust=True) if it is yours or you know where it is from"
@@ -77,3 +80,19 @@ def admit(values: Mapping[str, Any], path: Path, trust: Trust) -> None:
     for option, name in code_in(values).items():
         if trust is not True and name not in known:
             raise RequestError(f"{path} names code, {option} {name!r}, which was not imported; {ASK}")
+
+
+def load_config(path: str | Path, trust: Trust = False) -> TrainConfig:
+    """Return the configuration that a file describes which may come from anybody: a run's ``config.yaml``.
+
+    Args:
+        trust: whether it may name code, which is imported; or the names that it may have.
+    """
+    values = from_yaml(path)
+    admit(values, Path(path), trust)
+    return layered(values, {"trust": trust is True})
+
+
+def read_config(path: Path, trust: Trust) -> TrainConfig:
+    """Return the configuration of the run in a directory, which may come from anybody."""
+    return load_config(check_run(source(path)) / "config.yaml", trust)

@@ -31,9 +31,9 @@ from metarl.rollout.observed import observe_task
 from metarl.run.chunking import choose_chunking
 from metarl.run.config import TrainConfig, as_dict
 from metarl.run.data_kinds import EPISODES, EXAMPLES, DataKind, kind_of
+from metarl.run.devices import choose_device, choose_executor
 from metarl.run.measures import MEASURES
 from metarl.run.networks import check_finite, head, model_errors, network, value_network
-from metarl.run.resolve import choose_device, choose_executor
 from metarl.run.scores import report
 
 
@@ -158,8 +158,13 @@ class Agent:
         return to_device(Meta(params, self.rule.init(params, generator)), self.device)
 
     def _rule(self, inner_lr: float | None) -> Rule:
-        rule = rules[self.config.rule](**({} if inner_lr is None else {"lr": inner_lr}))
+        rule = rule_of(self.config, inner_lr)
         return rule if self.config.adapts == "all" else only(rule, self.adapting)
+
+
+def rule_of(config: TrainConfig, inner_lr: float | None) -> Rule:
+    """Return the update rule that a configuration names, with a step size."""
+    return rules[config.rule](**({} if inner_lr is None else {"lr": inner_lr}))
 
 
 def build_agent(config: TrainConfig) -> Agent:
@@ -179,7 +184,7 @@ def build_agent(config: TrainConfig) -> Agent:
     check_finite(_all_params(module, critic), f"model {config.model!r}")
     chunking = choose_chunking(config, device, family, module, critic)
     executor, executor_reason = choose_executor(config.executor, config.workers or 1, family)
-    config = dataclasses.replace(config, device=device.type, chunk=chunking.size, executor=executor)
+    config = config.replace(device=device.type, chunk=chunking.size, executor=executor)
     agent = Agent(
         config=config,
         family=family,
@@ -205,6 +210,25 @@ def build_agent(config: TrainConfig) -> Agent:
 def family_of(config: TrainConfig) -> Family:
     """Return the configuration's family, with its task in sight for an oracle."""
     return observe_task(config.task_family) if config.observe_task else config.task_family
+
+
+def with_family_arg(agent: Agent, family_arg: Mapping[str, Any]) -> Agent:
+    """Return the agent with its family made by further arguments, which must leave the spaces as they are.
+
+    Raises:
+        RequestError: they are impossible, or change a space.
+    """
+    if not family_arg:
+        return agent
+    config = agent.config.replace(family_arg={**agent.config.family_arg, **family_arg})
+    family = family_of(config)
+    for name in ("observation_space", "action_space"):
+        before, after = getattr(agent.family, name), getattr(family, name)
+        if before != after:
+            raise RequestError(
+                f"family_arg {dict(family_arg)} makes the {name} {after}, the run's is {before}"
+            )
+    return dataclasses.replace(agent, config=config, family=family)
 
 
 def _check_metric(family: Family, kind: DataKind) -> None:

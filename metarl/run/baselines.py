@@ -14,7 +14,6 @@ from metarl.run.agent import build_agent
 from metarl.run.checkpoint import available
 from metarl.run.config import TrainConfig, as_dict, default_path
 from metarl.run.files import tell
-from metarl.run.resolve import resolve, resolved
 from metarl.run.trainer import Trainer
 
 TRAINED = ("random", "pretrained", "oracle")
@@ -33,7 +32,7 @@ def baseline_config(kind: str, config: TrainConfig) -> TrainConfig:
     """
     if kind not in TRAINED:
         raise RequestError(f"unknown baseline {kind!r}; allowed: {', '.join(TRAINED)}")
-    config = _without_meta_learning(resolved(config))
+    config = _without_meta_learning(config)
     if kind == "random":
         return dataclasses.replace(config, iterations=0, init_from=None)
     changes: dict[str, Any] = {"inner_steps": 0, "observe_task": kind == "oracle", "logger": ()}
@@ -72,15 +71,14 @@ def _without_meta_learning(config: TrainConfig) -> TrainConfig:
     given: dict[str, Any] = {"spec": config.spec, "family_arg": config.family_arg}
     if config.baseline == "value":  # which has no KL
         given["meta_optimizer"] = "adam"
-    plain = resolve("maml", config.family, given | {"baseline": config.baseline})
+    plain = TrainConfig(algorithm="maml", family=config.family, **given, baseline=config.baseline)
     return dataclasses.replace(config, **{name: getattr(plain, name) for name in names})
 
 
 def train_baseline(kind: str, config: TrainConfig, out: str | Path | None = None) -> Trainer:
     """Train a baseline of what ``config`` would meta-train, in a run directory of its own."""
     baseline = baseline_config(kind, config)
-    named = default_path(dataclasses.replace(baseline, algorithm=kind))
-    run = Trainer.start(baseline, named if out is None else out)
+    run = Trainer.start(baseline, default_path(baseline, kind) if out is None else out)
     return run.learn(run.config.iterations)
 
 

@@ -1,12 +1,11 @@
 """Options that make no sense together, each refused with what to use instead; and what others settle."""
 
-from collections.abc import Iterator
-from typing import Any
+import dataclasses
+from collections.abc import Iterator, Mapping
+from typing import Any, cast
 
-from metarl.core.errors import RequestError
-from metarl.rollout.family import is_supervised
+from metarl.rollout.family import Family, TaskFamily, is_supervised
 from metarl.run.algorithms import ALGORITHMS, EPISODIC_ONLY, SUPERVISED_ONLY
-from metarl.run.config import DEFAULTS
 
 OF_EPISODES = ("a2c", "dice", "lvc", "ppo", "surrogate", "vpg")
 OF_EXAMPLES = ("cross-entropy", "mse")
@@ -23,53 +22,57 @@ SMALL_INNER_STEP = 0.1
 KEPT_STEPS = 10
 
 
-def settle(family: Any, checked: dict[str, Any]) -> None:
-    """Fills in what is open, and refuses what makes no sense.
+def open_values(family: Family, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``values`` with those that are open where the family and other values decide them."""
+    v = dict(values)
+    v |= _network(family, v)
+    if not is_supervised(family):
+        objective = v["objective"]
+        v["baseline"] = v["baseline"] or ("value" if objective == "a2c" else "linear")
+        v["inner_epochs"] = v["inner_epochs"] or (3 if objective == "ppo" else 1)
+        stride = v["curvature_stride"] or max(1, min(4, cast(TaskFamily, family).horizon // KEPT_STEPS))
+        small = v["rule"] == "sgd" and v["inner_lr"] <= SMALL_INNER_STEP and objective in OF_STEPS
+        v["curvature_stride"] = stride
+        v["support_stride"] = v["support_stride"] or (stride if small else 1)
+    return v
 
-    Raises:
-        RequestError: naming what was given, and what to use.
-    """
+
+def refusal(
+    fields: Mapping[str, "dataclasses.Field[Any]"], family: Family, values: Mapping[str, Any]
+) -> str | None:
+    """Return one line about values that make no sense together and what to use; None if all do."""
     supervised = is_supervised(family)
     gives = "labelled examples" if supervised else "episodes"
+    default = {name: field.metadata["default"] for name, field in fields.items()}
     for name in EPISODIC_ONLY if supervised else SUPERVISED_ONLY:
-        usual = {DEFAULTS[name], *(a.defaults.get(name) for a in ALGORITHMS.values())}
-        if checked[name] not in usual:
-            raise RequestError(
-                f"{name} has no meaning for family {family.name!r}, which gives {gives}; "
-                f"got {checked[name]!r}"
+        usual = {default[name], *(a.defaults.get(name) for a in ALGORITHMS.values())}
+        if values[name] not in usual:
+            return (
+                f"{name} has no meaning for family {family.name!r}, which gives {gives}; got {values[name]!r}"
             )
-    _settle_network(family, checked, supervised)
-    if not supervised:
-        objective = checked["objective"]
-        checked["baseline"] = checked["baseline"] or ("value" if objective == "a2c" else "linear")
-        checked["inner_epochs"] = checked["inner_epochs"] or (3 if objective == "ppo" else 1)
-        stride = checked["curvature_stride"] or max(1, min(4, family.horizon // KEPT_STEPS))
-        small = checked["rule"] == "sgd" and checked["inner_lr"] <= SMALL_INNER_STEP
-        small = small and objective in OF_STEPS
-        checked["curvature_stride"] = stride
-        checked["support_stride"] = checked["support_stride"] or (stride if small else 1)
-    if checked["algorithm"] == "fomaml" and checked["order"] != 1:
-        raise RequestError(f"algorithm 'fomaml' is maml of order 1, got order {checked['order']}; use maml")
+    if values["algorithm"] == "fomaml" and values["order"] != 1:
+        return f"algorithm 'fomaml' is maml of order 1, got order {values['order']}; use maml"
     given = f"family {family.name!r} gives {gives}"
-    if checked["learner"] == "reptile" and checked["meta_optimizer"] in ("trpo", "ppo"):
-        named = f"meta_optimizer {checked['meta_optimizer']!r}"
-        raise RequestError(f"{named} needs a loss, 'reptile' has none; allowed: sgd, adam")
-    wrong = _wrong_for_examples(checked, given) if supervised else _wrong_for_episodes(checked, given)
-    if told := next(wrong, None):
-        raise RequestError(told)
+    if values["learner"] == "reptile" and values["meta_optimizer"] in ("trpo", "ppo"):
+        named = f"meta_optimizer {values['meta_optimizer']!r}"
+        return f"{named} needs a loss, 'reptile' has none; allowed: sgd, adam"
+    if supervised:
+        return next(_wrong_for_examples(values, given), None)
+    return next(_wrong_for_episodes(values, given, default["value_weight"]), None)
 
 
-def _settle_network(family: Any, checked: dict[str, Any], supervised: bool) -> None:
+def _network(family: Family, values: Mapping[str, Any]) -> dict[str, Any]:
     from metarl.core.cnn import usual_hidden  # loads torch, for which many a refusal need not wait
 
     shape = family.observation_space.shape or ()
-    image = len(shape) == 3
-    checked["model"] = checked["model"] or ("cnn" if image and not supervised else "mlp")
-    if checked["hidden"] is None:
-        checked["hidden"] = usual_hidden(shape) if image and checked["model"] == "cnn" else (64, 64)
+    image, hidden = len(shape) == 3, values["hidden"]
+    model = values["model"] or ("cnn" if image and not is_supervised(family) else "mlp")
+    if hidden is None:
+        hidden = usual_hidden(shape) if image and model == "cnn" else (64, 64)
+    return {"model": model, "hidden": hidden}
 
 
-def _wrong_for_examples(c: dict[str, Any], given: str) -> Iterator[str]:
+def _wrong_for_examples(c: Mapping[str, Any], given: str) -> Iterator[str]:
     learner, optimiser, objective = c["learner"], c["meta_optimizer"], c["objective"]
     if c["algorithm"] == "promp" or optimiser in ("trpo", "ppo"):
         named = "algorithm 'promp'" if c["algorithm"] == "promp" else f"meta_optimizer {optimiser!r}"
@@ -83,7 +86,7 @@ def _wrong_for_examples(c: dict[str, Any], given: str) -> Iterator[str]:
         yield f"objective {objective!r} is of episodes, {given}; allowed: {', '.join(OF_EXAMPLES)}"
 
 
-def _wrong_for_episodes(c: dict[str, Any], given: str) -> Iterator[str]:
+def _wrong_for_episodes(c: Mapping[str, Any], given: str, value_weight: float) -> Iterator[str]:
     learner, optimiser, objective = c["learner"], c["meta_optimizer"], c["objective"]
     several = c["inner_epochs"] > 1
     if objective in OF_EXAMPLES:
@@ -98,7 +101,7 @@ def _wrong_for_episodes(c: dict[str, Any], given: str) -> Iterator[str]:
     if c["baseline"] == "value" and c["gamma"] == 1:
         told = "goes on from where time cuts an episode, which without a discount has no end"
         yield f"baseline 'value' {told}; got gamma 1, use less, or baseline linear"
-    if c["baseline"] != "value" and c["value_weight"] != DEFAULTS["value_weight"]:
+    if c["baseline"] != "value" and c["value_weight"] != value_weight:
         yield f"value_weight {c['value_weight']} has no meaning without a value network; use baseline value"
     if learner == "e-maml" and objective not in ("vpg", "a2c") and objective in OF_EPISODES:
         told = (

@@ -5,9 +5,10 @@ form in which a configuration keeps it, so that every way in is checked by the s
 """
 
 import dataclasses
+import difflib
 import math
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -33,7 +34,7 @@ class Kind:
 
 
 def option(default: Any, kind: Kind, text: str, unset: str = "unset") -> Any:
-    """A dataclass field that is unset (``None``) until it is resolved.
+    """A dataclass field that may be left out: ``None`` is unset.
 
     Args:
         default: what it is when nothing else says so; ``None`` when it may stay unset.
@@ -72,6 +73,20 @@ def accept(field: "dataclasses.Field[Any]", value: Any) -> Any:
         return kind.accept(value)
     except (TypeError, ValueError, OverflowError):
         raise RequestError(f"{field.name} must be {kind.allowed}, got {shown(value)}") from None
+
+
+def check_names(values: Mapping[str, Any], fields: Iterable[str], source: str) -> None:
+    """Check that every key is the name of a field.
+
+    Raises:
+        RequestError: naming ``source``, the first key that is none, and what comes close or else is allowed.
+    """
+    names = list(fields)
+    for key in values:
+        if key not in names:
+            close = difflib.get_close_matches(str(key).replace("-", "_"), names, cutoff=0.7)
+            hint = f"did you mean {' or '.join(close)}?" if close else f"allowed: {', '.join(names)}"
+            raise RequestError(f"unknown option {key!r} in {source}; {hint}")
 
 
 def shown(value: Any) -> str:

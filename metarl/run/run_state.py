@@ -10,7 +10,7 @@ from metarl.core.params import Meta
 from metarl.core.process import prepare_process
 from metarl.run import checkpoint as store
 from metarl.run import state
-from metarl.run.admission import Trust, command
+from metarl.run.admission import Trust, command, read_config
 from metarl.run.agent import Agent, build_agent
 from metarl.run.config import TrainConfig, default_path
 from metarl.run.config_file import to_yaml
@@ -19,7 +19,6 @@ from metarl.run.initial_weights import with_initial_weights
 from metarl.run.iteration import Standing
 from metarl.run.lock import alone_in, check_idle, is_taken
 from metarl.run.probe import probe
-from metarl.run.resolve import read_config
 from metarl.run.zoo import check_out, check_trainable, place, source
 
 # Not typing.Self, which the run-time type checker of the tests cannot check.

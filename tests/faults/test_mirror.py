@@ -14,7 +14,6 @@ import wandb
 from metarl.cli import main
 from metarl.run.config_file import to_yaml
 from metarl.run.loggers import LOGGERS, WandbLogger
-from metarl.run.resolve import resolved
 from metarl.run.runs import Run, train
 from strangers import forgotten_wandb
 from tiny_runs import alike, tiny
@@ -86,7 +85,7 @@ def test_the_run_is_what_it_would_have_been(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     trouble(monkeypatch)
-    Path("tiny.yaml").write_text(to_yaml(resolved(tiny(iterations=3, checkpoint_every=2))))
+    Path("tiny.yaml").write_text(to_yaml(tiny(iterations=3, checkpoint_every=2)))
     assert main(["train", "--config", "tiny.yaml", "--logger", "wandb", "--out", "run"]) == 0
     (warning,) = [line for line in capsys.readouterr().err.splitlines() if "warning" in line]
     assert told in warning

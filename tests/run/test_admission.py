@@ -7,9 +7,8 @@ from typing import Any
 import pytest
 
 from metarl.core.errors import RequestError
-from metarl.run.admission import admit, check_run, code_in, command
+from metarl.run.admission import admit, check_run, code_in, command, load_config
 from metarl.run.config_file import from_yaml, to_yaml
-from metarl.run.resolve import load_config, resolved
 from tiny_runs import tiny
 
 OWN = {"algorithm": "maml", "family": "mine:Family", "model": "mine.nets:Policy"}
@@ -47,7 +46,7 @@ def test_what_is_trusted_passes(trust: Any) -> None:
 
 
 def test_trust_is_neither_written_nor_read() -> None:
-    config = resolved(tiny(trust=True))
+    config = tiny(trust=True)
     Path("config.yaml").write_text(to_yaml(config) + "trust: true\n")
     assert "trust" not in to_yaml(config) and "trust" not in from_yaml("config.yaml")
     assert [load_config("config.yaml", trust).trust for trust in (False, {"a:b"}, True)] == [

@@ -18,8 +18,8 @@ from metarl.learn.learners import learners
 from metarl.learn.maml import maml
 from metarl.learn.trust_region import TrustRegion
 from metarl.run.agent import build_agent
+from metarl.run.devices import usable_cores
 from metarl.run.policy import Policy
-from metarl.run.resolve import resolved, usable_cores
 from tiny_runs import agent, gathered, meta_of, same, tiny
 
 # Initial weights ---------------------------------------------------------------------------------
@@ -166,7 +166,7 @@ def test_an_oracle_observes_the_task() -> None:
 
 
 def test_configuration_holds_what_was_chosen() -> None:
-    config = build_agent(resolved(tiny(chunk=None, threads=None, device="auto"))).config
+    config = build_agent(tiny(chunk=None, threads=None, device="auto")).config
     assert config.device in ("cpu", "cuda")
     assert config.chunk >= 2
     assert config.threads >= 1

@@ -21,9 +21,8 @@ from metarl.run.agent import Agent
 from metarl.run.algorithms import ALGORITHMS
 from metarl.run.config import DEFAULTS, TrainConfig
 from metarl.run.lessons import deal, open_lessons
-from metarl.run.resolve import resolve
 from metarl.run.runs import train
-from tiny_runs import ADDRESS, TAUGHT, TINY, agent, gathered, meta_of, pupil, rows, same, tasks_of
+from tiny_runs import ADDRESS, TAUGHT, TINY, agent, configured, gathered, meta_of, pupil, rows, same, tasks_of
 
 FAMILIES = ["sinusoid", "point-goal"]
 METRIC = {"sinusoid": "mse", "point-goal": "return"}
@@ -66,7 +65,7 @@ def test_each_trains(algorithm: str, family: str, tmp_path: Path) -> None:
 )
 def test_those_that_need_episodes_refuse_examples_by_name(algorithm: str, why: str) -> None:
     with pytest.raises(RequestError, match=rf"{why}.*'sinusoid' gives labelled examples; (allowed|use)"):
-        resolve(algorithm, "sinusoid")
+        configured(algorithm, "sinusoid")
 
 
 COMPOSITIONS: dict[str, dict[str, Any]] = {
@@ -87,7 +86,7 @@ def test_a_name_stands_for_a_composition(family: str) -> None:
     for algorithm, parts in COMPOSITIONS.items():
         if family == "sinusoid" and algorithm in OF_EPISODES:
             continue
-        found = resolve(algorithm, family)
+        found = configured(algorithm, family)
         assert {name: getattr(found, name) for name in parts} == parts
         assert found.learner in learners
         assert found.rule in rules
@@ -96,14 +95,14 @@ def test_a_name_stands_for_a_composition(family: str) -> None:
 
 
 def test_the_lstm_takes_a_trust_region_where_there_is_a_policy() -> None:
-    assert resolve("lstm", "point-goal").meta_optimizer == "trpo"
-    assert resolve("lstm", "sinusoid").meta_optimizer == "adam"
-    assert resolve("lstm", "sinusoid").meta_lr == 1e-3
+    assert configured("lstm", "point-goal").meta_optimizer == "trpo"
+    assert configured("lstm", "sinusoid").meta_optimizer == "adam"
+    assert configured("lstm", "sinusoid").meta_lr == 1e-3
 
 
 def test_what_an_algorithm_brings_along_can_be_said_otherwise() -> None:
     for name, value in {"order": 2, "inner_steps": 3, "max_grad_norm": 0.5, "statistics": "batch"}.items():
-        assert getattr(resolve("lstm", "sinusoid", command_line={name: value}), name) == value
+        assert getattr(configured("lstm", "sinusoid", **{name: value}), name) == value
     assert set().union(*(algorithm.defaults for algorithm in ALGORITHMS.values())) <= set(DEFAULTS)
     assert (learners["maml"], learners["reptile"]) == (maml, reptile)
 

@@ -6,11 +6,11 @@ import pytest
 
 from metarl.core.errors import RequestError
 from metarl.run.config import TrainConfig
-from metarl.run.resolve import resolve
+from tiny_runs import configured
 
 
 def settled(**asked: Any) -> TrainConfig:
-    return resolve("maml", "point-goal", command_line=asked)
+    return configured("maml", "point-goal", **asked)
 
 
 def test_what_is_open_about_episodes_follows_the_objective() -> None:
@@ -18,11 +18,11 @@ def test_what_is_open_about_episodes_follows_the_objective() -> None:
     a2c = settled(objective="a2c")
     assert (a2c.baseline, a2c.inner_epochs, a2c.meta_optimizer) == ("value", 1, "adam")
     assert settled(baseline="value").meta_optimizer == "adam"
-    assert resolve("promp", "point-goal", command_line={"baseline": "value"}).meta_optimizer == "ppo"
+    assert configured("promp", "point-goal", baseline="value").meta_optimizer == "ppo"
     assert settled(objective="ppo").inner_epochs == 3
     assert settled(objective="ppo", inner_epochs=2).inner_epochs == 2
     assert settled(objective="dice", baseline="value", meta_optimizer="ppo").baseline == "value"
-    sinusoid = resolve("maml", "sinusoid")
+    sinusoid = configured("maml", "sinusoid")
     assert (sinusoid.baseline, sinusoid.inner_epochs) == (None, None)
     strides = [settled(objective=objective).support_stride for objective in ("vpg", "lvc", "dice")]
     assert strides == [4, 4, 1]  # a part of dice's time steps estimates another curvature
@@ -30,7 +30,7 @@ def test_what_is_open_about_episodes_follows_the_objective() -> None:
 
 def test_first_order_maml_has_order_one() -> None:
     with pytest.raises(RequestError, match="'fomaml' is maml of order 1, got order 2; use maml"):
-        resolve("fomaml", "point-goal", command_line={"order": 2})
+        configured("fomaml", "point-goal", order=2)
 
 
 def test_epochs_of_the_meta_optimizer_leave_where_first_derivatives_agree() -> None:
@@ -92,7 +92,7 @@ def test_what_makes_no_sense_together_is_refused_with_what_to_use(asked: dict[st
 )
 def test_examples_refuse_what_is_of_episodes(asked: dict[str, Any], words: str) -> None:
     with pytest.raises(RequestError, match=words):
-        resolve(asked.get("algorithm", "maml"), "sinusoid", command_line=asked)
+        configured(**{"family": "sinusoid", **asked})
 
 
 @pytest.mark.parametrize("objective", ["dice", "lvc", "surrogate"])

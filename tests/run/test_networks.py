@@ -17,7 +17,6 @@ from metarl.core.errors import RequestError
 from metarl.core.models import MLP, Choices, Gaussian, GaussianMLP
 from metarl.run.config import TrainConfig
 from metarl.run.networks import head, network
-from metarl.run.resolve import resolved
 from metarl_envs import PointGoal
 from metarl_envs.sinusoid import Sinusoid
 from tiny_families import Blobs, Patches
@@ -27,7 +26,7 @@ IMAGE = Box(0, 1, (1, 28, 28), np.float32)
 
 
 def made(model: str, family: Any) -> nn.Module:
-    return network(resolved(taught(model=model)), family)
+    return network(taught(model=model), family)
 
 
 def with_spaces(family: Any, observations: Space[Any], actions: Space[Any]) -> Any:
@@ -71,7 +70,7 @@ def test_a_multi_discrete_space_has_logits_for_each_component() -> None:
 )
 def test_policies_that_observe_images_have_a_cnn_unless_told(actions: Space[Any], kind: type) -> None:
     config = TrainConfig(algorithm="maml", family="tiny_families:Spot", hidden=(7,))
-    module = network(resolved(config), with_spaces(PointGoal(), IMAGE, actions))
+    module = network(config, with_spaces(PointGoal(), IMAGE, actions))
     assert type(module) is kind
     trunk = module if isinstance(module, CNN) else module.net
     assert isinstance(trunk, CNN)
@@ -98,9 +97,9 @@ def test_policies_that_observe_images_have_a_cnn_unless_told(actions: Space[Any]
 def test_the_model_and_its_size_are_settled_by_what_is_observed(
     options: dict[str, Any], model: str, hidden: tuple[int, ...]
 ) -> None:
-    found = resolved(TrainConfig(algorithm="maml", **options))
+    found = TrainConfig(algorithm="maml", **options)
     assert (found.model, found.hidden) == (model, hidden)
-    assert resolved(found) == found
+    assert found == found
 
 
 def test_a_value_network_reads_images_as_the_policy_does() -> None:
@@ -113,7 +112,7 @@ def test_a_value_network_reads_images_as_the_policy_does() -> None:
 
 
 def test_conv4_reads_images_and_has_the_filters_asked_for() -> None:
-    module = network(resolved(taught(model="conv4", filters=3)), Patches(ways=2))
+    module = network(taught(model="conv4", filters=3), Patches(ways=2))
     assert isinstance(module, Conv4)
     assert module(torch.rand(5, 1, 28, 28)).shape == (5, 2)
     assert [p.shape[:2] for _, p in module.named_parameters() if p.ndim == 4] == [

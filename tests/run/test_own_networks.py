@@ -11,7 +11,6 @@ from gymnasium.spaces import Box, Discrete, MultiBinary, MultiDiscrete, Space
 from metarl.core.errors import RequestError
 from metarl.core.params import expand
 from metarl.run.networks import network
-from metarl.run.resolve import resolved
 from metarl_envs import PointGoal
 from tiny_runs import agent, same, tiny
 
@@ -114,5 +113,5 @@ def test_spaces_that_no_network_serves_are_refused_by_name(
     observations: Space[Any], actions: Space[Any], told: str
 ) -> None:
     with pytest.raises(RequestError, match="family 'point-goal'") as caught:
-        network(resolved(tiny()), serving(observations, actions))
+        network(tiny(), serving(observations, actions))
     assert told in str(caught.value)

@@ -7,12 +7,12 @@ import pytest
 
 from metarl.core.errors import RequestError, RunFailed
 from metarl.run import baselines
+from metarl.run.admission import load_config
 from metarl.run.baselines import TRAINED, baseline_config, baseline_of, train_baseline
 from metarl.run.callbacks import Callback
 from metarl.run.config import as_dict
 from metarl.run.evaluation import evaluate_run
 from metarl.run.protocol import Protocol, measure, tuned
-from metarl.run.resolve import load_config, resolved
 from metarl.run.runs import Run, load, train
 from metarl.run.trainer import Trainer
 from tiny_runs import agent, rows, same, tiny
@@ -27,7 +27,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 def changes(kind: str, **values: Any) -> dict[str, Any]:
     """What a baseline's configuration changes."""
-    before = resolved(tiny(**values))
+    before = tiny(**values)
     after = as_dict(baseline_config(kind, before))
     return {name: value for name, value in after.items() if value != getattr(before, name)}
 
@@ -174,9 +174,9 @@ def test_a_baseline_of_any_algorithm_is_one_that_can_be_trained(
     rates = {"inner_lr": None, "meta_optimizer": None, "meta_lr": None, "objective": objective}
     if objective == "a2c" and algorithm == "e-maml":
         rates["meta_optimizer"] = "adam"
-    run = resolved(tiny(algorithm=algorithm, **rates))
+    run = tiny(algorithm=algorithm, **rates)
     found = baseline_config(kind, run)
-    assert resolved(found) == found
+    assert found == found
     assert (found.baseline, found.objective) == (run.baseline, objective)
     assert found.learner == "maml"
     if algorithm != "reptile":

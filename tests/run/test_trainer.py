@@ -10,11 +10,11 @@ import torch
 
 from metarl.core.errors import RequestError
 from metarl.run import checkpoint as store
+from metarl.run.admission import load_config
 from metarl.run.callbacks import Callback
 from metarl.run.config import default_path
 from metarl.run.iteration import validate
 from metarl.run.loggers import read_metrics
-from metarl.run.resolve import load_config, resolved
 from metarl.run.runs import Run, load, train
 from metarl.run.trainer import Trainer
 from tiny_runs import rows, same, taught, tiny
@@ -135,7 +135,7 @@ def test_the_configuration_is_kept_with_all_that_was_chosen(tmp_path: Path) -> N
     assert kept == run.config
     assert kept.device in ("cpu", "cuda")
     assert kept.chunk == run.agent.chunking.size
-    assert kept.threads == resolved(asked).threads
+    assert kept.threads == asked.threads
     assert kept.executor == "inline"
     text = (tmp_path / "run" / "config.yaml").read_text()
     assert f"chunk: {run.agent.chunking.size}\n" in text
@@ -233,10 +233,10 @@ def test_a_request_that_cannot_be_met_writes_nothing(tmp_path: Path, changes: di
 
 
 def test_a_run_without_a_directory_goes_where_its_name_says(tmp_path: Path) -> None:
-    assert default_path(resolved(tiny())) == Path("runs/point-goal-finn2017-maml-seed3")
+    assert default_path(tiny()) == Path("runs/point-goal-finn2017-maml-seed3")
     assert Trainer.start(tiny()).path == Path("runs/point-goal-finn2017-maml-seed3")
     assert (tmp_path / "runs/point-goal-finn2017-maml-seed3/config.yaml").is_file()
-    named = default_path(resolved(tiny(family="tiny_families:Field", algorithm="fomaml")))
+    named = default_path(tiny(family="tiny_families:Field", algorithm="fomaml"))
     assert named == Path("runs/tiny_families.Field-random-fomaml-seed3")
 
 

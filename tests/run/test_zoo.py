@@ -14,11 +14,11 @@ from metarl.cli import main
 from metarl.core.errors import RequestError
 from metarl.rollout.registry import families
 from metarl.run import zoo
+from metarl.run.admission import load_config
 from metarl.run.checkpoint import DamagedCheckpoint
 from metarl.run.config import TrainConfig
 from metarl.run.report_data import read_run
 from metarl.run.report_words import commands
-from metarl.run.resolve import load_config
 from metarl.run.runs import load, resume, train
 from metarl.run.zoo import agents, made, output, place, run_dir, source
 from tiny_runs import TINY
