@@ -1,4 +1,4 @@
-"""The executors of this process: a family's vector environments, or a single environment that somebody gave."""
+"""The executors of this process: for a family's vector environments, and for a single given environment."""
 
 from typing import Any
 

@@ -16,7 +16,7 @@ from metarl.core.critic import PREFIX, critic_params, values, with_critic
 from metarl.core.errors import RequestError
 from metarl.core.models import Apply, functional, initial_params, of_tasks, policy
 from metarl.core.objectives import Objective, clipped, objectives
-from metarl.core.params import Meta, Params, leaves, to_device
+from metarl.core.params import Meta, Params, to_device
 from metarl.core.rules import Rule, only, rules
 from metarl.learn.adapt import Adaptation, adapt
 from metarl.learn.chunks import Chunking
@@ -145,15 +145,16 @@ class Agent:
             "max_norm": math.inf if self.config.max_grad_norm is None else self.config.max_grad_norm,
         }
         named = [name for name in inspect.signature(make_optimizer).parameters if name in options]
-        return make_optimizer(**{name: options[name] for name in named} | changes)
+        return make_optimizer(**{name: options[name] for name in named} | dict(changes))
 
-    def initial_params(self) -> Params:
-        """Return the drawn weights of the policy and, if there is one, of its value network."""
-        return _all_params(self.module, self.critic)
+    @property
+    def param_names(self) -> list[str]:
+        """The names of the weights of the policy and of its value network, in order."""
+        return list(_all_params(self.module, self.critic))
 
     def initial_meta(self) -> Meta:
         """Return the meta-parameters that the seed draws, on the device."""
-        params = self.initial_params()
+        params = _all_params(self.module, self.critic)
         generator = torch.Generator().manual_seed(_init_seed(self.config.seed, 1))
         return to_device(Meta(params, self.rule.init(params, generator)), self.device)
 
@@ -168,7 +169,7 @@ def rule_of(config: TrainConfig, inner_lr: float | None) -> Rule:
 
 
 def build_agent(config: TrainConfig) -> Agent:
-    """Return the parts that a configuration names; its device and chunk size are chosen here if they are open.
+    """Return the parts that a configuration names; device and chunk size are chosen here if they are open.
 
     The returned agent's ``config`` holds what was chosen, so that a resumed run chooses nothing anew.
     """
@@ -201,8 +202,8 @@ def build_agent(config: TrainConfig) -> Agent:
     )
     if agent.rule.learns and not learners.facts(config.learner).takes_learned_rules:
         raise RequestError(
-            f"learner {config.learner!r} cannot train rule {config.rule!r}; allowed: rules that learn nothing, "
-            "such as sgd and adam"
+            f"learner {config.learner!r} cannot train rule {config.rule!r}; allowed: rules that learn "
+            "nothing, such as sgd and adam"
         )
     return agent
 

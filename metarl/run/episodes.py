@@ -19,7 +19,7 @@ from metarl.run.agent import Agent
 from metarl.run.experience import Curves, Query
 from metarl.run.scores import scores
 
-# Numbers in the observations that a value network reads at a time, of each task: bounds the memory for images.
+# Numbers in the observations that a value network reads at a time, of each task: bounds memory for images.
 NUMBERS_AT_ONCE = 2**24
 
 
@@ -55,7 +55,7 @@ class EpisodeSource:
         return self._with_advantages(policies, step)[0]
 
     def query(self, policies: Params, step: int) -> Query:
-        """Return the same, the share of the returns' variance that baselines explain, and the tasks' credit."""
+        """Return the same, the share of the returns' variance that is explained, and the tasks' credit."""
         batch, estimate = self._with_advantages(policies, step)
         shares = credit(estimate.start_return, estimate.std, batch.mask.to(estimate.std))
         return Query(

@@ -118,6 +118,7 @@ def explore(
 
 
 def inner_loop(step: Any, inner: Inner, draw: Any, steps: int) -> list[Inner]:
+    """Return."""
     inners = [inner]
     for k in range(steps):
         inners.append(step(k, inners[-1], draw(k, inners[-1])))

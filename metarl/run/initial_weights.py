@@ -72,7 +72,7 @@ def read_params(path: Path, like: Params) -> Params:
 
 
 def fitting(weights: Params, like: Params, path: Path) -> Params:
-    """Return weights of a file in the order of ``like``, once they fit it. A value network's are taken if both
+    """Return weights of a file in the order of ``like``, once they fit. A value network's are taken if both
     have them; the user reads which of the two lacks one, and the network's own stays as it is drawn.
 
     Raises:

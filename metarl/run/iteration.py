@@ -122,7 +122,7 @@ def validate(agent: Agent, meta: Meta, executor: Executor | None) -> Row:
 
 
 def _curves(experience: Experience, prefix: str = "") -> Row:
-    """Return the means over tasks before each inner step and after the last; {} if the meta-learner has them."""
+    """Return the means over tasks before each inner step and after the last."""
     row: Row = {}
     for metric, values in experience.curves.items():
         row |= Curve(metric, values.mean(-1).tolist(), prefix).to_row()

@@ -89,5 +89,7 @@ def open_mirrors(
 
 def _made(name: str, options: Mapping[str, Any]) -> Mirror:
     make_mirror = loggers[name]
-    settings = [setting for setting in inspect.signature(make_mirror).parameters if f"{name}_{setting}" in options]
+    settings = [
+        setting for setting in inspect.signature(make_mirror).parameters if f"{name}_{setting}" in options
+    ]
     return make_mirror(**{setting: options[f"{name}_{setting}"] for setting in settings})

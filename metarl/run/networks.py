@@ -47,9 +47,7 @@ models: Registry[Callable[..., nn.Module], ModelFacts] = Registry(
 
 
 @models.register("mlp", ModelFacts(axes=1, plain=True))
-def mlp(
-    observation_space: Any, action_space: Any, *, hidden: Sequence[int], activation: str = "tanh"
-) -> MLP:
+def mlp(observation_space: Any, action_space: Any, *, hidden: Sequence[int], activation: str = "tanh") -> MLP:
     """Layers of ``hidden`` units, for vectors."""
     return MLP(observation_space.shape[0], hidden, outputs_of(action_space), activation)
 
@@ -186,7 +184,7 @@ def model_errors(config: TrainConfig, cannot: str | None = None) -> Iterator[Non
 
 
 def head(module: nn.Module) -> list[str]:
-    """Return the names of the last layer's parameters: of the module that owns a network's last weight matrix."""
+    """Return the names of the last layer's parameters: of the owner of a network's last weight matrix."""
     owners = [name.rpartition(".")[0] for name, p in module.named_parameters() if p.ndim > 1]
     if not owners:
         raise RequestError(f"{type(module).__name__} has no layer with weights; adapts must not be 'head'")

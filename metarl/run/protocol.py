@@ -5,7 +5,9 @@ import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import torch
 
 from metarl.core.errors import RequestError
@@ -16,11 +18,13 @@ from metarl.rollout.executors import Executor
 from metarl.rollout.family import SPLITS
 from metarl.rollout.seeding import Address
 from metarl.run.agent import Agent
-from metarl.run.data_kinds import DataKind
+from metarl.run.data_kinds import EPISODES, DataKind
 from metarl.run.experience import USES, Experience, Source, gather
 from metarl.run.files import tell
 from metarl.run.measures import measure_of
+from metarl.run.run_state import RunState
 from metarl.run.sources import source_of
+from metarl.run.statistics import bootstrap_ci, iqm
 from metarl.run.step_sizes import Profile
 
 # Step sizes tried for each baseline on validation tasks; 0 is for one that gains nothing by adapting.
@@ -56,7 +60,7 @@ def standard(kind: DataKind) -> Protocol:
 
 
 def held_out_tasks(agent: Agent, protocol: Protocol) -> Tasks:
-    """Return the tasks of a protocol, the same for every agent; each once where the family has fewer in all."""
+    """Return a protocol's tasks, the same for every agent; each once where the family has fewer in all."""
     in_all = agent.family.num_tasks
     n = protocol.tasks if in_all is None else min(protocol.tasks, in_all)
     rng = seeding.generator(protocol.seed, "tasks", USES[protocol.split])
@@ -87,9 +91,7 @@ def measure(
                 f"the agent cannot be measured with step sizes {list(profile)}: {error}"
             ) from error
         blocks.append(experience if not blocks else experience._replace(data=blocks[0].data, path=()))
-    curves = {
-        metric: torch.cat([block.curves[metric] for block in blocks], 1) for metric in blocks[0].curves
-    }
+    curves = {metric: torch.cat([block.curves[metric] for block in blocks], 1) for metric in blocks[0].curves}
     return blocks[0]._replace(curves=curves, samples=sum(block.samples for block in blocks))
 
 
@@ -123,7 +125,7 @@ def tuned(
     executor: Executor | None,
     done: Callable[[], None] = lambda: None,
 ) -> Profile:
-    """Return ``profile`` scaled so that it starts with the entry of ``GRID`` that does best on validation tasks.
+    """Return ``profile`` scaled to start with the entry of ``GRID`` that does best on validation tasks.
 
     Best is the best mean of the metric over the adapted steps, and of equals the best of the agent's further
     metrics. The value of each entry is printed, and ``done`` called after it. Where the rule has learned its
@@ -152,7 +154,7 @@ def best_of(
     what: str,
     done: Callable[[], None] = lambda: None,
 ) -> float:
-    """Return the entry of ``grid`` with the best experience on validation tasks, ``tried(entry)``: see ``tuned``.
+    """Return the entry of ``grid`` with the best experience, ``tried(entry)``: see ``tuned``.
 
     Raises:
         RequestError: with none of them has the agent been measured.
@@ -180,3 +182,37 @@ def scaled(profile: Profile, first: float) -> list[float]:
     """Return the same proportions from step to step, starting with ``first``."""
     rates = [lr for lr in profile if lr is not None]
     return [first * (lr / rates[0]) for lr in rates]
+
+
+def result(
+    experience: Experience, profile: Profile, protocol: Protocol, trained: RunState | None = None
+) -> dict[str, Any]:
+    """Return an agent's entry of ``evaluation.json``.
+
+    Args:
+        profile: the step sizes that it was measured with.
+        trained: the run that it stands for, if it is one.
+    """
+    per_task = experience.values.numpy().T.astype(np.float64)
+    rng = seeding.generator(protocol.seed, "bootstrap", USES[protocol.split])
+    entry = {
+        "mean": per_task.mean(0).tolist(),
+        "iqm": iqm(per_task[None]).tolist(),
+        "ci95": bootstrap_ci(per_task, rng).tolist(),
+        "per_task": per_task.tolist(),
+        "inner_lr": [lr for lr in profile if lr is not None],
+    }
+    if trained is not None:
+        kind = trained.agent.kind
+        entry[kind.counted] = trained.standing.samples
+        entry |= consumed(experience, protocol.episodes) if kind is EPISODES else {}
+    return entry
+
+
+def consumed(experience: Experience, episodes: int) -> dict[str, list[Any]]:
+    """Return what of a task an agent has adapted to before each of its values: episodes, and on average over
+    the tasks their environment steps. The last collection only measures.
+    """
+    steps = [float(batch.mask.sum((1, 2)).float().mean()) for batch in experience.batches[:-1]]
+    counts = [episodes * k for k in range(len(steps) + 1)]
+    return {"episodes": counts, "episode_env_steps": [0.0, *itertools.accumulate(steps)]}

@@ -1,13 +1,16 @@
 """A run as it stands: its agent, its directory, and how far its training has come."""
 
+import itertools
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 
 from metarl.core.errors import RequestError
 from metarl.core.params import Meta
 from metarl.core.process import prepare_process
+from metarl.rollout import seeding
 from metarl.run import checkpoint as store
 from metarl.run import state
 from metarl.run.admission import Trust, command, read_config
@@ -43,6 +46,7 @@ class RunState:
         probe(agent, drawn)
         self.agent, self.called = agent, called
         self.standing = Standing(drawn, agent.optimizer.init(drawn))
+        self._policies = itertools.count()
 
     @classmethod
     def new(cls: type[T], config: TrainConfig, path: str | Path | None = None) -> T:
@@ -122,6 +126,10 @@ class RunState:
     def checkpoints(self) -> Path:
         """The directory of its checkpoints."""
         return source(self.called) / "checkpoints"
+
+    def action_noise(self) -> np.random.Generator:
+        """Return a generator for one more policy's actions: another one in each call, and reproducible."""
+        return seeding.generator(self.config.seed, "policies", next(self._policies))
 
     def with_initial_weights(self: T) -> T:
         """Read the weights that it starts from, once and never again, and return the run."""

@@ -13,8 +13,8 @@ from metarl.core.registry import Registry
 from metarl.learn.problem import Report, TaskData
 from metarl.run.curve import Curve
 
-# Of episodes: (episodes "task episode time") -> a number a task. Of labelled examples: (outputs "task shot …",
-# labels "task shot …") -> a number a task.
+# Of episodes: (episodes "task episode time") -> a number a task. Of labelled examples:
+# (outputs "task shot …", labels "task shot …") -> a number a task.
 scores: Registry[Callable[..., Tensor], None] = Registry("metric", "metarl.scores", no_facts=None)
 
 

@@ -1,4 +1,4 @@
-"""Where the batches of an agent's tasks come from: episodes that an executor collects, or labelled examples."""
+"""Where an agent's batches come from: episodes that an executor collects, or labelled examples."""
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager

@@ -146,7 +146,8 @@ def _finish(run: RunState, session: _Session, row: Row, validation: Row, last: b
     for mirror in session.mirrors:
         mirror.row(row)
     session.progress.update(run.iteration, row)
-    going = all([hook.on_step(row) is not False for hook in session.hooks])
+    answers = [hook.on_step(row) for hook in session.hooks]
+    going = all(answer is not False for answer in answers)
     diverged = run.standing.skipped >= run.config.max_skipped
     if due or last or diverged or not going or session.stop.requested is not None:
         session.log.sync()
