@@ -12,7 +12,9 @@ from metarl.rollout.seeding import Address
 from metarl.run import checkpoint as store
 from metarl.run.agent import Agent, build_agent
 from metarl.run.config import TrainConfig
+from metarl.run.examples import ExampleSource
 from metarl.run.experience import USES, Experience, gather
+from metarl.run.initial_weights import with_initial_weights
 from metarl.run.iteration import validate
 from metarl.run.loggers import read_metrics
 from metarl.run.protocol import Protocol, measure
@@ -132,3 +134,12 @@ def validated(run: RunState) -> dict[str, Any]:
     """``validate`` with an executor of its own."""
     with open_executor(run.agent) as executor:
         return validate(run.agent, run.meta, executor)
+
+
+def starting_meta(built: Agent) -> Meta:
+    """The meta-parameters that training begins with, those of ``init_from`` among them."""
+    return with_initial_weights(built, built.initial_meta())
+
+
+def examples_of(built: Agent, tasks: Tasks | None = None, address: Address = ADDRESS) -> ExampleSource:
+    return ExampleSource.of_tasks(built, tasks_of(built) if tasks is None else tasks, address)

@@ -1,7 +1,5 @@
 """One meta-iteration, and one validation, as functions."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -14,10 +12,10 @@ from metarl.rollout.seeding import Address
 from metarl.run import iteration
 from metarl.run.agent import Agent
 from metarl.run.callbacks import Callback
-from metarl.run.experience import USES, Experience, Serve, Source, World
+from metarl.run.experience import USES, Experience, Source
 from metarl.run.iteration import Row, Standing, iterate, validate
 from metarl.run.policy import Policy
-from metarl.run.worlds import world_of
+from metarl.run.sources import open_executor, source_of
 from metarl_envs import PointGoal
 from tiny_runs import agent, same
 
@@ -33,9 +31,8 @@ class Kept(Callback):
 
 def iterated(built: Agent, start: Standing | None = None) -> tuple[Standing, Row, Experience]:
     kept = Kept()
-    world = iteration.world_of(built.family)
-    with world.open(built) as serve:
-        after, row = iterate(built, start or standing(built), serve, [kept])
+    with open_executor(built) as executor:
+        after, row = iterate(built, start or standing(built), executor, [kept])
     return after, row, kept.experience
 
 
@@ -77,28 +74,18 @@ def test_tasks_are_drawn_for_each_iteration_and_apart_for_validation(monkeypatch
         drawn.append((split, sample(family, n, rng, split)["goal"]))
         return {"goal": drawn[-1][1]}
 
-    def watched(family: Any) -> World:
-        world = world_of(family)
-
-        @contextmanager
-        def opened(built: Agent) -> Iterator[Serve]:
-            with world.open(built) as serve:
-
-                def served(tasks: Any, episodes: int, address: Address, deterministic: bool) -> Source:
-                    addresses.append(address)
-                    return serve(tasks, episodes, address, deterministic)
-
-                yield served
-
-        return world._replace(open=opened)
+    def watched(built: Agent, executor: Any, tasks: Any, address: Address) -> Source:
+        addresses.append(address)
+        return source_of(built, executor, tasks, address)
 
     monkeypatch.setattr(PointGoal, "sample_tasks", sampled)
-    monkeypatch.setattr(iteration, "world_of", watched)
+    monkeypatch.setattr(iteration, "source_of", watched)
     built = agent()
     for n in (0, 1):
         iterated(built, standing(built, iteration=n))
     for _ in range(2):
-        validate(built, built.initial_meta())
+        with open_executor(built) as executor:
+            validate(built, built.initial_meta(), executor)
     (first, second, *validations) = (goals for _, goals in drawn)
     assert [split for split, _ in drawn] == ["train", "train", "validation", "validation"]
     assert not np.isin(first, second).any()

@@ -10,11 +10,11 @@ import torch
 from metarl.core.errors import RequestError
 from metarl.run import protocol
 from metarl.run.algorithms import ALGORITHMS
-from metarl.run.trained_baselines import TRAINED, baseline_config, baseline_of, is_few_shot, train_baseline
 from metarl.run.callbacks import Callback
 from metarl.run.config import as_dict
 from metarl.run.evaluation import evaluate_run
 from metarl.run.runs import Run, load, train
+from metarl.run.trained_baselines import TRAINED, baseline_config, baseline_of, is_few_shot, train_baseline
 from metarl_envs.sinusoid import Sinusoid
 from tiny_runs import IMAGES, rows, same, taught, tiny
 
@@ -79,7 +79,7 @@ def test_it_can_be_trained_whatever_the_algorithm(algorithm: str, tmp_path: Path
     run = train(taught(**options, inner_steps=2, iterations=1), tmp_path / "run")
     for kind in TRAINED:
         found = baseline_of(kind, run)
-        assert not found.agent.learns_steps
+        assert not found.agent.rule.learns
         assert (found.config.learner, found.config.rule) == ("maml", "sgd")
     assert same(baseline_of("random", run).meta.model, run.agent.initial_meta().model)
     assert len(rows(run.path / "baselines" / "pretrained")) == 2

@@ -8,13 +8,13 @@ import pytest
 from metarl.core.errors import RequestError, RunFailed
 from metarl.run import trained_baselines
 from metarl.run.admission import load_config
-from metarl.run.trained_baselines import TRAINED, baseline_config, baseline_of, train_baseline
 from metarl.run.callbacks import Callback
 from metarl.run.config import as_dict
 from metarl.run.evaluation import evaluate_run
 from metarl.run.protocol import Protocol, measure, tuned
-from metarl.run.runs import Run, load, train
 from metarl.run.run_state import RunState
+from metarl.run.runs import Run, load, train
+from metarl.run.trained_baselines import TRAINED, baseline_config, baseline_of, train_baseline
 from tiny_runs import agent, rows, same, tiny
 
 FEW: dict[str, Any] = {"tasks": 3, "steps": 1, "episodes": 3}
@@ -85,7 +85,7 @@ def test_it_is_the_best_checkpoint_of_a_run_of_its_own(run: Run) -> None:
 def test_it_is_trained_once(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     first = {kind: baseline_of(kind, run) for kind in ("pretrained", "oracle")}
     before = {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()}
-    monkeypatch.setattr(baselines, "train_baseline", pytest.fail)
+    monkeypatch.setattr(trained_baselines, "learn", pytest.fail)
     for kind, found in first.items():
         assert same(baseline_of(kind, run).meta, found.meta)
     assert {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()} == before
