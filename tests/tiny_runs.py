@@ -17,8 +17,7 @@ from metarl.run.experience import USES, Experience, gather
 from metarl.run.initial_weights import with_initial_weights
 from metarl.run.iteration import validate
 from metarl.run.loggers import read_metrics
-from metarl.run.protocol import Protocol, measure
-from metarl.run.run_state import RunState
+from metarl.run.protocol import Protocol, measure, tuned
 from metarl.run.runs import Run
 from metarl.run.sources import open_executor, source_of
 from metarl.run.step_sizes import Profile
@@ -130,10 +129,16 @@ def measured(built: Agent, meta: Meta, profile: Profile, protocol: Protocol) -> 
         return measure(built, meta, profile, protocol, executor)
 
 
-def validated(run: RunState) -> dict[str, Any]:
+def tuned_rates(built: Agent, meta: Meta, profile: Profile, protocol: Protocol, name: str) -> Profile:
+    """``tuned`` with an executor of its own."""
+    with open_executor(built) as executor:
+        return tuned(built, meta, profile, protocol, name, executor)
+
+
+def validated(built: Agent, meta: Meta) -> dict[str, Any]:
     """``validate`` with an executor of its own."""
-    with open_executor(run.agent) as executor:
-        return validate(run.agent, run.meta, executor)
+    with open_executor(built) as executor:
+        return validate(built, meta, executor)
 
 
 def starting_meta(built: Agent) -> Meta:

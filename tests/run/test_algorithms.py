@@ -55,7 +55,7 @@ def config(algorithm: str, family: str, **changes: Any) -> TrainConfig:
 )
 def test_each_trains(algorithm: str, family: str, tmp_path: Path) -> None:
     whole = train(config(algorithm, family, tasks=2, validation_tasks=2), tmp_path / "whole")
-    start = whole.agent.starting_meta()
+    start = whole.agent.initial_meta()
     assert not any(map(torch.equal, leaves(whole.meta.model), leaves(start.model)))
     assert bool(start.rule) is (algorithm in LEARNED)
     assert not any(map(torch.equal, leaves(whole.meta.rule), leaves(start.rule)))

@@ -13,11 +13,11 @@ from metarl.run import iteration
 from metarl.run.agent import Agent
 from metarl.run.callbacks import Callback
 from metarl.run.experience import USES, Experience, Source
-from metarl.run.iteration import Row, Standing, iterate, validate
+from metarl.run.iteration import Row, Standing, iterate
 from metarl.run.policy import Policy
 from metarl.run.sources import open_executor, source_of
 from metarl_envs import PointGoal
-from tiny_runs import agent, same
+from tiny_runs import agent, same, validated
 
 
 class Kept(Callback):
@@ -84,8 +84,7 @@ def test_tasks_are_drawn_for_each_iteration_and_apart_for_validation(monkeypatch
     for n in (0, 1):
         iterated(built, standing(built, iteration=n))
     for _ in range(2):
-        with open_executor(built) as executor:
-            validate(built, built.initial_meta(), executor)
+        validated(built, built.initial_meta())
     (first, second, *validations) = (goals for _, goals in drawn)
     assert [split for split, _ in drawn] == ["train", "train", "validation", "validation"]
     assert not np.isin(first, second).any()
@@ -148,26 +147,26 @@ def test_reptile_reports_the_kl_from_the_adapted_policies_to_those_after_its_ste
 def test_validation_measures_what_it_is_given_on_tasks_of_its_own() -> None:
     built = agent()
     meta = built.initial_meta()
-    first = validate(built, meta)
+    first = validated(built, meta)
     assert list(first) == ["validation/return/step_0", "validation/return/step_1"]
-    assert validate(built, meta) == first
+    assert validated(built, meta) == first
     other = meta._replace(model={name: value + 0.1 for name, value in meta.model.items()})
-    assert validate(built, other) != first
-    assert validate(agent(seed=9), meta) != first
+    assert validated(built, other) != first
+    assert validated(agent(seed=9), meta) != first
 
 
 def test_validation_of_finitely_many_tasks_takes_each_once() -> None:
     corners = {"spec": "promp", "family_arg": {"horizon": 40}, "init_std": 10.0}
     some, few, many = (agent(validation_tasks=n, **corners) for n in (3, 4, 20))
-    assert validate(few, few.initial_meta()) == validate(many, many.initial_meta())
-    assert validate(few, few.initial_meta()) != validate(some, some.initial_meta())
+    assert validated(few, few.initial_meta()) == validated(many, many.initial_meta())
+    assert validated(few, few.initial_meta()) != validated(some, some.initial_meta())
 
 
 def test_a_policy_that_walks_to_the_goal_is_worth_more() -> None:
     """The value is a return: larger for a policy that acts better."""
     built = agent(observe_task=True, init_std=0.01, inner_steps=0)
     meta = built.initial_meta()
-    worth = validate(built, meta)["validation/return/step_0"]
+    worth = validated(built, meta)["validation/return/step_0"]
     ideal = dict(meta.model)
     ideal["net.0.weight"] = torch.zeros(8, 4)
     ideal["net.2.weight"] = torch.zeros(2, 8)
@@ -178,4 +177,4 @@ def test_a_policy_that_walks_to_the_goal_is_worth_more() -> None:
     policy = Policy(built.apply, ideal, family.observation_space, family.action_space)
     action, _ = policy.predict([0.0, 0.0, 0.05, -0.05], deterministic=True)
     assert action == pytest.approx([0.5, -0.5], rel=0.01)
-    assert validate(built, meta._replace(model=ideal))["validation/return/step_0"] > worth + 1
+    assert validated(built, meta._replace(model=ideal))["validation/return/step_0"] > worth + 1

@@ -230,7 +230,7 @@ def test_what_adapts_is_named_by_a_word_or_a_pattern(adapts: str, names: tuple[s
     built = pupil(adapts=adapts)
     assert built.adapting == names
     params = built.initial_meta().model
-    rule = built.rule(0.1)
+    rule = built.rule
     grads = {name: torch.ones_like(p) for name, p in params.items()}
     moved, _ = rule.step({}, rule.begin({}, params), params, grads, torch.zeros(()))
     for name, p in params.items():
