@@ -206,7 +206,7 @@ def _export(values: Values) -> None:
 def _baseline(values: Values) -> None:
     asked: options.Baseline = filled(options.Baseline, values)
     config = _config(values, **options.COMMANDS["baseline"].defaults)
-    from metarl.run.baselines import train_baseline
+    from metarl.run.trained_baselines import train_baseline
 
     run = train_baseline(asked.kind, config, _out(values))
     print(f"{run.path} is trained; next: {command('evaluate', run.path, opens=as_dict(run.config))}")

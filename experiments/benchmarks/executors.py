@@ -26,8 +26,9 @@ from metarl.core.params import Params, expand, tree_map
 from metarl.core.process import prepare_process
 from metarl.rollout.acting import acting
 from metarl.rollout.collector import Tasks, to_action_space
-from metarl.rollout.executors import Executor, Inline
+from metarl.rollout.executors import Executor
 from metarl.rollout.family import TaskFamily
+from metarl.rollout.inline import Inline
 from metarl.rollout.processes import Processes
 from metarl.rollout.registry import families, make
 from metarl.rollout.seeding import Address

@@ -36,13 +36,6 @@ from metarl.run.fields import (
 FAMILY = ("family", "spec", "family_arg")  # the fields that say how the task family is made
 
 
-def _is_model(name: str) -> bool:
-    module, colon, factory = name.partition(":")
-    return name in ("mlp", "cnn", "conv4") or (
-        colon == ":" and factory.isidentifier() and all(part.isidentifier() for part in module.split("."))
-    )
-
-
 @dataclass(frozen=True, kw_only=True, repr=False)
 class TrainConfig:
     """Everything that decides a training run. A field that is left out, or ``None``, takes its default: the
@@ -72,8 +65,8 @@ class TrainConfig:
 
     model: str = option(
         None,
-        auto(text("mlp|cnn|conv4|MODULE:FACTORY", "a network (mlp, cnn, conv4, module:factory)", _is_model)),
-        "network; factory(observation_space, action_space) returns an nn.Module",
+        auto(part("models")),
+        "network, see metarl list models; or module:factory for one of your own",
         "auto, cnn for policies that observe images, else mlp",
     )
     hidden: tuple[int, ...] = option(
@@ -264,9 +257,9 @@ class TrainConfig:
     )
     executor: str = option(
         "auto",
-        one_of("auto", "inline", "processes"),
-        "where environments step: in this process, or each a share of the tasks in worker processes; auto "
-        "takes processes for environments that are stepped in Python, where there are cores for them",
+        part("executors"),
+        "where environments step, see metarl list executors; auto takes processes for environments that are "
+        "stepped in Python, where there are cores for them, else inline",
     )
     workers: int = option(
         None, auto(whole(1)), "worker processes; no effect on inline", "auto, the number of usable cores"

@@ -6,11 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from metarl.run.config import TrainConfig
-from metarl.run.fields import Kind, flag, many, number, one_of, option, pairs, text, trusting, whole
+from metarl.run.fields import Kind, flag, many, number, one_of, option, pairs, part, text, trusting, whole
 
 Field = dataclasses.Field[Any]
-SB3_BASELINES = ("sb3-pretrained", "sb3-scratch", "sb3-oracle")
-BASELINES = ("random", "pretrained", "oracle", "nearest", *SB3_BASELINES)
 
 
 @dataclass(frozen=True)
@@ -95,7 +93,9 @@ class Evaluate:
     )
     family: str | None = option(None, text("NAME"), "family that the runs must be of", "theirs")
     spec: str | None = option(None, text("NAME"), "spec that the runs must be of", "theirs")
-    baselines: tuple[str, ...] = option((), many(one_of(*BASELINES), repeats=True), "agents to compare with")
+    baselines: tuple[str, ...] = option(
+        (), many(part("baselines"), repeats=True), "agents to compare with, see metarl list baselines"
+    )
     deterministic: bool = option(False, flag(), "act by the mode of the policy instead of sampling")
     seed: int = option(1, whole(0), "root of every random draw of the evaluation")
     trust: bool = trusting()

@@ -1,4 +1,4 @@
-"""The kinds of parts that can be named, and where their registries are; none is loaded unasked."""
+"""The kinds of parts that can be named, and where their registries are: none is loaded unasked."""
 
 from importlib import import_module
 from typing import Any
@@ -6,17 +6,21 @@ from typing import Any
 from metarl.core.registry import Registry
 
 PARTS = {
-    "families": "metarl.rollout.registry:families",
-    "objectives": "metarl.core.objectives:objectives",
-    "rules": "metarl.core.rules:rules",
-    "learners": "metarl.learn.learners:learners",
-    "optimizers": "metarl.learn.optimizers:optimizers",
-    "loggers": "metarl.run.loggers:LOGGERS",
+    "families": "metarl.rollout.registry",
+    "objectives": "metarl.core.objectives",
+    "rules": "metarl.core.rules",
+    "learners": "metarl.learn.learners",
+    "optimizers": "metarl.learn.optimizers",
+    "models": "metarl.run.networks",
+    "executors": "metarl.rollout.executors",
+    "loggers": "metarl.run.mirrors",
+    "metrics": "metarl.run.scores",
+    "baselines": "metarl.run.baselines",
 }
 
 
 def registry_of(parts: str) -> Registry[Any, Any]:
     """Return the registry of one of ``PARTS``; most of them load torch."""
-    module, _, name = PARTS[parts].partition(":")
-    registry: Registry[Any, Any] = getattr(import_module(module), name)
+    module = import_module(PARTS[parts])
+    registry: Registry[Any, Any] = getattr(module, "scores" if parts == "metrics" else parts)
     return registry

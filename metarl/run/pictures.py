@@ -10,8 +10,8 @@ from torch import Tensor
 from metarl.core.batch import Shots
 from metarl.core.params import tree_map
 from metarl.rollout.collector import Tasks
-from metarl.rollout.family import is_supervised
 from metarl.run.agent import Agent
+from metarl.run.data_kinds import EXAMPLES
 from metarl.run.experience import Experience
 from metarl.run.predictions import predictions
 from metarl.run.traces import traces
@@ -21,7 +21,7 @@ TASKS, GRID_POINTS, SUPPORT_SHOWN, QUERIES_SHOWN = 6, 101, 3, 10
 
 def pictures(agent: Agent, tasks: Tasks, experience: Experience) -> dict[str, Any]:
     """``traces``, ``fits`` or ``samples`` for ``evaluation.json``; nothing where none can be drawn."""
-    if not is_supervised(agent.family):
+    if agent.kind is not EXAMPLES:
         return {"traces": traces(agent.episodic, tasks, experience)}
     shown = {key: value[: min(TASKS, experience.data.tasks)] for key, value in tasks.items()}
     observation, label = agent.family.observation_space.shape, agent.family.action_space.shape

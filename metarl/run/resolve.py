@@ -69,7 +69,8 @@ def settled(
         kind: Kind = field.metadata["kind"]
         if kind.parts and values[name] is not None:
             for part in values[name] if isinstance(values[name], tuple) else [values[name]]:
-                registry_of(kind.parts)[part]
+                if part != "auto":
+                    registry_of(kind.parts)[part]
     complete = filled(family, values, asked)
     if complete["inner_lr"] is None:
         _check_step_size(values["rule"], values["inner_lr"] if "inner_lr" in asked else None)

@@ -28,8 +28,8 @@ from metarl.core.objectives import objectives
 from metarl.core.params import all_finite
 from metarl.core.rules import rules
 from metarl.learn.learners import learners
-from metarl.rollout.executors import Inline
 from metarl.rollout.family import is_supervised
+from metarl.rollout.inline import Inline
 from metarl.rollout.registry import families
 from metarl.run import checkpoint as store
 from metarl.run import rollouts

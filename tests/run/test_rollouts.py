@@ -8,7 +8,7 @@ import pytest
 
 from metarl.cli import main
 from metarl.core.errors import EnvironmentFailed, RunFailed
-from metarl.rollout.executors import Inline
+from metarl.rollout.inline import Inline
 from metarl.rollout.processes import Processes
 from metarl.run.rollouts import executor_of
 from metarl.run.runs import Run, train

@@ -6,7 +6,7 @@ import torch
 from metarl.core.batch import Shots
 from metarl.core.params import Params
 from metarl.learn.problem import TaskData
-from metarl.run.measures import LOWER_IS_BETTER, MEASURES
+from metarl.run.measures import MEASURES
 from metarl.run.scores import SCORES, accuracy, mse, report, score
 
 
@@ -34,7 +34,7 @@ def test_accuracy_is_the_share_of_labels_with_the_largest_logit() -> None:
 def test_every_score_has_a_direction() -> None:
     assert {"mse": mse, "accuracy": accuracy} == SCORES
     assert SCORES.keys() <= MEASURES.keys()
-    assert LOWER_IS_BETTER == ("mse",)
+    assert [name for name, measure in MEASURES.items() if measure.lower_is_better] == ["mse"]
 
 
 def scaled(params: Params, x: torch.Tensor) -> torch.Tensor:
