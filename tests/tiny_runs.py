@@ -13,9 +13,13 @@ from metarl.run import checkpoint as store
 from metarl.run.agent import Agent, build_agent
 from metarl.run.config import TrainConfig
 from metarl.run.experience import USES, Experience, gather
+from metarl.run.iteration import validate
 from metarl.run.loggers import read_metrics
-from metarl.run.rollouts import open_rollouts
+from metarl.run.protocol import Protocol, measure
+from metarl.run.run_state import RunState
 from metarl.run.runs import Run
+from metarl.run.sources import open_executor, source_of
+from metarl.run.step_sizes import Profile
 
 TINY: dict[str, Any] = {
     "algorithm": "maml",
@@ -112,6 +116,19 @@ def gathered(
 ) -> Experience:
     """Experience of one inner step for each of ``rates``."""
     tasks = tasks_of(built) if tasks is None else tasks
-    with open_rollouts(built) as serve:
+    with open_executor(built) as executor:
+        source = source_of(built, executor, tasks, ADDRESS, episodes=3, deterministic=deterministic)
         adaptations = built.adaptations(rates, len(rates)) if rates else []
-        return gather(built, meta_of(built), serve(tasks, 3, ADDRESS, deterministic), adaptations)
+        return gather(built, meta_of(built), source, adaptations)
+
+
+def measured(built: Agent, meta: Meta, profile: Profile, protocol: Protocol) -> Experience:
+    """``measure`` with an executor of its own."""
+    with open_executor(built) as executor:
+        return measure(built, meta, profile, protocol, executor)
+
+
+def validated(run: RunState) -> dict[str, Any]:
+    """``validate`` with an executor of its own."""
+    with open_executor(run.agent) as executor:
+        return validate(run.agent, run.meta, executor)

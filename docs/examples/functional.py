@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import torch
 
-from metarl.core.baselines import with_advantage
+from metarl.core.advantages import with_advantage
 from metarl.core.models import GaussianMLP, initial_params, policy, policy_of_tasks
 from metarl.core.objectives import surrogate, vpg
 from metarl.core.params import Meta, expand

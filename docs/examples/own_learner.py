@@ -29,7 +29,7 @@ def mean_of_adapted(
             with torch.no_grad():
                 adapted = unroll(adaptation, each, data.support).params
             towards = tree_map(lambda x, to: x - to.mean(0), meta.model, adapted)
-            return Point(torch.zeros(()), Meta(towards, {}), policies=(), metrics={})
+            return Point(torch.zeros(()), Meta(towards, {}), metrics={})
 
         return Problem(at)  # neither losses elsewhere nor a curvature: a plain step is all it allows
 

@@ -22,7 +22,7 @@ def critic_params(critic: nn.Module) -> Params:
 
 
 def values(critic: nn.Module) -> Apply:
-    """``value(params, obs) -> "*b"`` of one task, in ``baselines.value_unit``."""
+    """``value(params, obs) -> "*b"`` of one task, in ``advantages.value_unit``."""
     return _reading(functional(critic))
 
 

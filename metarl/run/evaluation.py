@@ -90,15 +90,17 @@ def evaluate(
             agents[kind] = {"description": rival.description} | dict(rival.measure(trained[kind], trial))
             done()
     described = _described(agent, protocol, checkpoint, run, experience, inner_lr, name)
-    metrics = _means(experience)
+    metrics = _means(experience, agents["meta"]["mean"])
     return Evaluation(agent.metric, described, metrics, agents, **pictures(agent, held_out, experience))
 
 
-def _means(experience: Experience) -> dict[str, float]:
-    """Return the evaluated agent's curves, means over tasks, as a row."""
+def _means(experience: Experience, mean: Sequence[float]) -> dict[str, float]:
+    """Return the evaluated agent's curves, means over tasks, as a row; ``mean`` is that of the family's metric,
+    in double precision.
+    """
     row: dict[str, float] = {}
     for metric, values in experience.curves.items():
-        row |= Curve(metric, values.mean(1).tolist()).to_row()
+        row |= Curve(metric, values.mean(1).tolist() if row else mean).to_row()
     return row
 
 

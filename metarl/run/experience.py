@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from metarl.core.params import Inner, Meta, Params, concat, expand
-from metarl.learn.adapt import Adaptation, begin_tasks, step_tasks
+from metarl.learn.adapt import Adaptation, begin_tasks, inner_loop, step_tasks
 from metarl.learn.chunks import map_chunks
 from metarl.learn.problem import TaskData
 from metarl.run.agent import Agent
@@ -114,15 +114,8 @@ def explore(
 
     first = adaptations[0] if adaptations else agent.adaptation  # with no step at all, any begins alike
     inners = inner_loop(step, begin_tasks(first, each_meta), draw, len(adaptations))
-    return tuple(inner.params for inner in inners), tuple(batches)
-
-
-def inner_loop(step: Any, inner: Inner, draw: Any, steps: int) -> list[Inner]:
-    """Return."""
-    inners = [inner]
-    for k in range(steps):
-        inners.append(step(k, inners[-1], draw(k, inners[-1])))
-    return inners
+    path = tuple(inner.params for inner in inners)
+    return path, tuple(batches)
 
 
 def gather(agent: Agent, meta: Meta, source: Source, adaptations: Sequence[Adaptation]) -> Experience:

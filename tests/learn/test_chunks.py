@@ -82,7 +82,12 @@ def everything(chunking: Chunking, order: int, products: int = 1) -> Tensor:
     assert problem.curvature is not None and elsewhere.kl is not None
     curvature = problem.curvature(meta)
     product = [curvature(ravel(point.grad)) for _ in range(products)][-1]
-    return torch.cat([x.reshape(-1) for x in (*leaves(point[:3]), *leaves(tuple(elsewhere)), product)])
+    return torch.cat(
+        [
+            x.reshape(-1)
+            for x in (*leaves((point.loss, point.grad, point.policies)), *leaves(tuple(elsewhere)), product)
+        ]
+    )
 
 
 @pytest.mark.parametrize("order", [1, 2])

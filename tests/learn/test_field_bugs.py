@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 import reference
-from metarl.core.baselines import with_advantage
+from metarl.core.advantages import with_advantage
 from metarl.core.batch import register_batch
 from metarl.core.distributions import Categorical
 from metarl.core.models import Apply, GaussianMLP, policy

@@ -40,7 +40,7 @@ def plain_problem(kl: float | None = None, gain: float = 1.0, scale: float = 1.0
         tensors = [*theta.model.values(), *theta.rule.values()]
         grads = torch.autograd.grad(bowl(theta, scale), tensors)
         model = dict(zip(theta.model, grads, strict=False))
-        return Point(bowl(meta, scale), Meta(model, {"lr": grads[-1]}), None, {"extra": 1.5})
+        return Point(bowl(meta, scale), Meta(model, {"lr": grads[-1]}), {"extra": 1.5})
 
     def losses(meta: Meta, point: Point) -> Losses:
         value = point.loss - gain * (point.loss - bowl(meta, scale))

@@ -5,7 +5,7 @@ from contextlib import closing
 import pytest
 import torch
 
-from metarl.core.baselines import with_advantage, with_critic_advantage
+from metarl.core.advantages import with_advantage, with_critic_advantage
 from metarl.core.batch import Episodes
 from metarl.core.critic import values_of_tasks
 from metarl.core.models import GaussianMLP

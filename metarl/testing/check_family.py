@@ -9,9 +9,9 @@ import numpy as np
 from gymnasium.spaces import Box, Discrete, MultiDiscrete
 
 from metarl.rollout.family import SPLITS, Family, is_supervised, lacking
-from metarl.testing.episodes import check_environments
+from metarl.testing.check_environments import check_environments
+from metarl.testing.check_examples import check_examples
 from metarl.testing.one_line import one_line
-from metarl.testing.shots import check_examples
 from metarl.testing.tasks import distinct, drawn, features, rows, unlike
 
 MANY, FEW = 5, 2  # tasks; the few are to be the first of the many
@@ -31,8 +31,8 @@ def check_family(family: Any, *, tolerance: float = 0.0) -> None:
     * ``task_features`` are finite float32 "n f", a row a task; ``plane``, ``marks`` and ``curve``, where it
       has them, have their shapes.
 
-    Of its episodes: see ``metarl.testing.episodes.check_environments``. Of its labelled examples: see
-    ``metarl.testing.shots.check_examples``. Both hold single rows against many.
+    For its episodes see ``metarl.testing.check_environments``, for its labelled examples
+    ``metarl.testing.check_examples``. Both hold single rows against many.
 
     A consistent family that is not the intended one passes: compare its rewards or labels with numbers
     worked by hand. Episodes are played to the horizon several times, so give the family a short one.

@@ -1,4 +1,4 @@
-"""The gradient of the walk is that of the whole unrolled loop; one step of its graph is held at a time."""
+"""The gradient of the path is that of the whole unrolled loop; one step of its graph is held at a time."""
 
 import functools
 from collections.abc import Callable, Sequence
@@ -17,7 +17,7 @@ from metarl.core.objectives import mse, surrogate, vpg
 from metarl.core.params import Meta, Params, expand, leaves, tree_map
 from metarl.core.rules import Rule, adam, lstm, meta_sgd, only, sgd
 from metarl.learn.adapt import Adaptation, adapt, begin_tasks, step_tasks, unroll
-from metarl.learn.walk import walk
+from metarl.learn.path_gradient import path_gradient
 from tiny import close_params, data, generator, lessons, model, momentum, one, predictor, randn
 
 Loss = Callable[[Params], Tensor]
@@ -58,11 +58,6 @@ def query_loss(apply: Any, objective: Any, query: Any) -> Loss:
     return lambda params: vmap(functools.partial(objective, apply))(params, query)
 
 
-def at_the_end(loss: Loss, steps: int) -> Callable[[int, Params], Tensor | None]:
-    """A loss of the adapted parameters alone."""
-    return lambda k, params: loss(params) if k == steps else None
-
-
 def through_the_whole_loop(
     adaptation: Adaptation, meta: Meta, support: Sequence[Any], loss: Loss
 ) -> tuple[Tensor, Meta]:
@@ -86,7 +81,7 @@ def test_the_gradient_is_that_of_the_whole_loop(name: str, steps: int, order: in
     rule, tasks = RULES[name](), lessons(steps)
     adaptation, meta = adapt(apply, mse, rule, order), started(rule, params)
     loss = query_loss(apply, mse, tasks.query)
-    found = walk(adaptation, meta, tasks.support, at_the_end(loss, len(tasks.support)))
+    found = path_gradient(adaptation, meta, tasks.support, loss)
     losses, grad = through_the_whole_loop(adaptation, meta, tasks.support, loss)
     equal(found.loss, losses)
     equal(found.grad, grad)
@@ -99,7 +94,7 @@ def test_it_is_so_for_policies_too(steps: int) -> None:
     tasks, rule = data(steps, params), momentum()
     adaptation, meta = adapt(apply, vpg, rule), started(rule, params)
     loss = query_loss(apply, surrogate, tasks.query)
-    found = walk(adaptation, meta, tasks.support, at_the_end(loss, len(tasks.support)))
+    found = path_gradient(adaptation, meta, tasks.support, loss)
     equal(found.grad, through_the_whole_loop(adaptation, meta, tasks.support, loss)[1])
     assert bool(found.grad.rule["lr"].all())
     assert bool(found.grad.rule["beta"].all()) is (steps > 1)  # the first step has no momentum yet
@@ -114,18 +109,20 @@ def test_losses_along_the_path_count_too(name: str, steps: int, order: int) -> N
     rule, tasks = RULES[name](), lessons(steps)
     adaptation, meta = adapt(apply, mse, rule, order), started(rule, params)
     asked = {0, 2, steps} if steps != 2 else {1, 2}
-    weights = [0.5 + k for k in range(steps + 1)]
+
+    def losses_at(k: int, params: Params) -> Tensor:
+        batch = tasks.query if k == steps else tasks.support[k]
+        return (0.5 + k) * query_loss(apply, mse, batch)(params)
 
     def along(k: int, params: Params) -> Tensor | None:
-        batch = tasks.query if k == steps else tasks.support[k]
-        return weights[k] * query_loss(apply, mse, batch)(params) if k in asked else None
+        return losses_at(k, params) if k in asked else None
 
-    found = walk(adaptation, meta, tasks.support, along)
+    found = path_gradient(adaptation, meta, tasks.support, lambda params: losses_at(steps, params), along)
     whole = tree_map(lambda x: x.detach().requires_grad_(), meta)
     inner, losses = begin_tasks(adaptation, whole), torch.zeros(3, dtype=torch.float64)
     for k in range(steps + 1):
-        if (here := along(k, inner.params)) is not None:
-            losses = losses + here
+        if k in asked:
+            losses = losses + losses_at(k, inner.params)
         if k < steps:
             inner, _ = step_tasks(adaptation, whole, inner, tasks.support[k])
     grads = torch.autograd.grad(losses.sum(), leaves(whole), materialize_grads=True)
@@ -137,7 +134,7 @@ def test_without_a_step_it_is_the_gradient_of_the_loss() -> None:
     apply, params = predictor()
     tasks, rule = lessons(0), momentum()
     meta = started(rule, params)
-    found = walk(adapt(apply, mse, rule), meta, (), at_the_end(query_loss(apply, mse, tasks.query), 0))
+    found = path_gradient(adapt(apply, mse, rule), meta, (), query_loss(apply, mse, tasks.query))
     for i in range(3):
         theta = {name: p.clone().requires_grad_() for name, p in one(meta.model, i).items()}
         expected = mse(apply, theta, one(tasks.query, i))
@@ -156,7 +153,7 @@ def test_the_path_holds_the_parameters_before_each_step_and_after_the_last(steps
     tasks, rule = lessons(steps), momentum()
     adaptation, meta = adapt(apply, mse, rule, order), started(rule, params)
     loss = query_loss(apply, mse, tasks.query)
-    found = walk(adaptation, meta, tasks.support, at_the_end(loss, steps))
+    found = path_gradient(adaptation, meta, tasks.support, loss)
     inner = begin_tasks(adaptation, meta)
     expected = [inner.params]
     for batch in tasks.support:
@@ -199,9 +196,6 @@ def test_memory_is_that_of_one_step() -> None:
 
     loss = query_loss(apply, mse, examples(90))
 
-    def stepwise(adaptation: Adaptation, meta: Meta, support: Sequence[Any], loss: Loss) -> Any:
-        return walk(adaptation, meta, support, at_the_end(loss, len(support)))
-
     def peak(gradient: Callable[..., Any], steps: int) -> int:
         support = [examples(k) for k in range(steps)]
         gradient(adaptation, meta, support, loss)  # what is made once is made now
@@ -209,5 +203,5 @@ def test_memory_is_that_of_one_step() -> None:
             gradient(adaptation, meta, support, loss)
         return watched.bytes
 
-    assert peak(stepwise, 5) < 1.25 * peak(stepwise, 1)
-    assert peak(through_the_whole_loop, 5) > 2.5 * peak(stepwise, 1)  # what the measure would say otherwise
+    assert peak(path_gradient, 5) < 1.25 * peak(path_gradient, 1)
+    assert peak(through_the_whole_loop, 5) > 2.5 * peak(path_gradient, 1)  # else the measure sees nothing

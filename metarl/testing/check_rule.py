@@ -10,7 +10,7 @@ from torch.utils import _pytree as pytree
 
 from metarl.core.params import Inner, Params, all_finite, expand, leaves, tree_map
 from metarl.core.rules import Rule
-from metarl.testing.meta_gradient import check_meta_gradient
+from metarl.testing.check_meta_gradient import check_meta_gradient
 from metarl.testing.one_line import one_line
 from metarl.testing.trees import cast, derivatives, different, form, normal
 

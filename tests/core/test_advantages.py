@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 import reference
-from metarl.core.baselines import (
+from metarl.core.advantages import (
     IMAGES_AT_ONCE,
     explained_variance,
     fit_linear,
