@@ -20,7 +20,7 @@ from pooled import CHOICE, HERE, Measured, adapted, cells, kept, trained
 from robot_figures import Training, figure, training
 
 import metarl
-from metarl.run.baselines import TRAINED, baseline_of
+from metarl.run.trained_baselines import TRAINED, baseline_of
 from metarl.run.protocol import Protocol
 
 FAMILIES = ("cheetah-dir", "cheetah-vel", "ant-dir", "walker-params")

@@ -54,7 +54,7 @@ def table() -> str:
         run = read_run(source(name))
         size = sum(file.stat().st_size for file in source(name).rglob("*") if file.is_file())
         aside = f"{run.rows[-1]['iteration']} iterations", f"{size / 1000:.0f} kB"
-        for agent in evaluation_of(run).agents:
+        for agent in evaluation_of(run).results:
             values = zip(agent.mean, agent.low, agent.high, strict=True)
             cells = [f"{mean:.1f} [{low:.1f}, {high:.1f}]".replace("-", "−") for mean, low, high in values]
             first = agent.name == "meta"

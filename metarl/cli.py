@@ -153,7 +153,7 @@ def _report(values: Values) -> None:
 
 def _compare(values: Values) -> None:
     asked: options.Compare = filled(options.Compare, values)
-    from metarl.run.comparison import compare
+    from metarl.run.report_compare import compare
 
     comparison = compare(asked.run_dirs)
     print(comparison.table())
@@ -248,13 +248,13 @@ def _list_zoo() -> None:
     """Every agent of the zoo with what it does before and after adaptation, as ``evaluation.json`` says."""
     from metarl.run.groups import evaluation_of
     from metarl.run.report_data import read_run
-    from metarl.run.results import aligned
+    from metarl.run.report_numbers import aligned
 
     rows = [["", "family", "algorithm", "", "before", "step 1", "step 2", "step 3"]]
     for name in agents():
         run = read_run(source(name))
         evaluation = evaluation_of(run)
-        values = [f"{value:.1f}" for value in evaluation.agents[0].mean]
+        values = [f"{value:.1f}" for value in evaluation.mean]
         rows += [[name, run.config["family"], run.config["algorithm"], evaluation.metric, *values]]
     print(*aligned(rows, left=(0, 1, 2, 3)), sep="\n")
     print("Each stands wherever a run directory is read; what is made of it goes to runs/zoo/NAME.")

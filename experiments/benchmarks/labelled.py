@@ -39,7 +39,7 @@ def measured(name: str, iterations: int, threads: int) -> dict[str, float]:
     config = TrainConfig(**{"algorithm": "maml", "device": "cpu", "threads": threads, **options})
     agent = build_agent(config)
     meta = agent.initial_meta()
-    standing, before, seconds = Standing(meta, agent.optimizer().init(meta)), peak(), []
+    standing, before, seconds = Standing(meta, agent.optimizer.init(meta)), peak(), []
     with world_of(agent.family).open(agent) as serve:
         for _ in range(2 + iterations * factor):
             standing, row = iterate(agent, standing, serve)

@@ -55,7 +55,7 @@ def main() -> None:
     config = TrainConfig(algorithm="maml", family="point-goal", threads=options.threads, device="cpu")
     agent = build_agent(config)
     c, meta = agent.config, agent.initial_meta()
-    standing = Standing(meta, agent.optimizer().init(meta))
+    standing = Standing(meta, agent.optimizer.init(meta))
     rows, rates = [], []
     with ExitStack() as stack:
         env = stack.enter_context(closing(agent.episodic.make_vec(c.tasks * c.episodes)))

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from metarl.core.baselines import Estimate, with_advantage, with_critic_advantage
+from metarl.core.advantages import Estimate, with_advantage, with_critic_advantage
 from metarl.core.batch import Episodes
 from metarl.core.critic import values_of_tasks
 from metarl.core.errors import Diverged, RequestError

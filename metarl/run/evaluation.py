@@ -95,8 +95,8 @@ def evaluate(
 
 
 def _means(experience: Experience, mean: Sequence[float]) -> dict[str, float]:
-    """Return the evaluated agent's curves, means over tasks, as a row; ``mean`` is that of the family's metric,
-    in double precision.
+    """Return the evaluated agent's curves, means over tasks, as a row; ``mean`` is the family's metric's, in
+    double precision.
     """
     row: dict[str, float] = {}
     for metric, values in experience.curves.items():

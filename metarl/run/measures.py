@@ -22,6 +22,7 @@ class Measure:
         lower_is_better: an error.
         share: a number between 0 and 1, written in percent.
         of: the data that it is measured on; None: any.
+        meaning: what a task's value is, in a few words.
     """
 
     of_task: str
@@ -29,11 +30,15 @@ class Measure:
     lower_is_better: bool = False
     share: bool = False
     of: Literal["episodes", "examples"] | None = None
+    meaning: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """Return what ``evaluation.json`` keeps."""
         return dataclasses.asdict(self)
 
+
+# What training draws: the key of rows and agents, and the words for people.
+SAMPLES = {"env_steps": "environment steps", "examples": "labelled examples"}
 
 MEASURES: dict[str, Measure] = {}
 
@@ -45,10 +50,13 @@ def register(name: str, measure: Measure) -> None:
     MEASURES[name] = measure
 
 
-register("success", Measure("success rate", "success rate", share=True, of="episodes"))
-register("return", Measure("return", "mean return", of="episodes"))
-register("mse", Measure("mean squared error", "mean squared error", lower_is_better=True, of="examples"))
-register("accuracy", Measure("accuracy", "mean accuracy", share=True, of="examples"))
+_SUCCESS = "the share of a task's episodes that succeed, at any of their steps"
+_MSE, _ERROR = "mean squared error", "the mean squared error over a task's queries"
+_ACCURACY = "the share of a task's queries that get the right label"
+register("success", Measure("success rate", "success rate", share=True, of="episodes", meaning=_SUCCESS))
+register("return", Measure("return", "mean return", of="episodes", meaning="the mean return of its episodes"))
+register("mse", Measure(_MSE, _MSE, lower_is_better=True, of="examples", meaning=_ERROR))
+register("accuracy", Measure("accuracy", "mean accuracy", share=True, of="examples", meaning=_ACCURACY))
 
 
 def measure_of(metric: str) -> Measure:

@@ -11,9 +11,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.progress import Progress as RichProgress
 
 from metarl.run.curve import Curve
-from metarl.run.measures import measure_of
+from metarl.run.measures import SAMPLES, measure_of
 
-DRAWN = {"env_steps": "env steps", "examples": "examples"}  # what rows count, and how it is called here
 LINES = 20  # plain lines of a run
 QUIET = 10.0  # s without a plain line at most
 
@@ -114,11 +113,11 @@ class _Speed:
         self._last, self._drawn, self._seconds = drawn, 0, 0.0
 
     def after(self, row: Mapping[str, Any]) -> str | None:
-        key = next((key for key in DRAWN if isinstance(row.get(key), int)), None)
+        key = next((key for key in SAMPLES if isinstance(row.get(key), int)), None)
         if key is None:
             return None
         if self._last is not None and isinstance(row.get("seconds"), (int, float)):
             self._drawn += row[key] - self._last
             self._seconds += row["seconds"]
         self._last = row[key]
-        return f"{self._drawn / self._seconds:,.0f} {DRAWN[key]}/s" if self._seconds > 0 else None
+        return f"{self._drawn / self._seconds:,.0f} {key.replace('_', ' ')}/s" if self._seconds > 0 else None

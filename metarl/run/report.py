@@ -21,8 +21,8 @@ SECTIONS = (
     ("Adaptation", sections.adaptation),
     ("Paths before and after", examples.paths),
     ("Frames before and after", examples.frames),
-    ("Curves before and after", examples.fits),
-    ("Images before and after", examples.samples),
+    ("Curves before and after", examples.curves),
+    ("Images before and after", examples.images),
     ("Task by task", sections.per_task),
     ("Learning", sections.learning),
     ("Diagnostics", sections.diagnostics),
@@ -51,7 +51,7 @@ def write_report(run_dirs: Sequence[Path], out: Path | None = None) -> Path:
 
 
 def render(runs: Sequence[RunData]) -> str:
-    """The page as text; the same runs give the same bytes."""
+    """Return the page as text; the same runs give the same bytes."""
     several = len(runs) > 1
     title = f"{len(runs)} runs" if several else _name(runs[0])
     articles = [_article(run, f"run-{i}", level=2 if several else 1) for i, run in enumerate(runs, 1)]

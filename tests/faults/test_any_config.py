@@ -35,7 +35,7 @@ from metarl.run import checkpoint as store
 from metarl.run import rollouts
 from metarl.run.config import TrainConfig
 from metarl.run.fields import Kind
-from metarl.run.loggers import LOGGERS
+from metarl.run.loggers import loggers
 from tiny_runs import rows
 
 EXAMPLES = int(os.environ.get("METARL_EXAMPLES", "100"))
@@ -188,7 +188,7 @@ class Silent:
 def _cheap(monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither processes nor services, which take seconds and have tests of their own."""
 
-    monkeypatch.setitem(LOGGERS._parts, "wandb", Silent)
+    monkeypatch.setitem(loggers._parts, "wandb", Silent)
     monkeypatch.setattr(rollouts, "executor_of", lambda agent: Inline(agent.episodic, agent.apply_tasks))
 
 

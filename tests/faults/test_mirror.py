@@ -13,7 +13,7 @@ import wandb
 
 from metarl.cli import main
 from metarl.run.config_file import to_yaml
-from metarl.run.loggers import LOGGERS, WandbLogger
+from metarl.run.loggers import loggers, WandbMirror
 from metarl.run.runs import Run, train
 from strangers import forgotten_wandb
 from tiny_runs import alike, tiny
@@ -29,7 +29,7 @@ def unmirrored(tmp_path_factory: pytest.TempPathFactory) -> Run:
 @pytest.fixture(autouse=True)
 def stranger(tmp_path: Path, monkeypatch: Patch) -> Iterator[None]:
     """A machine whose owner never heard of wandb."""
-    monkeypatch.setitem(LOGGERS._parts, "wandb", partial(WandbLogger, start_timeout=1.0, finish_timeout=5.0))
+    monkeypatch.setitem(loggers._parts, "wandb", partial(WandbMirror, start_timeout=1.0, finish_timeout=5.0))
     with forgotten_wandb(tmp_path / "home", monkeypatch):
         yield
 

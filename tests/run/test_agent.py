@@ -123,7 +123,7 @@ def test_first_order_cuts_the_derivative_of_the_inner_gradient_and_nothing_else(
         built = agent(algorithm=algorithm)
         data = gathered(built, [0.5]).data
         meta = tree_map(lambda x: x.requires_grad_(), expand(meta_of(built), 4))
-        adapted = unroll(built.adaptation(0.5), meta, data.support).params
+        adapted = unroll(built.adaptations([0.5], 1)[0], meta, data.support).params
         total = sum(x.sum() for x in adapted.values())
         found[algorithm] = adapted, torch.autograd.grad(total, list(meta.model.values()))
     assert same(found["maml"][0], found["fomaml"][0])
@@ -141,7 +141,7 @@ def test_each_inner_step_has_its_step_size_and_the_last_serves_the_rest() -> Non
         return float(ravel(inner.params).sub(ravel(meta.model)).norm())
 
     lengths = [length(adaptation) for adaptation in built.adaptations([0.1, 0.2], 4)]
-    assert lengths == pytest.approx([length(built.adaptation(1.0)) * lr for lr in (0.1, 0.2, 0.2, 0.2)], 1e-4)
+    assert lengths == pytest.approx([length(built.adaptations([1.0], 1)[0]) * lr for lr in (0.1, 0.2, 0.2, 0.2)], 1e-4)
     assert built.adaptations([0.1], 0) == []
 
 
@@ -197,9 +197,9 @@ def test_short_episodes_are_not_thinned_to_their_first_steps(
         return maml(*arguments, trust_region=trust_region)
 
     monkeypatch.setitem(learners._parts, "maml", spy)
-    agent(family_arg={"horizon": horizon}, support_stride=2).learner()
-    agent(family_arg={"horizon": horizon}).learner()
-    agent(family_arg={"horizon": horizon}, curvature_stride=4).learner()
+    agent(family_arg={"horizon": horizon}, support_stride=2).learner
+    agent(family_arg={"horizon": horizon}).learner
+    agent(family_arg={"horizon": horizon}, curvature_stride=4).learner
     kept = [(region.stride, region.support_stride) for region in found]
     assert kept == [(stride, 2), (stride, stride), (4, 4)]  # what is asked for is done
 

@@ -122,12 +122,12 @@ def dealt(family: str) -> TaskData:
 
 def built_and_its_point(algorithm: str, family: str, **changes: Any) -> tuple[Agent, Point]:
     built = (agent if family == "point-goal" else pupil)(algorithm=algorithm, inner_steps=2, **changes)
-    return built, built.learner()(dealt(family)).at(meta_of(built))
+    return built, built.learner(dealt(family)).at(meta_of(built))
 
 
 def adapted(built: Agent, family: str) -> Params:
     each = expand(meta_of(built), 4)
-    return unroll(built.adaptation(built.config.inner_lr), each, dealt(family).support).params
+    return unroll(built.adaptation, each, dealt(family).support).params
 
 
 def close(a: Params, b: Params) -> None:
@@ -178,7 +178,7 @@ def test_meta_sgd_begins_as_maml_and_learns_each_step_size(family: str) -> None:
     same_start = built.initial_meta()
     plain = (agent if family == "point-goal" else pupil)(inner_steps=2)
     ours, theirs = (
-        b.learner()(dealt(family)).at(m) for b, m in ((built, same_start), (plain, plain.initial_meta()))
+        b.learner(dealt(family)).at(m) for b, m in ((built, same_start), (plain, plain.initial_meta()))
     )
     torch.testing.assert_close(ours.loss, theirs.loss)
     close(ours.grad.model, theirs.grad.model)
@@ -201,11 +201,11 @@ def test_the_lstm_learns_its_weights_which_the_seed_draws(family: str) -> None:
 def test_the_meta_gradient_is_clipped_where_a_norm_is_given(optimizer: str) -> None:
     built, free = built_and_its_point("maml", "sinusoid", meta_optimizer=optimizer)
     norm = float(ravel(free.grad).norm())
-    state = built.optimizer().init(meta_of(built))
-    problem = built.learner()(dealt("sinusoid"))
+    state = built.optimizer.init(meta_of(built))
+    problem = built.learner(dealt("sinusoid"))
 
     def step(max_norm: float | None) -> torch.Tensor:
-        clipping = pupil(meta_optimizer=optimizer, inner_steps=2, max_grad_norm=max_norm).optimizer()
+        clipping = pupil(meta_optimizer=optimizer, inner_steps=2, max_grad_norm=max_norm).optimizer
         return ravel(clipping.step(problem, meta_of(built), state)[0]) - ravel(meta_of(built))
 
     assert torch.equal(step(None), step(2 * norm))

@@ -41,7 +41,7 @@ def iterated(built: Agent, start: Standing | None = None) -> tuple[Standing, Row
 
 def standing(built: Agent, **values: Any) -> Standing:
     meta = built.initial_meta()
-    return Standing(meta, built.optimizer().init(meta), **values)
+    return Standing(meta, built.optimizer.init(meta), **values)
 
 
 def test_an_iteration_is_a_function_of_where_the_run_stands() -> None:
@@ -116,7 +116,7 @@ def test_the_step_goes_down_the_meta_gradient(inner_steps: int) -> None:
     assert len(experience.data.support) == inner_steps
     meta = {name: value.clone().requires_grad_() for name, value in start.meta.model.items()}
     each = expand(start.meta._replace(model=meta), 4)
-    adapted = unroll(built.adaptation(0.1), each, experience.data.support).params
+    adapted = unroll(built.adaptations([0.1], 1)[0], each, experience.data.support).params
     query = experience.data.query
     ratio = torch.vmap(built.apply)(adapted, query.obs).log_prob(query.action).sub(query.log_prob).exp()
     loss = -(ratio * query.advantage * query.mask).sum() / query.mask.sum()  # every episode is whole here
@@ -144,7 +144,7 @@ def test_reptile_reports_the_kl_from_the_adapted_policies_to_those_after_its_ste
     data = experience.data
     mean, std = [], []
     for meta in (start.meta, after.meta):
-        adapted = unroll(built.adaptation(0.3), expand(meta, 4), data.support).params
+        adapted = unroll(built.adaptations([0.3], 1)[0], expand(meta, 4), data.support).params
         policy = torch.vmap(built.apply)(adapted, data.query.obs)
         mean.append(policy.mean)
         std.append(policy.log_std.exp())

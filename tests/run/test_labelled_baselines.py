@@ -10,7 +10,7 @@ import torch
 from metarl.core.errors import RequestError
 from metarl.run import protocol
 from metarl.run.algorithms import ALGORITHMS
-from metarl.run.baselines import TRAINED, baseline_config, baseline_of, is_few_shot, train_baseline
+from metarl.run.trained_baselines import TRAINED, baseline_config, baseline_of, is_few_shot, train_baseline
 from metarl.run.callbacks import Callback
 from metarl.run.config import as_dict
 from metarl.run.evaluation import evaluate_run

@@ -185,9 +185,9 @@ def test_training_deals_without_adapting() -> None:
     assert (dealt.values, dealt.path, dealt.metrics) == (None, (), {})
     assert same(dealt.data, gathered.data)
     assert dealt.samples == gathered.samples
-    point = built.learner()(dealt.data).at(meta_of(built))
+    point = built.learner(dealt.data).at(meta_of(built))
     assert gathered.values is not None
-    expected = pupil(inner_batch=4, inner_lr=0.1, inner_steps=2).learner()(dealt.data).at(meta_of(built))
+    expected = pupil(inner_batch=4, inner_lr=0.1, inner_steps=2).learner(dealt.data).at(meta_of(built))
     reported = [expected.metrics[f"mse/step_{k}"] for k in range(3)]
     assert reported == pytest.approx(gathered.values.mean(1).tolist(), rel=1e-5)
     assert float(expected.loss) == pytest.approx(reported[-1], rel=1e-5)

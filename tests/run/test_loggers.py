@@ -17,7 +17,7 @@ import torch
 
 from metarl.core.errors import RequestError
 from metarl.run import loggers
-from metarl.run.loggers import LINE_LIMIT, LOGGERS, JsonlLogger, WandbLogger, read_metrics
+from metarl.run.loggers import LINE_LIMIT, loggers, JsonlLogger, WandbMirror, read_metrics
 from strangers import forgotten_wandb
 
 ROWS = [
@@ -161,9 +161,9 @@ def test_a_killed_process_loses_no_row_that_it_wrote(tmp_path: Path) -> None:
 
 
 def test_loggers_are_found_by_name() -> None:
-    assert LOGGERS["wandb"] is WandbLogger
+    assert loggers["wandb"] is WandbMirror
     with pytest.raises(RequestError, match="unknown logger 'x'; allowed: wandb"):
-        LOGGERS["x"]
+        loggers["x"]
 
 
 # Weights & Biases --------------------------------------------------------------------------------
@@ -178,7 +178,7 @@ def run_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         yield folder
 
 
-def mirrored(run_dir: Path, logger: WandbLogger, mode: str | None, rows: list[dict[str, Any]] = ROWS) -> None:
+def mirrored(run_dir: Path, logger: WandbMirror, mode: str | None, rows: list[dict[str, Any]] = ROWS) -> None:
     """A run from start to end: whatever becomes of the mirror, it must get through."""
     config = {"algorithm": "maml", "inner_lr": 0.1, "out": run_dir, "widths": (64, 64)}
     logger.start(config, run_dir, project="p", entity=None, group="g", mode=mode, name="n")
@@ -222,7 +222,7 @@ def test_an_offline_run_holds_config_rows_axes_and_evaluation(
     run_dir: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     rows = [*ROWS[:2], ROWS[2] | {"loss": float("nan"), "kl": None}]
-    mirrored(run_dir, WandbLogger(), "offline", rows)
+    mirrored(run_dir, WandbMirror(), "offline", rows)
     assert capfd.readouterr() == ("", "")
     written = records(run_dir)
     (run,) = [record.run for record in written if record.WhichOneof("record_type") == "run"]
@@ -253,7 +253,7 @@ def test_an_offline_run_holds_config_rows_axes_and_evaluation(
 
 def test_a_resumed_run_keeps_its_id(run_dir: Path) -> None:
     for part in (ROWS[:2], ROWS[2:]):
-        mirrored(run_dir, WandbLogger(), "offline", part)
+        mirrored(run_dir, WandbMirror(), "offline", part)
         (folder,) = run_dir.glob("wandb/offline-run-2*")
         folder.rename(folder.with_name(f"offline-run-0{len(part)}"))  # wandb names it by second and id
     ids = [record.run.run_id for record in records(run_dir) if record.WhichOneof("record_type") == "run"]
@@ -278,7 +278,7 @@ def test_without_a_key_the_run_is_kept_offline(run_dir: Path, capfd: pytest.Capt
         patch.setattr(sys, "stdin", Terminal(io.StringIO("3\n" * 9)))
         patch.setattr(sys, "stderr", Terminal(sys.stderr))
         patch.setenv("TERM", "xterm")
-        mirrored(run_dir, WandbLogger(), None)
+        mirrored(run_dir, WandbMirror(), None)
     out, err = capfd.readouterr()
     assert out == ""
     assert err.startswith("metarl: warning: wandb: No API key configured")
@@ -294,7 +294,7 @@ def test_without_a_network_the_run_is_kept_offline(
         nobody.bind(("127.0.0.1", 0))  # bound and not listening: every connection is refused
         monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{nobody.getsockname()[1]}")
         monkeypatch.setenv("WANDB_API_KEY", KEY)
-        mirrored(run_dir, WandbLogger(start_timeout=1.0), "online")
+        mirrored(run_dir, WandbMirror(start_timeout=1.0), "online")
     out, err = capfd.readouterr()
     assert out == ""
     assert err.startswith("metarl: warning: wandb: ")
@@ -304,7 +304,7 @@ def test_without_a_network_the_run_is_kept_offline(
 
 
 def test_a_disabled_mirror_writes_nothing(run_dir: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    mirrored(run_dir, WandbLogger(), "disabled")
+    mirrored(run_dir, WandbMirror(), "disabled")
     assert capfd.readouterr() == ("", "")
     assert history(run_dir) == []
 
@@ -322,7 +322,7 @@ def test_a_failure_in_mid_run_costs_one_warning(
         raise RuntimeError("the disk is gone\nand more that nobody wants to read")
 
     monkeypatch.setattr(wandb.Run, method, broken)
-    logger = WandbLogger()
+    logger = WandbMirror()
     mirrored(run_dir, logger, "offline")
     assert logger.failed
     assert len(calls) == 1  # not asked again
@@ -337,9 +337,9 @@ def test_the_death_of_its_process_costs_one_warning_also_at_exit(run_dir: Path) 
     code = f"""
 import os, signal, sys, time
 from pathlib import Path
-from metarl.run.loggers import WandbLogger
+from metarl.run.loggers import WandbMirror
 before = set(os.listdir("/proc"))
-logger = WandbLogger()
+logger = WandbMirror()
 logger.start({{}}, Path({str(run_dir)!r}), mode="offline")
 for name in sorted(set(os.listdir("/proc")) - before):
     try:

@@ -6,15 +6,15 @@ from typing import Any
 import pytest
 
 from metarl.core.errors import RequestError, RunFailed
-from metarl.run import baselines
+from metarl.run import trained_baselines
 from metarl.run.admission import load_config
-from metarl.run.baselines import TRAINED, baseline_config, baseline_of, train_baseline
+from metarl.run.trained_baselines import TRAINED, baseline_config, baseline_of, train_baseline
 from metarl.run.callbacks import Callback
 from metarl.run.config import as_dict
 from metarl.run.evaluation import evaluate_run
 from metarl.run.protocol import Protocol, measure, tuned
 from metarl.run.runs import Run, load, train
-from metarl.run.trainer import Trainer
+from metarl.run.run_state import RunState
 from tiny_runs import agent, rows, same, tiny
 
 FEW: dict[str, Any] = {"tasks": 3, "steps": 1, "episodes": 3}
@@ -99,7 +99,7 @@ def test_one_that_was_interrupted_goes_on(run: Run, tmp_path: Path) -> None:
 
     mine = train(tiny(inner_steps=2, checkpoint_every=1, iterations=4), tmp_path / "run")
     path = mine.path / "baselines" / "pretrained"
-    begun = Trainer.start(baseline_config("pretrained", mine.config), path)
+    begun = RunState.start(baseline_config("pretrained", mine.config), path)
     with pytest.raises(RunFailed, match=r"iteration 7 failed: ZeroDivisionError.* metarl resume "):
         begun.learn(12, [Broken()])
     assert len(rows(path)) == 6

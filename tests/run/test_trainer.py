@@ -16,7 +16,7 @@ from metarl.run.config import default_path
 from metarl.run.iteration import validate
 from metarl.run.loggers import read_metrics
 from metarl.run.runs import Run, load, train
-from metarl.run.trainer import Trainer
+from metarl.run.run_state import RunState
 from tiny_runs import rows, same, taught, tiny
 
 
@@ -234,7 +234,7 @@ def test_a_request_that_cannot_be_met_writes_nothing(tmp_path: Path, changes: di
 
 def test_a_run_without_a_directory_goes_where_its_name_says(tmp_path: Path) -> None:
     assert default_path(tiny()) == Path("runs/point-goal-finn2017-maml-seed3")
-    assert Trainer.start(tiny()).path == Path("runs/point-goal-finn2017-maml-seed3")
+    assert RunState.start(tiny()).path == Path("runs/point-goal-finn2017-maml-seed3")
     assert (tmp_path / "runs/point-goal-finn2017-maml-seed3/config.yaml").is_file()
     named = default_path(tiny(family="tiny_families:Field", algorithm="fomaml"))
     assert named == Path("runs/tiny_families.Field-random-fomaml-seed3")

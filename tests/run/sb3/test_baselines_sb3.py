@@ -22,7 +22,7 @@ from metarl.run.protocol import Protocol, held_out_tasks
 from metarl.run.rollouts import open_rollouts
 from metarl.run.runs import Run, load, train
 from metarl.run.sb3 import baselines
-from metarl.run.sb3.baselines import kept, measure_scratch, sb3_baseline_of, sb3_config, scratch_file
+from metarl.run.sb3_baselines import kept, measure_scratch, sb3_baseline_of, sb3_config, scratch_file
 from metarl.run.sb3.model import ppo_of
 from metarl.run.sb3.names import names_of
 from metarl.run.sb3.vec_env import TaskVecEnv
