@@ -13,7 +13,7 @@ import wandb
 
 from metarl.cli import main
 from metarl.run.config_file import to_yaml
-from metarl.run.loggers import loggers, WandbMirror
+from metarl.run.loggers import WandbMirror, loggers
 from metarl.run.runs import Run, train
 from strangers import forgotten_wandb
 from tiny_runs import alike, tiny

@@ -10,11 +10,11 @@ import torch
 from metarl.core.errors import RequestError
 from metarl.run import protocol
 from metarl.run.algorithms import ALGORITHMS
-from metarl.run.trained_baselines import TRAINED, baseline_config, baseline_of, is_few_shot, train_baseline
 from metarl.run.callbacks import Callback
 from metarl.run.config import as_dict
 from metarl.run.evaluation import evaluate_run
 from metarl.run.runs import Run, load, train
+from metarl.run.trained_baselines import TRAINED, baseline_config, baseline_of, is_few_shot, train_baseline
 from metarl_envs.sinusoid import Sinusoid
 from tiny_runs import IMAGES, rows, same, taught, tiny
 

@@ -17,7 +17,7 @@ import torch
 
 from metarl.core.errors import RequestError
 from metarl.run import loggers
-from metarl.run.loggers import LINE_LIMIT, loggers, JsonlLogger, WandbMirror, read_metrics
+from metarl.run.loggers import LINE_LIMIT, JsonlLogger, WandbMirror, loggers, read_metrics
 from strangers import forgotten_wandb
 
 ROWS = [

@@ -6,15 +6,14 @@ from typing import Any
 import pytest
 
 from metarl.core.errors import RequestError, RunFailed
-from metarl.run import trained_baselines
 from metarl.run.admission import load_config
-from metarl.run.trained_baselines import TRAINED, baseline_config, baseline_of, train_baseline
 from metarl.run.callbacks import Callback
 from metarl.run.config import as_dict
 from metarl.run.evaluation import evaluate_run
 from metarl.run.protocol import Protocol, measure, tuned
-from metarl.run.runs import Run, load, train
 from metarl.run.run_state import RunState
+from metarl.run.runs import Run, load, train
+from metarl.run.trained_baselines import TRAINED, baseline_config, baseline_of, train_baseline
 from tiny_runs import agent, rows, same, tiny
 
 FEW: dict[str, Any] = {"tasks": 3, "steps": 1, "episodes": 3}

@@ -15,8 +15,8 @@ from metarl.run.callbacks import Callback
 from metarl.run.config import default_path
 from metarl.run.iteration import validate
 from metarl.run.loggers import read_metrics
-from metarl.run.runs import Run, load, train
 from metarl.run.run_state import RunState
+from metarl.run.runs import Run, load, train
 from tiny_runs import rows, same, taught, tiny
 
 

@@ -22,10 +22,10 @@ from metarl.run.protocol import Protocol, held_out_tasks
 from metarl.run.rollouts import open_rollouts
 from metarl.run.runs import Run, load, train
 from metarl.run.sb3 import baselines
-from metarl.run.sb3_baselines import kept, measure_scratch, sb3_baseline_of, sb3_config, scratch_file
 from metarl.run.sb3.model import ppo_of
 from metarl.run.sb3.names import names_of
 from metarl.run.sb3.vec_env import TaskVecEnv
+from metarl.run.sb3_baselines import kept, measure_scratch, sb3_baseline_of, sb3_config, scratch_file
 from tiny_runs import agent, same, taught, tiny
 
 PROTOCOL = Protocol("test", tasks=4, steps=2, episodes=3, seed=1, deterministic=False)
