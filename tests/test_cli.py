@@ -16,11 +16,11 @@ import pytest
 import torch
 
 from metarl.cli import HANDLERS, main
+from metarl.cli.options import COMMANDS
 from metarl.core.errors import RequestError, RunFailed
 from metarl.run.algorithms import ALGORITHMS
 from metarl.run.config import as_dict
 from metarl.run.config_file import to_yaml
-from metarl.run.options import COMMANDS
 from metarl.run.signals import Stopped
 from tiny_runs import configured
 

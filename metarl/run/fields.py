@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
-from metarl.core.errors import RequestError
+from metarl.core.errors import RequestError, shown
 from metarl.run import yamlfile
 
 V = TypeVar("V")
@@ -66,8 +66,7 @@ def trusting() -> Any:
     return option(
         False,
         flag(),
-        "trust what is opened: a run may name code (module:name in its config.yaml), which is imported, and "
-        "--init-from may be a zip of Stable-Baselines3 (SB3)",
+        "trust what is opened: a run may name code (module:name in its config.yaml), which is imported",
     )
 
 
@@ -101,12 +100,6 @@ def check_names(values: Mapping[str, Any], fields: Iterable[str], source: str) -
             close = difflib.get_close_matches(str(key).replace("-", "_"), names, cutoff=0.7)
             hint = f"did you mean {' or '.join(close)}?" if close else f"allowed: {', '.join(names)}"
             raise RequestError(f"unknown option {key!r} in {source}; {hint}")
-
-
-def shown(value: Any) -> str:
-    """``repr`` on one line, cut where it is long."""
-    line = " ".join(repr(value).split())
-    return line if len(line) <= 80 else line[:77] + "..."
 
 
 def whole(at_least: int, at_most: int | None = None) -> Kind:

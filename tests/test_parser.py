@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from metarl.cli.options import COMMANDS, Evaluate, Report, Resume
+from metarl.cli.parser import filled, parse
 from metarl.core.errors import RequestError
-from metarl.run.options import COMMANDS, Evaluate, Report, Resume
-from metarl.run.parser import filled, parse
 
 
 @pytest.mark.parametrize(
