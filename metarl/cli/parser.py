@@ -119,10 +119,13 @@ def overview() -> str:
 def explained(command: Command) -> str:
     """Return the help of a command: its options in sections, each with what it may be and its default."""
     first = command.fields[0]
-    metavar = first.metadata["kind"].metavar
+    kind: Kind = first.metadata["kind"]
+    metavar, text = kind.metavar, first.metadata["text"]
+    if metavar.startswith("{"):
+        metavar, text = first.name.upper(), f"{text}, {kind.allowed}"
     lines = [f"usage: metarl {command.name} {metavar if command.required else f'[{metavar}]'} [options]", ""]
-    lines += [_filled(text) for text in command.text.split("\n")]
-    lines += ["", _entry(metavar, first.metadata["text"])]
+    lines += [_filled(paragraph) for paragraph in command.text.split("\n")]
+    lines += ["", _entry(metavar, text)]
     section = "" if first.name in command.sections else "options"
     for field in command.fields[1:]:
         if field.name in command.sections or section:

@@ -106,7 +106,8 @@ class Checked:
     def _look_at_action(self, action: np.ndarray, going: np.ndarray) -> None:
         row = _first_bad(action, going)
         if row is not None:
-            told = f"{self._where(row, self._time)}: the policy's action is {shown(action[row].tolist(), _SHOWN)}"
+            numbers = shown(action[row].tolist(), _SHOWN)
+            told = f"{self._where(row, self._time)}: the policy's action is {numbers}"
             raise Diverged(f"{told}, not finite", step=self._time)
 
     def _failed(

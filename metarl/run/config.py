@@ -95,7 +95,10 @@ class TrainConfig:
         of="episodes",
     )
     init_from: str | None = option(
-        None, text("FILE"), "initial weights: safetensors, or with --trust an SB3 zip", "drawn from the seed"
+        None,
+        text("FILE"),
+        "initial weights: safetensors, or a zip of Stable-Baselines3",
+        "drawn from the seed",
     )
     trust: bool = trusting()
 

@@ -175,7 +175,7 @@ def many(kind: Kind, repeats: bool = False) -> Kind:
     def check(value: Any) -> tuple[Any, ...]:
         return tuple(kind.accept(item) for item in (value if isinstance(value, (list, tuple)) else (value,)))
 
-    metavar, allowed = f"{kind.metavar} [{kind.metavar} ...]", f"a list in which each is {kind.allowed}"
+    metavar, allowed = f"{kind.metavar} ...", f"a list in which each is {kind.allowed}"
     return Kind(metavar, allowed, check, "*", repeats, kind.parts)
 
 
@@ -197,7 +197,7 @@ def pairs() -> Kind:
         items = value.items() if isinstance(value, Mapping) else [_pair(word) for word in value]
         return {_keep(key, isinstance(key, str) and key.isidentifier()): _plain(item) for key, item in items}
 
-    return Kind("K=V [K=V ...]", "pairs of a name and a plain value (K=V)", check, "*", True)
+    return Kind("K=V ...", "pairs of a name and a plain value (K=V)", check, "*", True)
 
 
 def _pair(word: Any) -> tuple[str, Any]:

@@ -33,7 +33,7 @@ def initial_weights(agent: Agent, like: Params) -> Params:
         like: the weights that the seed draws.
 
     Raises:
-        RequestError: no such file, one that is not trusted, or another network's; both sides are named.
+        RequestError: no such file, or another network's; both sides are named.
     """
     config, family = agent.config, agent.family
     path = Path(str(config.init_from))
@@ -46,7 +46,7 @@ def initial_weights(agent: Agent, like: Params) -> Params:
         raise RequestError(f"init-from file {path} does not exist")
     if not is_archive(path):
         return read_params(path, like)
-    state, of_file = read_archive(path, config.trust)
+    state, of_file = read_archive(path)
     check_expressible(config, family)
     matrices = [p for p in agent.module.parameters() if p.ndim > 1]
     of_agent = architecture(matrices, config.activation, family.action_space)

@@ -141,7 +141,9 @@ def test_each_inner_step_has_its_step_size_and_the_last_serves_the_rest() -> Non
         return float(ravel(inner.params).sub(ravel(meta.model)).norm())
 
     lengths = [length(adaptation) for adaptation in built.adaptations([0.1, 0.2], 4)]
-    assert lengths == pytest.approx([length(built.adaptations([1.0], 1)[0]) * lr for lr in (0.1, 0.2, 0.2, 0.2)], 1e-4)
+    assert lengths == pytest.approx(
+        [length(built.adaptations([1.0], 1)[0]) * lr for lr in (0.1, 0.2, 0.2, 0.2)], 1e-4
+    )
     assert built.adaptations([0.1], 0) == []
 
 
