@@ -36,8 +36,8 @@ from metarl.run.admission import load_config
 from metarl.run.agent import Agent, build_agent
 from metarl.run.config import TrainConfig
 from metarl.run.protocol import Protocol, held_out_tasks
-from metarl.run.sb3_baselines import measure_scratch, sb3_baseline_of, sb3_config
 from metarl.run.run_state import RunState
+from metarl.run.sb3_baselines import measure_scratch, sb3_baseline_of, sb3_config
 from metarl.run.worlds import world_of
 
 SHOWN = (1, 2, 3, 5, 10, 20, 40)  # episodes of RL² in its own table

@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 
 from metarl.cli import main
+from metarl.cli.options import COMMANDS
+from metarl.cli.parser import parse
 from metarl.core.objectives import objectives
 from metarl.core.params import leaves
 from metarl.rollout.registry import families
 from metarl.run.fields import accept
-from metarl.run.options import COMMANDS
-from metarl.run.parser import parse
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "docs" / "examples"

@@ -27,8 +27,8 @@ from metarl.core.process import prepare_process
 from metarl.rollout.acting import acting
 from metarl.rollout.collector import Tasks, to_action_space
 from metarl.rollout.executors import Executor
-from metarl.rollout.inline import Inline
 from metarl.rollout.family import TaskFamily
+from metarl.rollout.inline import Inline
 from metarl.rollout.processes import Processes
 from metarl.rollout.registry import families, make
 from metarl.rollout.seeding import Address

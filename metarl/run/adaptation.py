@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from metarl.core.batch import Shots
-from metarl.core.errors import EnvironmentFailed, RequestError
+from metarl.core.errors import EnvironmentFailed, RequestError, shown
 from metarl.core.params import to_device, tree_map
 from metarl.learn.adapt import Adaptation
 from metarl.learn.problem import TaskData
@@ -24,7 +24,6 @@ from metarl.run.agent import Agent
 from metarl.run.episodes import EpisodeSource
 from metarl.run.examples import ExampleSource
 from metarl.run.experience import USES, explore
-from metarl.run.fields import shown
 from metarl.run.policy import Policy
 from metarl.run.predictions import predictions
 from metarl.run.predictor import Predictor

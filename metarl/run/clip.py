@@ -18,7 +18,6 @@ from metarl.run.episode_pictures import Picture, Shown, show
 from metarl.run.files import check_writable, write_atomic
 from metarl.run.protocol import Protocol, held_out_tasks
 from metarl.run.runs import Run, load
-from metarl.run.zoo import output
 
 STRIP, STRIP_FRAMES, STRIP_HEIGHT = "frames.png", 6, 160
 CAPTION = 34  # pixels above the pictures
@@ -26,8 +25,8 @@ INK, PAPER = (30, 30, 30), (255, 255, 255)
 
 
 def render_run(
-    run_dir: Path,
-    out: Path,
+    run_dir: str | Path,
+    out: str | Path | None = None,
     *,
     checkpoint: str | int = "best",
     split: str = "test",
@@ -44,13 +43,14 @@ def render_run(
     ``RUN_DIR/frames.png`` takes a strip of the clip, which ``metarl report`` shows.
 
     Args:
-        out: FILE.mp4 (needs the extra ``video``) or FILE.gif.
+        out: FILE.mp4 (needs the extra ``video``) or FILE.gif; ``RUN_DIR/clip.mp4`` if None.
         task: the task as JSON, such as '{"goal": [0.3, -0.2]}'; None takes the first of ``split``.
         trust: as in ``runs.load``.
 
     Raises:
         RequestError: no family of episodes, no such task, or a file that cannot be written; one line.
     """
+    out = Path(run_dir) / "clip.mp4" if out is None else Path(out)
     writer = _writer(out)
     run = load(run_dir, checkpoint, trust)
     if run.agent.kind is EXAMPLES:
@@ -70,8 +70,7 @@ def render_run(
     ) as error:  # physics that falls apart, a wild action
         raise RequestError(str(error)) from error
     names = ["before", f"after {steps} step{'s' * (steps != 1)} of {episodes} episodes"]
-    with output(run_dir, STRIP) as path:
-        write_atomic(path, _png(strip(shown, names)))
+    write_atomic(Path(run_dir) / STRIP, _png(strip(shown, names)))
     writer(out, side_by_side(shown, names), speed)
     return out
 

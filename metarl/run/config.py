@@ -27,19 +27,13 @@ from metarl.run.fields import (
     one_of,
     option,
     pairs,
+    part,
     text,
     trusting,
     whole,
 )
 
 FAMILY = ("family", "spec", "family_arg")  # the fields that say how the task family is made
-
-
-def _is_model(name: str) -> bool:
-    module, colon, factory = name.partition(":")
-    return name in ("mlp", "cnn", "conv4") or (
-        colon == ":" and factory.isidentifier() and all(part.isidentifier() for part in module.split("."))
-    )
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -58,7 +52,7 @@ class TrainConfig:
     algorithm: str = option(None, one_of(*ALGORITHMS), "meta-learner", "none, must be given")
     family: str = option(
         None,
-        text("NAME"),
+        part("families"),
         "task family, see metarl list families; or module:Class for one of your own",
         "none, must be given",
     )
@@ -71,8 +65,8 @@ class TrainConfig:
 
     model: str = option(
         None,
-        auto(text("mlp|cnn|conv4|MODULE:FACTORY", "a network (mlp, cnn, conv4, module:factory)", _is_model)),
-        "network; factory(observation_space, action_space) returns an nn.Module",
+        auto(part("models")),
+        "network, see metarl list models; or module:factory for one of your own",
         "auto, cnn for policies that observe images, else mlp",
     )
     hidden: tuple[int, ...] = option(
@@ -82,22 +76,29 @@ class TrainConfig:
         "64 64 (ProMP, Rothfuss et al. 2019); for cnn 512 (Mnih et al. 2015), under 36×36 pixels 64",
     )
     activation: str = option("tanh", one_of("tanh", "relu"), "between the layers of mlp (ProMP)")
-    filters: int = option(32, whole(1), "filters of each block of conv4 (Finn et al. 2017 on miniImageNet)")
+    filters: int = option(
+        32, whole(1), "filters of each block of conv4 (Finn et al. 2017 on miniImageNet)", of="examples"
+    )
     statistics: str = option(
         "batch",
         one_of("batch", "running", "alone"),
         "what conv4 normalises by at evaluation: the whole query set (transductive, Finn et al. 2017), "
         "running statistics of the support set (Ravi & Larochelle 2017), or the support set and one query "
         "alone (Nichol et al. 2018)",
+        of="examples",
     )
     init_std: float = option(
         1.0,
         number(above=0),
         "initial standard deviation of a Gaussian policy, in units of the action space as the policy acts, "
         "not as the environment scales it (Finn et al. 2017)",
+        of="episodes",
     )
     init_from: str | None = option(
-        None, text("FILE"), "initial weights: safetensors, or with --trust an SB3 zip", "drawn from the seed"
+        None,
+        text("FILE"),
+        "initial weights: safetensors, or a zip of Stable-Baselines3",
+        "drawn from the seed",
     )
     trust: bool = trusting()
 
@@ -107,7 +108,10 @@ class TrainConfig:
     )
     tasks: int = option(20, whole(1), "tasks in a meta-batch (navigation in Finn et al. 2017)")
     episodes: int = option(
-        20, whole(1), "episodes of each task before and after each inner step (Finn et al. 2017)"
+        20,
+        whole(1),
+        "episodes of each task before and after each inner step (Finn et al. 2017)",
+        of="episodes",
     )
     inner_steps: int = option(1, whole(0), "gradient steps of adaptation (Finn et al. 2017)")
     inner_lr: float | None = option(
@@ -117,16 +121,24 @@ class TrainConfig:
         "the rule's own: 0.1 for sgd and meta-sgd (Finn et al. 2017), 0.001 for adam; lstm has none",
     )
     inner_batch: int | None = option(
-        None, auto(whole(1)), "examples of the support set that an inner step uses", "auto, all of them"
+        None,
+        auto(whole(1)),
+        "examples of the support set that an inner step uses",
+        "auto, all of them",
+        of="examples",
     )
     inner_epochs: int | None = option(
         None,
         auto(whole(1)),
         "updates on the episodes that one inner step collects",
         "auto, 3 for objective ppo, else 1",
+        of="episodes",
     )
     objective: str = option(
-        "vpg", text("NAME"), "loss of an inner step, see metarl list objectives (Finn et al. 2017)"
+        "vpg",
+        part("objectives"),
+        "loss of an inner step, see metarl list objectives (Finn et al. 2017)",
+        examples="mse",
     )
     baseline: str | None = option(
         None,
@@ -134,82 +146,106 @@ class TrainConfig:
         "what advantages are measured against: linear features fitted to each batch (Finn et al. 2017), or a "
         "value network that adapts with the policy and bootstraps where time cuts an episode short",
         "value for objective a2c, else linear",
+        of="episodes",
     )
     value_weight: float = option(
-        0.5, number(above=0), "weight of the value network's squared error in the loss (Mnih et al. 2016)"
+        0.5,
+        number(above=0),
+        "weight of the value network's squared error in the loss (Mnih et al. 2016)",
+        of="episodes",
     )
-    rule: str = option("sgd", text("NAME"), "update rule of an inner step, see metarl list rules")
+    rule: str = option("sgd", part("rules"), "update rule of an inner step, see metarl list rules")
     adapts: str = option(
         "all",
         text("all|head|GLOB"),
         "parameters that adapt: all, those of the last layer, or those whose names match a pattern",
     )
-    learner: str = option(
-        "maml", text("NAME"), "what becomes of adapted tasks: maml, e-maml or reptile, or a registered name"
-    )
+    learner: str = option("maml", part("learners"), "gradient of adapted tasks, see metarl list learners")
     order: int = option(
         2, whole(1, at_most=2), "derivatives: 2 goes through the inner gradients, 1 takes them as constants"
     )
 
     meta_optimizer: str = option(
-        "trpo", one_of("trpo", "ppo", "adam", "sgd"), "optimiser of the meta-parameters (Finn et al. 2017)"
+        "trpo",
+        part("optimizers"),
+        "optimizer of the meta-parameters, see metarl list optimizers (Finn et al. 2017)",
+        examples="adam",
+        critic="adam",
     )
     meta_lr: float = option(1e-3, number(above=0), "step size of adam, sgd and ppo, unused by trpo (ProMP)")
     max_grad_norm: float | None = option(
         None, number(above=0), "norm to which adam, sgd and ppo clip the meta-gradient", "it is not clipped"
     )
-    meta_epochs: int = option(5, whole(1), "steps of ppo on one meta-batch (ProMP)")
+    meta_epochs: int = option(5, whole(1), "steps of ppo on one meta-batch (ProMP)", of="episodes")
     clip: float = option(
         0.3,
         number(above=0, below=1),
         "range of the probability ratio on either side of 1 in a ppo step; the objective ppo has 0.2 (ProMP)",
+        of="episodes",
     )
     kl_coefficient: float = option(
         5e-4,
         number(at_least=0),
         "first weight of ppo's penalty on the KL, in nats, from the policies that collected the support "
         "(ProMP)",
+        of="episodes",
     )
     kl_target: float = option(
-        0.01, number(above=0), "KL at which ppo keeps the weight of its penalty, in nats (ProMP's code)"
+        0.01,
+        number(above=0),
+        "KL at which ppo keeps the weight of its penalty, in nats (ProMP's code)",
+        of="episodes",
     )
     max_kl: float = option(
-        0.01, number(above=0), "bound of a trpo step on the mean KL divergence, in nats (Finn et al. 2017)"
+        0.01,
+        number(above=0),
+        "bound of a trpo step on the mean KL divergence, in nats (Finn et al. 2017)",
+        of="episodes",
     )
     cg_iterations: int = option(
-        10, whole(1), "conjugate-gradient iterations of a trpo step (Finn et al. 2017)"
+        10, whole(1), "conjugate-gradient iterations of a trpo step (Finn et al. 2017)", of="episodes"
     )
     cg_damping: float = option(
-        1e-5, number(at_least=0), "added to the curvature's diagonal by trpo (Finn et al. 2017)"
+        1e-5,
+        number(at_least=0),
+        "added to the curvature's diagonal by trpo (Finn et al. 2017)",
+        of="episodes",
     )
     curvature_stride: int | None = option(
         None,
         auto(whole(1)),
         "time steps between those that trpo's curvature averages over; 1 uses all (our choice)",
         "auto, 4, or less where fewer than ten steps of the horizon would be left",
+        of="episodes",
     )
     support_stride: int | None = option(
         None,
         auto(whole(1)),
         "time steps between those that the curvature's adaptation uses; 1 uses all (our choice)",
         "auto, the curvature's with inner steps of at most 0.1, where it does no harm, else 1",
+        of="episodes",
     )
     backtrack_ratio: float = option(
         0.8,
         number(above=0, below=1),
         "factor between the trial steps of trpo's line search (Finn et al. 2017)",
+        of="episodes",
     )
     max_backtracks: int = option(
-        15, whole(1), "times that trpo's line search may shorten a step (Finn et al. 2017)"
+        15, whole(1), "times that trpo's line search may shorten a step (Finn et al. 2017)", of="episodes"
     )
 
     gamma: float = option(
-        0.99, number(at_least=0, at_most=1), "discount of reward, per time step (Finn et al. 2017)"
+        0.99,
+        number(at_least=0, at_most=1),
+        "discount of reward, per time step (Finn et al. 2017)",
+        of="episodes",
     )
     gae_lambda: float = option(
         1.0,
         number(at_least=0, at_most=1),
         "decay of generalised advantage estimation, per time step (Finn et al. 2017)",
+        of="episodes",
     )
     observe_task: bool = option(False, flag(), "show the policy the task's features: the oracle")
 
@@ -224,9 +260,9 @@ class TrainConfig:
     )
     executor: str = option(
         "auto",
-        one_of("auto", "inline", "processes"),
-        "where environments step: in this process, or each a share of the tasks in worker processes; auto "
-        "takes processes for environments that are stepped in Python, where there are cores for them",
+        part("executors"),
+        "where environments step, see metarl list executors; auto takes processes for environments that are "
+        "stepped in Python, where there are cores for them, else inline",
     )
     workers: int = option(
         None, auto(whole(1)), "worker processes; no effect on inline", "auto, the number of usable cores"
@@ -246,7 +282,7 @@ class TrainConfig:
     )
 
     logger: tuple[str, ...] = option(
-        (), many(text("NAME"), repeats=True), "mirror of metrics.jsonl: wandb; may be repeated"
+        (), many(part("loggers"), repeats=True), "mirror of metrics.jsonl: wandb; may be repeated"
     )
     wandb_project: str = option("metarl", text("NAME"), "Weights & Biases project")
     wandb_entity: str | None = option(

@@ -27,7 +27,6 @@ from metarl.run.results import Evaluation
 from metarl.run.run_state import RunState
 from metarl.run.sources import open_executor
 from metarl.run.step_sizes import Profile, step_sizes
-from metarl.run.zoo import output
 
 
 def evaluate(
@@ -168,16 +167,16 @@ def evaluate_run(
     run_dir: Path,
     *,
     checkpoint: str | int = "best",
-    out: Path | None = None,
+    out: str | Path | None = None,
     trust: Trust = False,
     **options: Any,
 ) -> Evaluation:
     """``evaluate`` at a checkpoint of a run directory, written to ``out`` (``RUN_DIR/evaluation.json``)."""
     run = RunState.load(run_dir, checkpoint, trust)
-    with output(run_dir, "evaluation.json", out) as path:
-        check_writable(path)
-        evaluation = evaluate(run, checkpoint=str(checkpoint), **options)
-        evaluation.save(path)
+    path = run_dir / "evaluation.json" if out is None else Path(out)
+    check_writable(path)
+    evaluation = evaluate(run, checkpoint=str(checkpoint), **options)
+    evaluation.save(path)
     with ExitStack() as stack:
         for mirror in open_mirrors(run.config.logger, recorded(run.config), run.path, stack):
             mirror.evaluation(evaluation.as_dict())

@@ -8,12 +8,13 @@ from safetensors import SafetensorError
 from metarl.core.critic import PREFIX
 from metarl.core.errors import RequestError
 from metarl.core.params import Meta, Params, to_device
+from metarl.run import zoo
 from metarl.run.agent import Agent
-from metarl.run.files import is_file, warn
+from metarl.run.files import is_file
 from metarl.run.networks import check_finite
 from metarl.run.sb3.archive import architecture, is_archive, read_archive
 from metarl.run.sb3.names import check_expressible, names_of
-from metarl.run.zoo import is_zoo
+from metarl.run.terminal import warn
 
 
 def with_initial_weights(agent: Agent, drawn: Meta) -> Meta:
@@ -32,12 +33,12 @@ def initial_weights(agent: Agent, like: Params) -> Params:
         like: the weights that the seed draws.
 
     Raises:
-        RequestError: no such file, one that is not trusted, or another network's; both sides are named.
+        RequestError: no such file, or another network's; both sides are named.
     """
     config, family = agent.config, agent.family
     path = Path(str(config.init_from))
     if not is_file(path):
-        if is_zoo(path) or is_file(path / "config.yaml"):
+        if str(path).startswith(zoo.PREFIX) or is_file(path / "config.yaml"):
             save = f"metarl.load({str(path)!r}).policy.save('start.safetensors')"
             raise RequestError(
                 f"init-from must be a file of weights, got {path}; of a run, in Python: {save}"
@@ -45,7 +46,7 @@ def initial_weights(agent: Agent, like: Params) -> Params:
         raise RequestError(f"init-from file {path} does not exist")
     if not is_archive(path):
         return read_params(path, like)
-    state, of_file = read_archive(path, config.trust)
+    state, of_file = read_archive(path)
     check_expressible(config, family)
     matrices = [p for p in agent.module.parameters() if p.ndim > 1]
     of_agent = architecture(matrices, config.activation, family.action_space)

@@ -16,9 +16,9 @@ from metarl.run.callbacks import Callback
 from metarl.run.curve import VALIDATION, Curve
 from metarl.run.data_kinds import EXAMPLES
 from metarl.run.experience import USES, Experience, gather, training_examples
-from metarl.run.files import warn
 from metarl.run.sources import source_of
 from metarl.run.state import flatten
+from metarl.run.terminal import warn
 
 Row = dict[str, Any]
 

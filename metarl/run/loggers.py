@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from metarl.core.errors import RequestError
-from metarl.run.files import named, sync_file, to_json, warn
+from metarl.run.files import named, sync_file, to_json
+from metarl.run.terminal import warn
 
 BLOCK = 1 << 16  # bytes read at a time
 LINE_LIMIT = 1 << 20  # bytes of a row, which has some hundreds

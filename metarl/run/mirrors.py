@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from metarl.core.registry import Registry
-from metarl.run.files import warn
+from metarl.run.terminal import warn
 from metarl.run.wandb_mirror import WandbMirror
 
 

@@ -20,12 +20,12 @@ from metarl.rollout.seeding import Address
 from metarl.run.agent import Agent
 from metarl.run.data_kinds import EPISODES, DataKind
 from metarl.run.experience import USES, Experience, Source, gather
-from metarl.run.files import tell
 from metarl.run.measures import measure_of
 from metarl.run.run_state import RunState
 from metarl.run.sources import source_of
 from metarl.run.statistics import bootstrap_ci, iqm
 from metarl.run.step_sizes import Profile
+from metarl.run.terminal import tell
 
 # Step sizes tried for each baseline on validation tasks; 0 is for one that gains nothing by adapting.
 GRID = (0.0, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)

@@ -13,16 +13,17 @@ from metarl.core.process import prepare_process
 from metarl.rollout import seeding
 from metarl.run import checkpoint as store
 from metarl.run import state
-from metarl.run.admission import Trust, command, read_config
+from metarl.run.admission import Trust, read_config
 from metarl.run.agent import Agent, build_agent
 from metarl.run.config import TrainConfig, default_path
 from metarl.run.config_file import to_yaml
-from metarl.run.files import sync_folder, warn, write_atomic
+from metarl.run.files import sync_folder, write_atomic
 from metarl.run.initial_weights import with_initial_weights
 from metarl.run.iteration import Standing
 from metarl.run.lock import alone_in, check_idle, is_taken
+from metarl.run.next_command import command
 from metarl.run.probe import probe
-from metarl.run.zoo import check_out, check_trainable, place, source
+from metarl.run.terminal import warn
 
 # Not typing.Self, which the run-time type checker of the tests cannot check.
 T = TypeVar("T", bound="RunState")
@@ -56,7 +57,6 @@ class RunState:
             RequestError: the request cannot be met, or the directory holds something.
         """
         path = default_path(config) if path is None else Path(path)
-        check_out(path)
         if is_taken(path):
             check_idle(path)
             raise _taken(path)
@@ -89,7 +89,6 @@ class RunState:
     @classmethod
     def resume(cls: type[T], path: str | Path, trust: Trust = False) -> T:
         """Return a run at its last intact checkpoint; at iteration 0 where it has none."""
-        check_trainable(path)
         prepare_process()
         run = cls(build_agent(read_config(Path(path), trust)), Path(path))
         with alone_in(run.path):
@@ -105,7 +104,7 @@ class RunState:
     @property
     def path(self) -> Path:
         """The directory in which what is made of it goes."""
-        return place(self.called)
+        return self.called
 
     @property
     def config(self) -> TrainConfig:
@@ -125,7 +124,7 @@ class RunState:
     @property
     def checkpoints(self) -> Path:
         """The directory of its checkpoints."""
-        return source(self.called) / "checkpoints"
+        return self.path / "checkpoints"
 
     def action_noise(self) -> np.random.Generator:
         """Return a generator for one more policy's actions: another one in each call, and reproducible."""

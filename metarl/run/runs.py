@@ -14,7 +14,7 @@ from metarl.run.config import TrainConfig
 from metarl.run.iteration import Standing
 from metarl.run.policy import Policy
 from metarl.run.run_state import RunState
-from metarl.run.zoo import run_dir
+from metarl.run.zoo import local
 
 if TYPE_CHECKING:
     from stable_baselines3 import PPO
@@ -70,7 +70,7 @@ def load(path: str | Path, checkpoint: str | int = "best", trust: Trust = False)
         trust: whether the run's configuration may name code (``module:name``), which is imported; or the
             names that it may have. Nothing is run of what else is in the directory.
     """
-    return Run.load(run_dir(path), checkpoint, trust)
+    return Run.load(local(path), checkpoint, trust)
 
 
 def resume(

@@ -5,13 +5,13 @@ import traceback
 from metarl.core.errors import EnvironmentFailed, RunFailed
 from metarl.run import checkpoint as store
 from metarl.run import state
-from metarl.run.admission import command
 from metarl.run.config import as_dict
 from metarl.run.curve import VALIDATION, Curve
 from metarl.run.files import clear_leftovers, to_json, write_atomic
 from metarl.run.iteration import Row
 from metarl.run.machine import describe_machine
 from metarl.run.measures import measure_of
+from metarl.run.next_command import command
 from metarl.run.run_state import RunState
 
 FAILURE, MACHINE = "failure.txt", "machine.json"

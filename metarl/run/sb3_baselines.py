@@ -25,7 +25,7 @@ from metarl.run.agent import Agent, build_agent
 from metarl.run.baselines import Baseline, Trial
 from metarl.run.config import TrainConfig
 from metarl.run.experience import USES, Experience, measured
-from metarl.run.files import read_json, tell, to_json, warn, write_atomic
+from metarl.run.files import read_json, to_json, write_atomic
 from metarl.run.lock import alone_in
 from metarl.run.protocol import GRID, Protocol, best_of, consumed, result, sources
 from metarl.run.run_state import RunState
@@ -33,6 +33,7 @@ from metarl.run.sb3.model import ppo_of
 from metarl.run.sb3.names import check_expressible, names_of
 from metarl.run.sb3.ppo import learn_from, own_randomness, train_on_tasks
 from metarl.run.sources import open_executor
+from metarl.run.terminal import tell, warn
 from metarl.run.trained_baselines import adapted, baseline_config
 
 # Learning rates of Adam tried for sb3-scratch, and on how many validation tasks.

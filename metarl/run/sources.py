@@ -13,7 +13,7 @@ from metarl.run.data_kinds import EXAMPLES
 from metarl.run.episodes import EpisodeSource
 from metarl.run.examples import ExampleSource
 from metarl.run.experience import Source
-from metarl.run.files import warn
+from metarl.run.terminal import warn
 
 
 @contextmanager

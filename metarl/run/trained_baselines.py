@@ -14,11 +14,11 @@ from metarl.run.baselines import Baseline, Trial
 from metarl.run.checkpoint import available
 from metarl.run.config import TrainConfig, as_dict, default_path
 from metarl.run.data_kinds import EXAMPLES, kind_of
-from metarl.run.files import tell
 from metarl.run.protocol import GRID, measure, result, tuned
 from metarl.run.run_state import RunState
 from metarl.run.sources import open_executor
 from metarl.run.step_sizes import step_sizes
+from metarl.run.terminal import tell
 from metarl.run.training import learn
 
 TRAINED = ("random", "pretrained", "oracle")

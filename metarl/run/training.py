@@ -12,7 +12,7 @@ from metarl.run import checkpoint as store
 from metarl.run.callbacks import Callback, as_callbacks
 from metarl.run.config import recorded
 from metarl.run.config_file import to_yaml
-from metarl.run.files import resumable, sync_folder, tell, write_atomic
+from metarl.run.files import resumable, sync_folder, write_atomic
 from metarl.run.iteration import Row, Standing, iterate, validate
 from metarl.run.lock import alone_in
 from metarl.run.loggers import JsonlLogger
@@ -22,7 +22,7 @@ from metarl.run.run_state import RunState
 from metarl.run.saving import failed, go_on_with, prepare_directory, save, save_if_new
 from metarl.run.signals import GracefulStop, OutOfTime, Stopped
 from metarl.run.sources import open_executor
-from metarl.run.zoo import check_trainable
+from metarl.run.terminal import tell
 
 R = TypeVar("R", bound=RunState)
 
@@ -41,7 +41,6 @@ def learn(run: R, iterations: int, callbacks: Callback | Sequence[Callback] = ()
         RunFailed: no step was finite ``max_skipped`` times in a row; the last good state is saved.
         Stopped: a signal asked for it; the state is saved.
     """
-    check_trainable(run.called)
     hooks = as_callbacks(callbacks, run.config)
     with ExitStack() as stack:
         session, total = _open(run, iterations, hooks, stack)

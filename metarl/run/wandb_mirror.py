@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from metarl.run.curve import Curve
-from metarl.run.files import to_json, warn, write_atomic
+from metarl.run.files import to_json, write_atomic
+from metarl.run.terminal import warn
 
 
 class WandbMirror:

@@ -32,7 +32,6 @@ from metarl.rollout.executors import executors
 from metarl.rollout.family import is_supervised
 from metarl.rollout.registry import families
 from metarl.run import checkpoint as store
-from metarl.run.algorithms import EPISODIC_ONLY, SUPERVISED_ONLY
 from metarl.run.config import TrainConfig
 from metarl.run.fields import Kind
 from metarl.run.mirrors import loggers
@@ -145,7 +144,8 @@ def drawn(draw: st.DrawFn) -> tuple[dict[str, Any], dict[str, Any]]:
         values["spec"] = draw(st.sampled_from([*CLASSES[values["family"]].specs, values["spec"]]))
     in_file = draw(st.sets(st.sampled_from(sorted(values))))
     given_examples = values["family"] in CLASSES and is_supervised(CLASSES[values["family"]])
-    unfit = {*values, *(EPISODIC_ONLY if given_examples else SUPERVISED_ONLY)}
+    other = "episodes" if given_examples else "examples"
+    unfit = {*values, *(name for name, field in FIELDS.items() if field.metadata["of"] == other)}
     small = {name: value for name, value in SMALL.items() if name not in unfit}
     return (
         {name: value for name, value in values.items() if name not in in_file},

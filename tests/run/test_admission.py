@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from metarl.core.errors import RequestError
-from metarl.run.admission import admit, check_run, code_in, command, load_config
+from metarl.run.admission import admit, check_run, code_in, load_config
 from metarl.run.config_file import from_yaml, to_yaml
+from metarl.run.next_command import command
 from tiny_runs import tiny
 
 OWN = {"algorithm": "maml", "family": "mine:Family", "model": "mine.nets:Policy"}

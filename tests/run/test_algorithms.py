@@ -72,7 +72,7 @@ def test_each_trains(algorithm: str, family: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("algorithm", "why"), [("promp", "needs a policy"), ("e-maml", "credits the choice")]
+    ("algorithm", "why"), [("promp", "'promp' is of episodes"), ("e-maml", "'e-maml' is of episodes")]
 )
 def test_those_that_need_episodes_refuse_examples_by_name(algorithm: str, why: str) -> None:
     with pytest.raises(RequestError, match=rf"{why}.*'sinusoid' gives labelled examples; (allowed|use)"):

@@ -94,7 +94,6 @@ BAD = [
     ("hidden", (64, 0)),
     ("hidden", "wide"),
     ("activation", "gelu"),
-    ("meta_optimizer", "lbfgs"),
     ("model", "resnet"),
     ("model", "my module:factory"),
     ("model", "package:"),
