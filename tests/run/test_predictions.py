@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from metarl.core.conv import Conv4, episode_statistics
+from metarl.core.conv import Conv4, observe
 from metarl.core.params import tree_map
 from metarl.learn.problem import TaskData
 from metarl.run.agent import Agent
@@ -75,7 +75,9 @@ def test_running_statistics_are_those_of_the_support_up_to_each_step() -> None:
         support = [batch.x[task] for batch in found.data.support]
         for k, params in enumerate(path):
             seen = max(k, 1)
-            statistics = episode_statistics(module, path[:seen], support[:seen])
+            statistics = module.fresh_statistics(path[0])
+            for before, x in zip(path[:seen], support[:seen], strict=True):
+                statistics = observe(module, statistics, before, x)
             expected = module.predict(params, found.data.query.x[task], statistics)
             torch.testing.assert_close(outputs[k][task], expected, rtol=1e-4, atol=1e-4)
 
