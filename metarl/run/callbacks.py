@@ -38,13 +38,13 @@ class Callback:
         """Called after the last iteration, which is saved."""
 
 
-def as_callbacks(callbacks: Callback | Sequence[Callback], config: TrainConfig) -> tuple[Callback, ...]:
+def as_callbacks(callbacks: Any, config: TrainConfig) -> tuple[Callback, ...]:
     """Return one callback or several as several, which accept the configuration.
 
     Raises:
         RequestError: something that is no callback, or one that refuses the configuration.
     """
-    several = (callbacks,) if isinstance(callbacks, Callback) else tuple(callbacks)
+    several = tuple(callbacks) if isinstance(callbacks, Sequence) else (callbacks,)
     for callback in several:
         if not isinstance(callback, Callback):
             kind = f"the class {callback.__name__}" if isinstance(callback, type) else type(callback).__name__

@@ -13,8 +13,6 @@ class DataKind(NamedTuple):
         words: the same in messages.
         counted: the key of metrics.jsonl under which consumed data are counted.
         tasks, steps: the held-out tasks and inner steps of the standard protocol.
-        block: tasks measured at a time, which bounds the memory of many tasks and steps; None for all at
-            once. Step sizes are chosen on as many validation tasks at most.
     """
 
     of: str
@@ -22,11 +20,10 @@ class DataKind(NamedTuple):
     counted: str
     tasks: int
     steps: int
-    block: int | None = None
 
 
 EPISODES = DataKind("episodes", "episodes", "env_steps", tasks=40, steps=3)
-EXAMPLES = DataKind("examples", "labelled examples", "examples", tasks=600, steps=10, block=50)
+EXAMPLES = DataKind("examples", "labelled examples", "examples", tasks=600, steps=10)
 
 
 def kind_of(family: Family | type) -> DataKind:

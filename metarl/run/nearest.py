@@ -23,7 +23,7 @@ def nearest_label(support: Shots, x: Tensor) -> Int[Tensor, "task shot"]:
     return support.y.gather(1, distance.argmin(-1))
 
 
-def check_classification(run: RunState, agent: Agent) -> None:
+def check_classification(run: RunState | None, agent: Agent) -> None:
     """Refuse a family that has no labels to look up."""
     if agent.metric != "accuracy":
         raise RequestError(

@@ -18,7 +18,7 @@ from metarl.rollout.executors import Executor
 from metarl.rollout.family import SPLITS
 from metarl.rollout.seeding import Address
 from metarl.run.agent import Agent
-from metarl.run.data_kinds import EPISODES, DataKind
+from metarl.run.data_kinds import EPISODES, EXAMPLES, DataKind
 from metarl.run.experience import USES, Experience, Source, gather
 from metarl.run.measures import measure_of
 from metarl.run.run_state import RunState
@@ -29,6 +29,9 @@ from metarl.run.terminal import tell
 
 # Step sizes tried for each baseline on validation tasks; 0 is for one that gains nothing by adapting.
 GRID = (0.0, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+
+# Tasks of labelled examples measured at a time: bounds the memory of many tasks and steps.
+BLOCK = 50
 
 
 @dataclass(frozen=True)
@@ -99,7 +102,7 @@ def sources(agent: Agent, protocol: Protocol, executor: Executor | None) -> Iter
     """Yield the sources of the held-out tasks' batches, a block of tasks at a time."""
     tasks = held_out_tasks(agent, protocol)
     n = len(next(iter(tasks.values())))
-    block = min(n, agent.kind.block or n)
+    block = min(n, BLOCK) if agent.kind is EXAMPLES else n
     bounds = [*range(0, n, block), n]
     if n - bounds[-2] == 1 < block and n > 1:  # one task alone would take other kernels, hence other bits
         del bounds[-2]
@@ -133,7 +136,7 @@ def tuned(
     """
     if not profile or None in profile:
         return list(profile)
-    tasks = min(protocol.tasks, agent.kind.block or protocol.tasks)
+    tasks = min(protocol.tasks, BLOCK) if agent.kind is EXAMPLES else protocol.tasks
     validation = dataclasses.replace(protocol, split="validation", tasks=tasks)
     best = best_of(
         GRID,

@@ -33,11 +33,11 @@ class RunState:
     """An agent with the meta-parameters that training has given it so far.
 
     Attributes:
-        called: its directory as it was named, or ``zoo:NAME``.
+        path: its directory.
         standing: all that changes in training.
     """
 
-    def __init__(self, agent: Agent, called: Path) -> None:
+    def __init__(self, agent: Agent, path: Path) -> None:
         """Take the parameters that the seed draws, after a trial of the network.
 
         Raises:
@@ -45,7 +45,7 @@ class RunState:
         """
         drawn = agent.initial_meta()
         probe(agent, drawn)
-        self.agent, self.called = agent, called
+        self.agent, self.path = agent, path
         self.standing = Standing(drawn, agent.optimizer.init(drawn))
         self._policies = itertools.count()
 
@@ -98,13 +98,8 @@ class RunState:
     def __repr__(self) -> str:
         c = self.config
         return (
-            f"<{type(self).__name__} {self.called}: {c.algorithm} on {c.family}, {self.iteration} iterations>"
+            f"<{type(self).__name__} {self.path}: {c.algorithm} on {c.family}, {self.iteration} iterations>"
         )
-
-    @property
-    def path(self) -> Path:
-        """The directory in which what is made of it goes."""
-        return self.called
 
     @property
     def config(self) -> TrainConfig:
@@ -158,7 +153,7 @@ class RunState:
 
     def _restored(self: T, saved: store.Checkpoint) -> T:
         like = {"meta": self.standing.meta, "optimiser": self.standing.optimizer}
-        where = f"checkpoint {saved.iteration} of {self.called}"
+        where = f"checkpoint {saved.iteration} of {self.path}"
         trees: Any = state.restore(saved.tensors, like, where)
         for name in ("samples", "skipped"):
             count = saved.extra.get(name)

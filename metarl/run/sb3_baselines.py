@@ -66,7 +66,7 @@ def train(kind: str, run: RunState, begun: RunState) -> RunState:
         saved = store.latest_intact(begun.checkpoints, warn)
         if saved is None or saved.extra.get("asked", -1) < env_steps:
             saved = _trained(kind, begun, env_steps, run.config.seed)
-    weights = state.restore(saved.tensors, begun.meta.model, f"baseline {kind} of {run.called}")
+    weights = state.restore(saved.tensors, begun.meta.model, f"baseline {kind} of {run.path}")
     begun.standing = begun.standing._replace(
         meta=begun.meta._replace(model=to_device(weights, begun.agent.device)),
         samples=int(saved.extra.get("samples", 0)),

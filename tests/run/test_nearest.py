@@ -9,7 +9,7 @@ import torch
 from metarl.core.batch import Shots
 from metarl.core.errors import RequestError
 from metarl.run import protocol
-from metarl.run.nearest import measure_nearest, nearest_label
+from metarl.run.nearest import check_classification, measure_nearest, nearest_label
 from metarl.run.protocol import Protocol
 from tiny_runs import IMAGES, agent, measured, pupil, same
 
@@ -75,6 +75,6 @@ def test_what_has_no_labels_is_refused_by_name() -> None:
         with pytest.raises(
             RequestError, match="baseline 'nearest' needs a family of classification"
         ) as caught:
-            measure_nearest(built, PROTOCOL)
+            check_classification(None, built)
         assert repr(built.family.name) in str(caught.value)
         assert "\n" not in str(caught.value)

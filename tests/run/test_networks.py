@@ -227,7 +227,7 @@ def test_a_network_without_a_layer_has_no_head() -> None:
     ],
 )
 def test_what_adapts_is_named_by_a_word_or_a_pattern(adapts: str, names: tuple[str, ...]) -> None:
-    built = pupil(adapts=adapts)
+    built = pupil(adapts=adapts, inner_lr=0.1)
     assert built.adapting == names
     params = built.initial_meta().model
     rule = built.rule

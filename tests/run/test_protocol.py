@@ -94,10 +94,10 @@ def fake_measure(monkeypatch: pytest.MonkeyPatch, scores: dict[float, list[float
     """Returns by the first step size instead of by episodes; what was asked is in the list."""
     asked: list[Any] = []
 
-    def fake(agent: Any, meta: Any, profile: list[float], protocol: Protocol, serve: Any) -> Any:
+    def fake(agent: Any, meta: Any, profile: list[float], protocol: Protocol, executor: Any) -> Any:
         asked.append((profile, protocol))
         steps = scores.get(profile[0], [0.0, -9.0, -9.0])
-        return SimpleNamespace(values=torch.tensor(steps)[:, None].expand(3, 5), beside={})
+        return SimpleNamespace(curves={"return": torch.tensor(steps)[:, None].expand(3, 5)})
 
     monkeypatch.setattr(module, "measure", fake)
     return asked
@@ -135,9 +135,9 @@ def test_of_step_sizes_that_succeed_alike_the_one_of_the_higher_return_is_best(
     success = {0.05: [0.5, 0.5], 0.1: [0.0, 0.5], 0.2: [0.0, 0.25]}
     returns = {0.05: [9.0, 1.0], 0.1: [0.0, 2.0], 0.2: [0.0, 3.0]}
 
-    def fake(built: Any, meta: Any, profile: Any, protocol: Protocol, serve: Any = None) -> Any:
+    def fake(built: Any, meta: Any, profile: Any, protocol: Protocol, executor: Any) -> Any:
         given = [torch.tensor(x.get(profile[0], [0.0, 0.0]))[:, None] for x in (success, returns)]
-        return SimpleNamespace(values=given[0], beside={"return": given[1]})
+        return SimpleNamespace(curves={"success": given[0], "return": given[1]})
 
     monkeypatch.setattr(module, "measure", fake)
     built = agent(family="tiny_families:Bells")

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from metarl.core.errors import RequestError, RunFailed
+from metarl.run import trained_baselines
 from metarl.run.admission import load_config
 from metarl.run.callbacks import Callback
 from metarl.run.config import as_dict

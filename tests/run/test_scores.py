@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from metarl.core.batch import Shots
+from metarl.core.errors import RequestError
 from metarl.core.params import Params
 from metarl.learn.problem import TaskData
 from metarl.run.measures import MEASURES
@@ -49,7 +50,7 @@ def shots(targets: list[float]) -> Shots:
 def test_a_score_is_that_of_each_task_s_parameters_on_its_shots() -> None:
     params = {"scale": torch.tensor([1.0, 2.0])}
     assert score("mse", scaled, params, shots([1.0, 5.0])).tolist() == [0.0, 9.0]
-    with pytest.raises(KeyError):
+    with pytest.raises(RequestError, match="unknown metric 'luck'"):
         score("luck", scaled, params, shots([1.0, 5.0]))
 
 
