@@ -89,7 +89,7 @@ def learning(
         if best is not None:
             axes.axvline(best, color=colour(BEST.role), linewidth=1, linestyle=BEST.dashes)
         axes.set(xlabel=f"iteration, {samples_name}" if len(samples.x) else "iteration")
-        whole_numbers(axes, 4)
+        whole_numbers(axes, 6)
         axes.xaxis.set_major_formatter(FuncFormatter(_iterations(samples)))
         axes.margins(x=0.01)
         measure_axis(axes, measure, heights)

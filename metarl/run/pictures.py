@@ -42,7 +42,7 @@ def traces(family: TaskFamily, tasks: Tasks, experience: Experience) -> Traces |
     last = len(experience.batches) - 1
     paths = {step: _paths(plane, experience.batches[step]) for step in sorted({0, last})}
     goals = marks({key: value[:TASKS] for key, value in tasks.items()}) if marks else None
-    return Traces(paths, None if goals is None else list(np.asarray(goals)))
+    return Traces(paths, None if goals is None else list(np.asarray(goals, np.float64)))
 
 
 def _paths(plane: Callable[[Any], Any], batch: Episodes) -> list[list[Array]]:
@@ -52,7 +52,8 @@ def _paths(plane: Callable[[Any], Any], batch: Episodes) -> list[list[Array]]:
     def path(task: int, episode: int) -> Array:
         length = int(batch.mask[task, episode].sum())
         obs, final = batch.obs[task, episode, :length], batch.final_obs[task, episode]
-        return np.asarray(plane(np.concatenate([obs.cpu().numpy(), final[None].cpu().numpy()])))
+        points = np.concatenate([obs.cpu().numpy(), final[None].cpu().numpy()])
+        return np.asarray(plane(points), np.float64)
 
     return [[path(task, episode) for episode in range(episodes)] for task in range(tasks)]
 
@@ -63,16 +64,16 @@ def _fits(agent: Agent, tasks: Tasks, experience: Experience) -> Fits:
     grid = np.linspace(float(space.low[0]), float(space.high[0]), GRID_POINTS, dtype=np.float32)
     family: Any = agent.family
     shown = {key: value[: min(TASKS, experience.data.tasks)] for key, value in tasks.items()}
-    truth = np.asarray(family.curve(shown, grid))
+    truth = np.asarray(family.curve(shown, grid), np.float64)
     n, last = len(truth), len(experience.path) - 1
     x = torch.from_numpy(grid)[None, :, None].expand(n, -1, -1).to(agent.device)
     curves = {}
     for k in sorted({0, min(1, last), last}):
         with torch.no_grad():
             outputs = agent.apply_tasks(tree_map(lambda p: p[:n], experience.path[k]), x)
-        curves[k] = outputs[..., 0].cpu().numpy()
+        curves[k] = outputs[..., 0].cpu().double().numpy()
     support = _support(experience, tasks)
-    points = torch.cat([support.x, support.y], -1).cpu().numpy()
+    points = torch.cat([support.x, support.y], -1).cpu().double().numpy()
     return Fits(
         grid.astype(np.float64),
         [Fit(points[t], truth[t], {k: curve[t] for k, curve in curves.items()}) for t in range(n)],

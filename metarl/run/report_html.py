@@ -117,7 +117,7 @@ def legend(entries: Iterable[tuple[str, Look]]) -> str:
     for label, look in entries:
         kind = "solid" if look.dashes == "-" else "dotted" if look.dashes[1][0] <= 1 else "dashed"
         line = f'<i style="border-top: {kind} {max(look.width, 2):g}px var(--{look.role})"></i>'
-        sign = f'<b style="color: var(--{look.role})">{SIGNS[look.marker]}</b>' if look.marker else ""
+        sign = f'<i style="color: var(--{look.role})">{SIGNS[look.marker]}</i>' if look.marker else ""
         drawn = f'<span aria-hidden="true">{line if look.width else ""}{sign}</span>'
         spans += [f"<span>{drawn}{escape(label)}</span>"]
     return f'<p class="legend">{"".join(spans)}</p>'
