@@ -12,11 +12,12 @@ from metarl.rollout.seeding import Address
 from metarl.run import checkpoint as store
 from metarl.run.agent import Agent, build_agent
 from metarl.run.config import TrainConfig
+from metarl.run.examples import ExampleSource
 from metarl.run.experience import USES, Experience, gather
+from metarl.run.initial_weights import with_initial_weights
 from metarl.run.iteration import validate
 from metarl.run.loggers import read_metrics
-from metarl.run.protocol import Protocol, measure
-from metarl.run.run_state import RunState
+from metarl.run.protocol import Protocol, measure, tuned
 from metarl.run.runs import Run
 from metarl.run.sources import open_executor, source_of
 from metarl.run.step_sizes import Profile
@@ -128,7 +129,22 @@ def measured(built: Agent, meta: Meta, profile: Profile, protocol: Protocol) -> 
         return measure(built, meta, profile, protocol, executor)
 
 
-def validated(run: RunState) -> dict[str, Any]:
+def tuned_rates(built: Agent, meta: Meta, profile: Profile, protocol: Protocol, name: str) -> Profile:
+    """``tuned`` with an executor of its own."""
+    with open_executor(built) as executor:
+        return tuned(built, meta, profile, protocol, name, executor)
+
+
+def validated(built: Agent, meta: Meta) -> dict[str, Any]:
     """``validate`` with an executor of its own."""
-    with open_executor(run.agent) as executor:
-        return validate(run.agent, run.meta, executor)
+    with open_executor(built) as executor:
+        return validate(built, meta, executor)
+
+
+def starting_meta(built: Agent) -> Meta:
+    """The meta-parameters that training begins with, those of ``init_from`` among them."""
+    return with_initial_weights(built, built.initial_meta())
+
+
+def examples_of(built: Agent, tasks: Tasks | None = None, address: Address = ADDRESS) -> ExampleSource:
+    return ExampleSource.of_tasks(built, tasks_of(built) if tasks is None else tasks, address)

@@ -1,30 +1,20 @@
-"""Meta-optimizers: how a step is made of a ``Problem``. State is a value; ``init`` makes the first."""
+"""Meta-optimizers: each makes a step of a ``Problem``. State is a value; ``init`` makes the first."""
 
 import dataclasses
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple, cast
+from typing import cast
 
 import torch
 from torch import Tensor
 
 from metarl.core.errors import RequestError
-from metarl.core.params import Meta, all_finite, ravel, tree_map, unravel
+from metarl.core.params import Meta, ravel, tree_map
 from metarl.core.registry import Registry
-from metarl.learn.problem import Point, Problem, Vector
+from metarl.learn.problem import MetaOptimizer, Metrics, Point, Problem, State
+from metarl.learn.trpo import trpo
 
-State = dict[str, Any]
-Metrics = dict[str, float]
-
-
-class MetaOptimizer(NamedTuple):
-    """``init(meta) -> state`` and ``step(problem, meta, state) -> (meta, state, metrics)``, both pure.
-
-    ``state`` is a dict of trees of tensors, empty where there is nothing to remember.
-    """
-
-    init: Callable[[Meta], State]
-    step: Callable[[Problem, Meta, State], tuple[Meta, State, Metrics]]
+__all__ = ["MetaOptimizer", "OptimizerFacts", "adam", "optimizers", "ppo", "sgd", "trpo"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,14 +40,33 @@ optimizers: Registry[Callable[..., MetaOptimizer], OptimizerFacts] = Registry(
 )
 
 
+optimizers.register("trpo", OptimizerFacts(needs_policy=True, needs_loss=True, takes_critic=False))(trpo)
+
+
 @optimizers.register("sgd")
 def sgd(lr: float, max_norm: float = math.inf) -> MetaOptimizer:
-    """Gradient descent on the meta-objective with a fixed step size; see ``limited`` for ``max_norm``."""
+    """Descend along the meta-gradient by a fixed step size: θ ← θ − lr · g.
+
+    Args:
+        lr: the step size.
+        max_norm: the Euclidean norm over all entries to which longer gradients are scaled down.
+
+    Example:
+        >>> import torch
+        >>> from metarl.core.params import Meta
+        >>> from metarl.learn.optimizers import sgd
+        >>> from metarl.learn.problem import Point, Problem
+        >>> bowl = Problem(lambda meta: Point(meta.model["x"] ** 2, Meta({"x": 2 * meta.model["x"]}, {}), {}))
+        >>> optimizer, meta = sgd(lr=0.25), Meta({"x": torch.tensor(1.0)}, {})
+        >>> meta, state, metrics = optimizer.step(bowl, meta, optimizer.init(meta))
+        >>> meta.model, metrics
+        ({'x': tensor(0.5000)}, {'loss': 1.0, 'grad_norm': 2.0})
+    """
 
     def step(problem: Problem, meta: Meta, state: State) -> tuple[Meta, State, Metrics]:
         point = problem.at(meta)
         new = tree_map(lambda x, g: x - lr * g, meta, limited(point.grad, max_norm))
-        return new, state, _metrics(point) | _moved(problem, point, new)
+        return new, state, point.summary() | _moved(problem, point, new)
 
     return MetaOptimizer(lambda meta: {}, step)
 
@@ -66,12 +75,35 @@ def sgd(lr: float, max_norm: float = math.inf) -> MetaOptimizer:
 def adam(
     lr: float, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8, max_norm: float = math.inf
 ) -> MetaOptimizer:
-    """Adam (Kingma & Ba 2015, algorithm 1); see ``limited`` for ``max_norm``."""
+    """Descend along the meta-gradient by Adam (Kingma & Ba 2015, algorithm 1): θ ← θ − lr · m̂ / (√v̂ + ε).
+
+    Args:
+        lr: the step size: how far an entry moves while its gradients keep their sign.
+        beta1: decay of the mean of gradients, m.
+        beta2: decay of the mean of their squares, v.
+        eps: what bounds the step where gradients are small.
+        max_norm: the Euclidean norm over all entries to which longer gradients are scaled down.
+
+    Example:
+        >>> import torch
+        >>> from metarl.core.params import Meta
+        >>> from metarl.learn.optimizers import adam
+        >>> from metarl.learn.problem import Point, Problem
+        >>> bowl = Problem(lambda meta: Point(meta.model["x"] ** 2, Meta({"x": 2 * meta.model["x"]}, {}), {}))
+        >>> optimizer, meta = adam(lr=0.25), Meta({"x": torch.tensor(1.0)}, {})
+        >>> state = optimizer.init(meta)
+        >>> for _ in range(3):
+        ...     meta, state, metrics = optimizer.step(bowl, meta, state)
+        ...     print(f"{meta.model['x']:.3f}")
+        0.750
+        0.504
+        0.268
+    """
 
     def step(problem: Problem, meta: Meta, state: State) -> tuple[Meta, State, Metrics]:
         point = problem.at(meta)
         new, state = update(meta, limited(point.grad, max_norm), state)
-        return new, state, _metrics(point) | _moved(problem, point, new)
+        return new, state, point.summary() | _moved(problem, point, new)
 
     update = _adam_update(lr, beta1, beta2, eps)
     return MetaOptimizer(_moments, step)
@@ -85,7 +117,11 @@ def _moments(meta: Meta) -> State:
 def _adam_update(
     lr: float, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8
 ) -> Callable[[Meta, Meta, State], tuple[Meta, State]]:
-    """(meta, gradient, moments) -> the next meta and moments."""
+    """Return a function of meta-parameters, gradient and moments that returns the next ones and moments.
+
+    Not the inner rule's update: that one has a derivative everywhere, and counts in float32, for which it
+    works out its bias correction otherwise; the bits differ.
+    """
 
     def update(meta: Meta, grad: Meta, state: State) -> tuple[Meta, State]:
         count = state["count"] + 1
@@ -110,7 +146,7 @@ def ppo(
     kl_target: float = 0.01,
     max_norm: float = math.inf,
 ) -> MetaOptimizer:
-    """Several steps of Adam on one meta-batch (ProMP, Rothfuss et al. 2019, algorithm 1).
+    """Take several steps of Adam on one meta-batch (ProMP, Rothfuss et al. 2019, algorithm 1).
 
     The learner's objective is to be clipped (``objectives.clipped``), since the query batch soon is that of
     older policies. The support batches are so too: a penalty on the KL from the policies that collected them
@@ -118,6 +154,32 @@ def ppo(
     ``FREEDOM`` of the first (else it would be lost where the KL is small for long): after each meta-iteration
     it is halved where that KL is under ``kl_target`` / 1.5 and doubled where it is above 1.5 times the
     target.
+
+    Args:
+        lr: Adam's step size.
+        epochs: steps on a meta-batch.
+        kl_coefficient: what the penalty starts with, per nat.
+        kl_target: the KL that the coefficient aims at, in nats.
+        max_norm: the Euclidean norm over all entries to which longer gradients are scaled down.
+
+    Raises:
+        RequestError: (the step) the problem has no ``sampling``.
+
+    Example:
+        The problem is that of ``maml`` with a trust region:
+
+        >>> from metarl.core.models import MLP, policy
+        >>> from metarl.core.objectives import clipped, lvc
+        >>> from metarl.core.rules import sgd
+        >>> from metarl.learn.adapt import adapt
+        >>> from metarl.learn.chunks import Chunking
+        >>> from metarl.learn.maml import maml
+        >>> from metarl.learn.optimizers import ppo
+        >>> from metarl.learn.trust_region import TrustRegion
+        >>> apply = policy(MLP(inputs=2, hidden=(8,), outputs=3))
+        >>> adaptation, region = adapt(apply, lvc, sgd(lr=0.1)), TrustRegion(apply)
+        >>> learner = maml(apply, adaptation, clipped(0.3), Chunking(10), trust_region=region)
+        >>> optimizer = ppo(lr=1e-3, epochs=5)  # then: optimizer.step(learner(data), meta, state)
     """
     update = _adam_update(lr)
 
@@ -142,9 +204,8 @@ def ppo(
             after = torch.clamp(coefficient * 2, max=kl_coefficient * FREEDOM)
         else:
             after = coefficient
-        told = {"sampling_kl": kl, "kl_coefficient": float(coefficient)}
-        told |= _moved(problem, points[0], meta)
-        return meta, moments | {"kl_coefficient": after}, _metrics(points[0]) | told
+        metrics = points[0].summary() | {"sampling_kl": kl, "kl_coefficient": float(coefficient)}
+        return meta, moments | {"kl_coefficient": after}, metrics | _moved(problem, points[0], meta)
 
     return MetaOptimizer(init, step)
 
@@ -154,113 +215,18 @@ FREEDOM = 64.0
 
 
 def limited(grad: Meta, max_norm: float) -> Meta:
-    """The gradient, scaled down where its Euclidean norm over all entries is above ``max_norm``."""
+    """Return the gradient, scaled down where its Euclidean norm over all entries is above ``max_norm``."""
     if math.isinf(max_norm):
         return grad
     norm = ravel(grad).norm()
     return tree_map(lambda g: g * torch.clamp(max_norm / norm, max=1.0), grad)
 
 
-_REJECTED = {"kl": 0.0, "improvement": 0.0, "line_search/accepted": 0.0, "line_search/step_fraction": 0.0}
-
-
-@optimizers.register("trpo", OptimizerFacts(needs_policy=True, needs_loss=True, takes_critic=False))
-def trpo(
-    max_kl: float = 0.01,
-    cg_iterations: int = 10,
-    cg_damping: float = 1e-5,
-    backtrack_ratio: float = 0.8,
-    max_backtracks: int = 15,
-) -> MetaOptimizer:
-    """Trust-region step (Schulman et al. 2015, appendix C) on the meta-parameters.
-
-    The direction solves (JᵀFJ + damping) s = g by conjugate gradients; its length would reach ``max_kl`` if
-    the KL were quadratic; it is shortened by ``backtrack_ratio`` until the surrogate improves and the mean KL
-    is at most ``max_kl``. Where no length does, or anything is not finite, the parameters stay.
-    """
-
-    def step(problem: Problem, meta: Meta, state: State) -> tuple[Meta, State, Metrics]:
-        if problem.curvature is None or problem.losses is None:
-            raise RequestError(
-                "meta-optimizer 'trpo' needs a loss and a policy's KL, which this problem lacks; use adam"
-            )
-        point = problem.at(meta)
-        gradient, start = ravel(point.grad), ravel(meta)
-        if not all_finite((point.loss, gradient)):
-            return meta, state, _metrics(point) | _REJECTED
-        direction, product = conjugate_gradient(
-            _damped(problem.curvature(meta), cg_damping), gradient, cg_iterations
-        )
-        full = direction * math.sqrt(2 * max_kl / max(float(direction @ product), 1e-30))
-        fraction = 1.0
-        for _ in range(max_backtracks + 1):
-            candidate = unravel(start - fraction * full, meta)
-            new = problem.losses(candidate, point)
-            assert new.kl is not None, "a problem with curvature has a KL"
-            if bool(new.loss < point.loss) and float(new.kl) <= max_kl and all_finite(candidate):
-                return (
-                    candidate,
-                    state,
-                    _metrics(point)
-                    | {
-                        "kl": float(new.kl),
-                        "improvement": float(point.loss - new.loss),
-                        "line_search/accepted": 1.0,
-                        "line_search/step_fraction": fraction,
-                    },
-                )
-            fraction *= backtrack_ratio
-        return meta, state, _metrics(point) | _REJECTED
-
-    return MetaOptimizer(lambda meta: {}, step)
-
-
-def _damped(product: Callable[[Vector], Vector], damping: float) -> Callable[[Vector], Vector]:
-    """The product with A + damping · 1, from that with A."""
-    return lambda v: product(v) + damping * v
-
-
-def conjugate_gradient(
-    product: Callable[[Vector], Vector], b: Vector, iterations: int, tolerance: float = 1e-10
-) -> tuple[Vector, Vector]:
-    """Approximate solution x of A x = b for a symmetric positive A given as a product, and A x.
-
-    A x is b minus the residual, so it costs no product of its own. Stops early when the squared residual
-    is under ``tolerance``, or where A is not positive. Residuals are orthogonal in exact arithmetic;
-    here each is made so, twice, against all before it: in float32 they would not stay so for ten steps, and
-    rounding alone would decide a quarter of x.
-    """
-    x, residual = torch.zeros_like(b), b.clone()
-    search, rr = residual.clone(), float(residual @ residual)
-    seen = residual.new_zeros(0, len(b))
-    for _ in range(iterations):
-        if not rr > tolerance:
-            break
-        a_search = product(search)
-        curvature = float(search @ a_search)
-        if not curvature > 0:
-            break
-        alpha = rr / curvature
-        x = x + alpha * search
-        seen = torch.cat([seen, residual[None] / math.sqrt(rr)])
-        residual = residual - alpha * a_search
-        for _ in range(2):
-            residual = residual - (seen @ residual) @ seen
-        rr, previous = float(residual @ residual), rr
-        search = residual + (rr / previous) * search
-    return x, b - residual
-
-
 def _moved(problem: Problem, point: Point, new: Meta) -> Metrics:
-    """How far a step has moved the adapted policies, where there are some, and what it made of the loss."""
+    """Return how far a step has moved the adapted policies, if there are some, and the loss's improvement."""
     if problem.kl is not None:
         return {"kl": float(problem.kl(new, point))}
     if problem.curvature is None or problem.losses is None:
         return {}
-    found = problem.losses(new, point)
-    return {"improvement": float(point.loss - found.loss), "kl": float(cast(Tensor, found.kl))}
-
-
-def _metrics(point: Point) -> Metrics:
-    norm = float(ravel(point.grad).norm())
-    return {"loss": float(point.loss), "grad_norm": norm} | point.metrics
+    losses = problem.losses(new, point)
+    return {"improvement": float(point.loss - losses.loss), "kl": float(cast(Tensor, losses.kl))}

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from metarl.core.params import Meta, Params, leaves, tree_map
+from metarl.core.params import Meta, Params, leaves, ravel, tree_map
 
 Vector = Float[Tensor, " size"]
 
@@ -48,6 +48,10 @@ class Point(NamedTuple):
     grad: Meta
     metrics: dict[str, float]
     policies: Any = None
+
+    def summary(self) -> dict[str, float]:
+        """Return the metrics, with the loss and the Euclidean norm of the gradient."""
+        return {"loss": float(self.loss), "grad_norm": float(ravel(self.grad).norm())} | self.metrics
 
 
 def mean_and_variance(grads: Meta) -> tuple[Meta, float]:
@@ -106,6 +110,24 @@ class Problem:
 
 
 MetaLearner = Callable[[TaskData], Problem]
+State = dict[str, Any]
+Metrics = dict[str, float]
+
+
+class MetaOptimizer(NamedTuple):
+    """Two pure functions; a state is a dict of trees of tensors, empty where there is nothing to remember.
+
+    A factory of optimizers takes its options by name: a configuration hands it those that its signature has
+    (``lr`` is ``meta_lr``, ``max_norm`` is ``max_grad_norm``, ``epochs`` is ``meta_epochs``).
+
+    Attributes:
+        init: ``init(meta)`` returns the first state.
+        step: ``step(problem, meta, state)`` returns the next meta-parameters and state, and metrics.
+    """
+
+    init: Callable[[Meta], State]
+    step: Callable[[Problem, Meta, State], tuple[Meta, State, Metrics]]
+
 
 # (parameters before each inner step and after the last, their tasks' data) -> a number a task for each name;
 # its mean over the tasks becomes a metric of the iteration.

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from metarl.core.errors import Diverged
 from metarl.core.params import Meta, all_finite
-from metarl.learn.optimizers import State
+from metarl.learn.problem import State
 from metarl.rollout import seeding
 from metarl.rollout.executors import Executor
 from metarl.rollout.seeding import Address

@@ -16,7 +16,7 @@ from gymnasium.vector.utils import batch_space
 
 from metarl.rollout.family import Array, TaskFamily
 from metarl.testing.play import Moment, OneByOne, Script, Start, play
-from metarl.testing.tasks import drawn, rows
+from metarl.testing.tasks import draw_tasks, rows
 
 ROWS = 3
 TRIES = 20  # of a longer episode, where all have ended at once
@@ -24,7 +24,7 @@ ORDERS = ([0, 1, 2], [1, 0])  # of the rows in a vector environment
 
 
 def check_environments(family: TaskFamily, *, tolerance: float = 0.0) -> None:
-    """Asserts what ``TaskFamily`` says of environments; part of ``metarl.testing.check_family``.
+    """Assert what ``TaskFamily`` says of environments; part of ``metarl.testing.check_family``.
 
     Three rows with tasks, seeds (up to 2⁶⁴) and actions of their own are played by three single environments
     from ``make()``, twice, and by vector environments of three rows and of two in another order. Half-way to
@@ -71,11 +71,11 @@ def check_environments(family: TaskFamily, *, tolerance: float = 0.0) -> None:
 
 
 def _script(family: TaskFamily) -> Script:
-    """What ``check_environments`` describes."""
+    """Check what ``check_environments`` describes."""
     rng, half = np.random.default_rng(0), max(1, family.horizon // 2)
     steps = half + family.horizon + 1 + half
     all_rows = np.ones(ROWS, bool)
-    tasks = [drawn(family, ROWS, seed=seed) for seed in (1, 2)]
+    tasks = [draw_tasks(family, ROWS, seed=seed) for seed in (1, 2)]
     seeds = rng.integers(2**63, 2**64, (3, ROWS), np.uint64).tolist()
     starts = {
         0: Start(all_rows, seeds[0], tasks[0]),
@@ -135,7 +135,7 @@ def _check_lengths(moments: list[Moment], family: TaskFamily, env: gymnasium.Env
     """Not all episodes end with their first step, whatever the task, the seed and the action."""
     if family.horizon == 1 or not all(moment.done[moment.age == 1].all() for moment in moments):
         return
-    space, tasks = copy.deepcopy(family.action_space), drawn(family, TRIES, seed=3)
+    space, tasks = copy.deepcopy(family.action_space), draw_tasks(family, TRIES, seed=3)
     space.seed(1)
     for i in range(TRIES):
         env.reset(seed=i, options={"task": rows(tasks, i)})
@@ -148,7 +148,7 @@ def _check_lengths(moments: list[Moment], family: TaskFamily, env: gymnasium.Env
 
 
 def _check_success(moments: list[Moment], family: TaskFamily, what: str) -> None:
-    """A family measured by success speaks of it by the end of an episode."""
+    """Check that a family measured by success speaks of it by the end of an episode."""
     if getattr(family, "metric", "return") == "success" and all(np.isnan(m.success).all() for m in moments):
         raise AssertionError(
             f"{what}: metric is 'success', expected info['success'] at each step, found none"
@@ -205,6 +205,6 @@ def _parts(one: Moment, two: Moment, tolerance: float) -> Iterator[tuple[str, Ar
 
 
 def _first(where: Any, found: Any, wanted: Any) -> tuple[str, Any, Any]:
-    """The place of the first entry at which ``where`` holds, and both values there; arrays or numbers."""
+    """Return the place of the first entry at which ``where`` holds, and both values there."""
     place = np.argwhere(where)[0].tolist()
     return str(place) if place else "", *(np.asarray(x)[tuple(place)].item() for x in (found, wanted))

@@ -8,14 +8,14 @@ from gymnasium.spaces import Box, Discrete
 from metarl.core.errors import RequestError
 from metarl.rollout.family import SPLITS, Array, SupervisedFamily, Tasks
 from metarl.rollout.shots import check_shots, sample_shots
-from metarl.testing.tasks import drawn, rows, unlike
+from metarl.testing.tasks import draw_tasks, rows, unlike
 
 TASKS = 4
 OTHERS = 8  # tasks that stand in for the last one
 
 
 def check_examples(family: SupervisedFamily) -> None:
-    """Asserts what ``SupervisedFamily`` says of examples; part of ``metarl.testing.check_family``.
+    """Assert what ``SupervisedFamily`` says of examples; part of ``metarl.testing.check_family``.
 
     * ``metric`` is ``mse`` for labels in a Box and ``accuracy`` for Discrete ones.
     * In train, validation and test, support and query have a row a task, finite float32 examples inside the
@@ -28,7 +28,7 @@ def check_examples(family: SupervisedFamily) -> None:
     _check_metric(family)
     for split in SPLITS[:-1]:
         _check_split(family, split)
-    tasks, others = drawn(family, TASKS), drawn(family, OTHERS, seed=1)
+    tasks, others = draw_tasks(family, TASKS), draw_tasks(family, OTHERS, seed=1)
     shots = _shots(family, tasks)
     if where := unlike(_shots(family, tasks), shots):
         raise AssertionError(f"sample_shots gives another {where} for the same state of the generator")
@@ -61,7 +61,7 @@ def _shots(family: SupervisedFamily, tasks: Tasks) -> dict[str, Array]:
 
 
 def _check_split(family: SupervisedFamily, split: str) -> None:
-    tasks = drawn(family, TASKS, split)
+    tasks = draw_tasks(family, TASKS, split)
     shots, alone = _shots(family, tasks), _shots(family, rows(tasks, slice(1)))
     for name, x in shots.items():
         for n, array in ((TASKS, x), (1, alone[name])):

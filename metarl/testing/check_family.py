@@ -12,7 +12,7 @@ from metarl.rollout.family import SPLITS, Family, is_supervised, lacking
 from metarl.testing.check_environments import check_environments
 from metarl.testing.check_examples import check_examples
 from metarl.testing.one_line import one_line
-from metarl.testing.tasks import distinct, drawn, features, rows, unlike
+from metarl.testing.tasks import distinct, draw_tasks, features, rows, unlike
 
 MANY, FEW = 5, 2  # tasks; the few are to be the first of the many
 FINITE = 64  # of more tasks, only so many are counted
@@ -20,7 +20,7 @@ NOWHERE = "nowhere"  # a split that nobody has
 
 
 def check_family(family: Any, *, tolerance: float = 0.0) -> None:
-    """Asserts that ``family`` keeps the contract of ``metarl.rollout.family``.
+    """Assert that ``family`` keeps the contract of ``metarl.rollout.family``.
 
     Of every family:
 
@@ -93,14 +93,14 @@ def _check_members(family: Any) -> None:
 
 
 def _splits(family: Family) -> Iterator[str]:
-    """The splits that the family has: those that all have, and out of distribution unless it is refused."""
+    """Return the splits that the family has: those that all have, and "ood" unless it is refused."""
     yield from SPLITS[:-1]
     if _refusal(family, SPLITS[-1]) is None:
         yield SPLITS[-1]
 
 
 def _refusal(family: Family, split: str) -> str | None:
-    """The line by which a split is refused; None if it is not."""
+    """Return the line by which a split is refused; None if it is not."""
     try:
         family.sample_tasks(1, np.random.default_rng(0), split)
     except ValueError as error:
@@ -119,24 +119,24 @@ def _check_splits(family: Family) -> None:
     if _refusal(family, NOWHERE) is None:
         raise AssertionError(f"sample_tasks accepts split {NOWHERE!r}, expected a ValueError of one line")
     for split in _splits(family):
-        many = drawn(family, MANY, split)
-        if where := unlike(drawn(family, MANY, split), many):
+        many = draw_tasks(family, MANY, split)
+        if where := unlike(draw_tasks(family, MANY, split), many):
             raise AssertionError(f"split {split!r} gives another {where} for the same state of the generator")
-        if where := unlike(drawn(family, FEW, split), rows(many, slice(FEW))):
+        if where := unlike(draw_tasks(family, FEW, split), rows(many, slice(FEW))):
             raise AssertionError(
                 f"split {split!r}: the first {FEW} of {MANY} tasks are not those of a draw of {FEW} ({where})"
             )
-    draws = [drawn(family, MANY, seed=seed) for seed in range(8)]
+    draws = [draw_tasks(family, MANY, seed=seed) for seed in range(8)]
     varied = family.num_tasks is None and len(distinct(draws[0])) > 1
     if varied and not any(unlike(draws[0], other) for other in draws[1:]):
         raise AssertionError("split 'train' gives the same tasks whatever the generator")
 
 
 def _check_count(family: Family) -> None:
-    """Where ``num_tasks`` is told there are so many; where it is not, training has not met the test tasks."""
+    """Check that there are ``num_tasks`` tasks, or else that training has not met the test tasks."""
     known = family.num_tasks
     n = FINITE if known is None else min(known, FINITE)
-    met, held_out = distinct(drawn(family, 8 * n)), distinct(drawn(family, n, "test", seed=1))
+    met, held_out = distinct(draw_tasks(family, 8 * n)), distinct(draw_tasks(family, n, "test", seed=1))
     if known is None:
         if held_out <= met:
             raise AssertionError(
@@ -145,7 +145,7 @@ def _check_count(family: Family) -> None:
             )
         return
     for split in ("validation", "test"):
-        found = len(distinct(drawn(family, n, split)))
+        found = len(distinct(draw_tasks(family, n, split)))
         if found < n:
             raise AssertionError(
                 f"num_tasks is {known}, but {n} tasks of split {split!r} are {found} different ones, "
@@ -157,7 +157,7 @@ def _check_count(family: Family) -> None:
 
 def _check_features(family: Family) -> None:
     for split in _splits(family):
-        tasks = drawn(family, MANY, split)
+        tasks = draw_tasks(family, MANY, split)
         all_of_them = features(family, tasks)
         for which in (slice(FEW), slice(FEW - 1, FEW)):
             if not np.array_equal(features(family, rows(tasks, which)), all_of_them[which]):
@@ -165,7 +165,7 @@ def _check_features(family: Family) -> None:
 
 
 def _check_pictures(family: Any) -> None:
-    tasks = drawn(family, MANY)
+    tasks = draw_tasks(family, MANY)
     shapes: dict[str, tuple[Any, tuple[int, ...]]] = {}
     if hasattr(family, "marks"):
         shapes["marks"] = family.marks(tasks), (MANY, 2)

@@ -41,7 +41,7 @@ def squared_error(apply: Any, params: Params, batch: Points) -> Tensor:
 
 
 def check_meta_gradient(rule: Rule, params: Params, learned: Params) -> None:
-    """Asserts the meta-gradient of ``rule`` after one and after three steps, at orders 1 and 2.
+    """Assert the meta-gradient of ``rule`` after one and after three steps, at orders 1 and 2.
 
     It is compared with differences of the loss after adaptation, for each tensor of the initialisation
     ``params`` and of the rule's own ``learned`` parameters, both float64, along a drawn direction.
@@ -105,7 +105,7 @@ def _replaying(rule: Rule, records: list[Seen]) -> Rule:
 
 
 def _stops(rule: Rule, base: Meta, seen: Seen) -> bool:
-    """Whether no derivative passes from gradients and loss to anything that ``step`` returns."""
+    """Return whether no derivative passes from gradients and loss to anything that ``step`` returns."""
     grads, loss = tree_map(lambda x: x.requires_grad_(), detach(seen))
     out = rule.step(base.rule, rule.begin(base.rule, base.model), base.model, grads, loss)
     return not any(bool(g.any()) for g in derivatives(out, (grads, loss)))
@@ -124,7 +124,7 @@ def _loss(rule: Rule, order: int, meta: Meta, data: Sequence[Points]) -> Float[T
 
 
 def _meta_gradient(rule: Rule, order: int, base: Meta, data: Sequence[Points]) -> list[Tensor]:
-    """The gradient of the same sum as meta-learners take it: all tasks at once, autograd outside."""
+    """Return the gradient of the same sum as meta-learners take it: all tasks at once, autograd outside."""
     meta = tree_map(lambda x: x.clone().requires_grad_(), base)
     params = unroll(_adaptation(rule, order), expand(meta, TASKS), data[:-1]).params
     loss = vmap(lambda params, batch: squared_error(predict, params, batch))(params, data[-1])
@@ -158,7 +158,7 @@ def _directions(base: Meta) -> list[Tensor]:
 def _slopes(
     loss: Callable[[Meta], Tensor], base: Meta, directions: Sequence[Tensor], step: float
 ) -> Float[Tensor, " tensor"]:
-    """The derivative of ``loss`` as one tensor moves along its direction, by the five-point stencil."""
+    """Differentiate ``loss`` as one tensor moves along its direction, by the five-point stencil."""
     at = torch.tensor([-2.0, -1.0, 1.0, 2.0], dtype=torch.float64) * step
     weights = torch.tensor([1.0, -8.0, 8.0, -1.0], dtype=torch.float64) / (12 * step)
     # Row 4 i + k of a tensor: its value while tensor i stands at the k-th point.

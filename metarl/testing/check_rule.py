@@ -20,7 +20,7 @@ HUGE = 1e12  # its cube is finite in float32
 
 
 class Case(NamedTuple):
-    """What a rule is tried on; all but ``learned`` has the task axis first. Gradients and losses by step."""
+    """A problem for a rule; all but ``learned`` has the task axis first. Gradients and losses by step."""
 
     learned: Params
     params: Params
@@ -28,12 +28,12 @@ class Case(NamedTuple):
     losses: list[Tensor]
 
     def task(self, i: int) -> "Case":
-        """One task's part, as copies: what one check does to it leaves the others alone."""
+        """Return one task's part, as copies: what one check does to it leaves the others alone."""
         return Case(*tree_map(torch.clone, (self.learned, *tree_map(lambda x: x[i], self[1:]))))
 
 
 def check_rule(rule: Rule, params: Params | None = None) -> None:
-    """Asserts that ``rule`` keeps the contract of ``metarl.core.rules.Rule``.
+    """Assert that ``rule`` keeps the contract of ``metarl.core.rules.Rule``.
 
     * ``init`` depends on its arguments alone and makes a dict of floating-point tensors; a rule that learns
       nothing has none (``Rule.learns``);
@@ -77,7 +77,7 @@ def _case(params: Params, learned: Params) -> Case:
 
 
 def _adapt(rule: Rule, case: Case) -> Inner:
-    """One task's parameters and memory after all steps."""
+    """Return one task's parameters and memory after all steps."""
     inner = Inner(case.params, rule.begin(case.learned, case.params))
     for grads, loss in zip(case.grads, case.losses, strict=True):
         inner = Inner(*rule.step(case.learned, inner.carry, inner.params, grads, loss))
@@ -85,7 +85,7 @@ def _adapt(rule: Rule, case: Case) -> Inner:
 
 
 def _adapt_tasks(rule: Rule, case: Case) -> Inner:
-    """The same for all tasks at once."""
+    """Return the same for all tasks at once."""
     learned = expand(case.learned, TASKS)
     inner = Inner(case.params, vmap(rule.begin)(learned, case.params))
     for grads, loss in zip(case.grads, case.losses, strict=True):
@@ -94,7 +94,7 @@ def _adapt_tasks(rule: Rule, case: Case) -> Inner:
 
 
 def _untouched(what: str, fn: Callable[..., Any], *args: Any) -> Any:
-    """``fn(*args)``, which must leave its arguments and torch's global generator as they are."""
+    """Call ``fn(*args)``, which must leave its arguments and torch's global generator as they are."""
     held, structure = pytree.tree_flatten(args)
     copies = [x.clone() if isinstance(x, Tensor) else x for x in held]
     state = torch.get_rng_state()

@@ -53,8 +53,8 @@ class FiniteMDP:
         shapes = [list(table.shape) for table in (self.start, self.transition, self.reward)]
         s, a = [*shapes[-1], 0, 0][:2]
         if shapes != [[s], [s, a, s], [s, a]] or s * a < 1:
-            given = ", ".join(map(str, shapes))
-            raise RequestError(f"an MDP needs start [s], transition [s, a, s] and reward [s, a], got {given}")
+            sizes = ", ".join(map(str, shapes))
+            raise RequestError(f"an MDP needs start [s], transition [s, a, s] and reward [s, a], got {sizes}")
         for name, rows in (("start", self.start), ("transition", self.transition)):
             total = rows.sum(-1)
             if not bool((rows >= 0).all() and ((total - 1).abs() <= 1e-6).all()):
@@ -71,7 +71,7 @@ class FiniteMDP:
 
 
 class Trajectories(NamedTuple):
-    """What can happen: the states and the actions taken in them, and how the environment chooses.
+    """The states and the actions taken in them of all that can happen, and how the environment chooses.
 
     ``chance`` is P(s₀) ∏ₜ P(sₜ₊₁ | sₜ, aₜ), to be multiplied by the policy's ∏ₜ π(aₜ | sₜ). The state after
     the last action is no part of a trajectory, since nothing depends on it.
@@ -90,7 +90,7 @@ class MetaGradient(NamedTuple):
 
 
 def trajectories(mdp: FiniteMDP) -> Trajectories:
-    """All trajectories that the environment allows, whatever the policy.
+    """Return all trajectories that the environment allows, whatever the policy.
 
     Raises:
         RequestError: there are more than ``MOST_TRAJECTORIES``.
@@ -117,7 +117,7 @@ def trajectories(mdp: FiniteMDP) -> Trajectories:
 
 
 def exact_return(mdp: FiniteMDP, apply: Apply, params: Params) -> Float[Tensor, ""]:
-    """J(θ) = E[Σₜ γᵗ r(sₜ, aₜ)] of the policy ``apply(params, ·)``, in float64, differentiable to any order.
+    """Return J(θ) = E[Σₜ γᵗ r(sₜ, aₜ)] of the policy ``apply(params, ·)``, in float64, with all derivatives.
 
     By the distribution of states from step to step, dₜ₊₁(s′) = Σₛₐ dₜ(s) π(a|s) P(s′|s, a), which is cheap
     where trajectories are too many. The policy reads one-hot states, float64 "s s".
@@ -137,7 +137,7 @@ def exact_return(mdp: FiniteMDP, apply: Apply, params: Params) -> Float[Tensor, 
 def enumerated(
     mdp: FiniteMDP, apply: Apply, params: Params, baseline: Float[Tensor, "s time"] | None = None
 ) -> tuple[Episodes, Float[Tensor, " n"]]:
-    """All trajectories as one batch of one task, weighted by their probability under ``params``.
+    """Return all trajectories as one batch of one task, weighted by their probability under ``params``.
 
     What a learner would collect, without noise: the core's mean over steps, Σ mask·x / Σ mask, is an exact
     expectation on it. All episodes have ``horizon`` steps, so it is E[Σₜ xₜ] / horizon: **the gradient of
@@ -167,7 +167,7 @@ def enumerated(
 def one_by_one(
     mdp: FiniteMDP, apply: Apply, params: Params, baseline: Float[Tensor, "s time"] | None = None
 ) -> tuple[Episodes, Float[Tensor, " n"]]:
-    """Each trajectory as a batch of its own: the task axis counts trajectories, each of one episode.
+    """Return each trajectory as a batch of its own: the task axis counts trajectories, each of one episode.
 
     ``mask`` is 1; all else is as in ``enumerated``, with shapes "n 1 time …". Averaged over the first axis
     with the probabilities, an estimator that sees a single episode gives its expectation.
@@ -185,7 +185,7 @@ def one_by_one(
 def exact_meta_gradient(
     mdp: FiniteMDP, apply: Apply, params: Params, step_size: float, steps: int = 1
 ) -> MetaGradient:
-    """J(θ_K) and its gradient in θ₀, where θₖ₊₁ = θₖ + α∇J(θₖ): adaptation on infinitely many episodes.
+    """Return J(θ_K) and its gradient in θ₀, θₖ₊₁ = θₖ + α∇J(θₖ): adaptation on infinitely many episodes.
 
     Args:
         params: θ₀.
@@ -216,7 +216,7 @@ def exact_one_trajectory_meta_gradient(
     step_size: float,
     baseline: Float[Tensor, "s time"] | None = None,
 ) -> MetaGradient:
-    """F(θ) = Σ_τ p_θ(τ) J(U(θ, τ)) and its gradient, where U is one inner step on the single episode τ.
+    """Return F(θ) = Σ_τ p_θ(τ) J(U(θ, τ)) and its gradient, U being one inner step on the single episode τ.
 
     U(θ, τ) = θ − α ∇_φ ``inner``(φ, τ) at φ = θ, on the batch that a learner at θ records, its own
     ``log_prob`` included. The gradient is that of F as a function of θ alone,
@@ -255,44 +255,44 @@ def exact_one_trajectory_meta_gradient(
 
 
 def _log_policy(mdp: FiniteMDP, apply: Apply, params: Params) -> Float[Tensor, "s a"]:
-    """log π(a|s), with its graph."""
+    """Return log π(a|s), with its graph."""
     actions = mdp.reward.shape[1]
     policy = apply(cast(params, torch.float64), torch.eye(len(mdp.start)).to(mdp.start))
     if not (isinstance(policy, Categorical) and policy.logits.shape[-1] == actions):
         of = f" of {policy.logits.shape[-1]}" if isinstance(policy, Categorical) else ""
-        given = f"{type(policy).__name__}{of}"
-        raise RequestError(f"this MDP needs a Categorical policy over its {actions} actions, got {given}")
+        output = f"{type(policy).__name__}{of}"
+        raise RequestError(f"this MDP needs a Categorical policy over its {actions} actions, got {output}")
     return torch.log_softmax(policy.logits, -1)
 
 
 def _episodes(
     mdp: FiniteMDP, apply: Apply, params: Params, baseline: Float[Tensor, "s time"] | None
 ) -> tuple[Episodes, Float[Tensor, " n"]]:
-    """All trajectories, of weight 1, and their probabilities; these and ``log_prob`` have a graph."""
+    """Return all trajectories, of weight 1, and their probabilities; these and ``log_prob`` have a graph."""
     wanted = [len(mdp.start), mdp.horizon]
     if baseline is not None and list(baseline.shape) != wanted:
         raise RequestError(f"a baseline needs the shape [state, time] {wanted}, got {list(baseline.shape)}")
-    found = trajectories(mdp)
-    log_prob = _log_policy(mdp, apply, params)[found.state, found.action]
-    reward, time = mdp.reward[found.state, found.action], torch.arange(mdp.horizon).to(found.state)
+    state, action, chance = trajectories(mdp)
+    log_prob = _log_policy(mdp, apply, params)[state, action]
+    reward, time = mdp.reward[state, action], torch.arange(mdp.horizon).to(state)
     to_go = discounted_returns(reward, torch.ones_like(reward), mdp.gamma)
-    known = 0.0 if baseline is None else baseline.to(reward)[found.state, time]
-    obs = F.one_hot(found.state, len(mdp.start)).to(reward)
+    expected = 0.0 if baseline is None else baseline.to(reward)[state, time]
+    obs = F.one_hot(state, len(mdp.start)).to(reward)
     batch = Episodes(
         obs=obs,
-        action=found.action,
+        action=action,
         reward=reward,
         terminated=(time == mdp.horizon - 1).expand(reward.shape).contiguous(),
         truncated=torch.zeros_like(reward, dtype=torch.bool),
         mask=torch.ones_like(reward),
         log_prob=log_prob,
         final_obs=torch.zeros_like(obs[:, 0]),
-        advantage=mdp.gamma ** time.to(reward) * (to_go - known),
+        advantage=mdp.gamma ** time.to(reward) * (to_go - expected),
         target=to_go,
     )
-    return batch, found.chance * log_prob.sum(-1).exp()
+    return batch, chance * log_prob.sum(-1).exp()
 
 
 def _one_each(batch: Episodes) -> Episodes:
-    """The episodes of one batch as the tasks of another."""
+    """Make the episodes of one batch the tasks of another."""
     return tree_map(lambda x: x.unsqueeze(1), batch)

@@ -28,14 +28,13 @@ from metarl.core.objectives import objectives
 from metarl.core.params import all_finite
 from metarl.core.rules import rules
 from metarl.learn.learners import learners
+from metarl.rollout.executors import executors
 from metarl.rollout.family import is_supervised
-from metarl.rollout.inline import Inline
 from metarl.rollout.registry import families
 from metarl.run import checkpoint as store
-from metarl.run import rollouts
 from metarl.run.config import TrainConfig
 from metarl.run.fields import Kind
-from metarl.run.loggers import loggers
+from metarl.run.mirrors import loggers
 from tiny_runs import rows
 
 EXAMPLES = int(os.environ.get("METARL_EXAMPLES", "100"))
@@ -189,7 +188,7 @@ def _cheap(monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither processes nor services, which take seconds and have tests of their own."""
 
     monkeypatch.setitem(loggers._parts, "wandb", Silent)
-    monkeypatch.setattr(rollouts, "executor_of", lambda agent: Inline(agent.episodic, agent.apply_tasks))
+    monkeypatch.setitem(executors._parts, "processes", executors["inline"])
 
 
 @contextlib.contextmanager

@@ -15,8 +15,9 @@ from metarl.core.rules import sgd as sgd_rule
 from metarl.learn.adapt import adapt
 from metarl.learn.chunks import Chunking
 from metarl.learn.maml import maml
-from metarl.learn.optimizers import MetaOptimizer, adam, conjugate_gradient, optimizers, sgd, trpo
+from metarl.learn.optimizers import MetaOptimizer, adam, optimizers, sgd, trpo
 from metarl.learn.problem import Losses, Point, Problem, TaskData
+from metarl.learn.trpo import conjugate_gradient
 from metarl.learn.trust_region import TrustRegion
 from tiny import as_reference, close, close_params, data, meta, model, randn
 

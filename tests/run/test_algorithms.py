@@ -20,9 +20,20 @@ from metarl.learn.reptile import reptile
 from metarl.run.agent import Agent
 from metarl.run.algorithms import ALGORITHMS
 from metarl.run.config import DEFAULTS, TrainConfig
-from metarl.run.lessons import deal, open_lessons
+from metarl.run.experience import training_examples
 from metarl.run.runs import train
-from tiny_runs import ADDRESS, TAUGHT, TINY, agent, configured, gathered, meta_of, pupil, rows, same, tasks_of
+from tiny_runs import (
+    TAUGHT,
+    TINY,
+    agent,
+    configured,
+    examples_of,
+    gathered,
+    meta_of,
+    pupil,
+    rows,
+    same,
+)
 
 FAMILIES = ["sinusoid", "point-goal"]
 METRIC = {"sinusoid": "mse", "point-goal": "return"}
@@ -44,7 +55,7 @@ def config(algorithm: str, family: str, **changes: Any) -> TrainConfig:
 )
 def test_each_trains(algorithm: str, family: str, tmp_path: Path) -> None:
     whole = train(config(algorithm, family, tasks=2, validation_tasks=2), tmp_path / "whole")
-    start = whole.agent.starting_meta()
+    start = whole.agent.initial_meta()
     assert not any(map(torch.equal, leaves(whole.meta.model), leaves(start.model)))
     assert bool(start.rule) is (algorithm in LEARNED)
     assert not any(map(torch.equal, leaves(whole.meta.rule), leaves(start.rule)))
@@ -115,9 +126,7 @@ def dealt(family: str) -> TaskData:
     if family == "point-goal":
         return gathered(agent(), [0.1, 0.1]).data
     built = pupil()
-    with open_lessons(built) as serve:
-        source = serve(tasks_of(built), 1, ADDRESS, False)
-        return deal(built, meta_of(built), source, built.adaptations([0.1], 2)).data
+    return training_examples(built, meta_of(built), examples_of(built), 2).data
 
 
 def built_and_its_point(algorithm: str, family: str, **changes: Any) -> tuple[Agent, Point]:

@@ -153,10 +153,8 @@ def test_an_inner_step_of_several_epochs_is_as_many_updates_on_the_same_episodes
     assert [id(batch) for batch in found.data.support] == [
         id(batch) for batch in (found.batches[0],) * 3 + (found.batches[1],) * 3
     ]
-    inner, each = (
-        begin_tasks(built.adaptations([0.1], 1)[0], expand(meta_of(built), 4)),
-        expand(meta_of(built), 4),
-    )
+    each = expand(meta_of(built), 4)
+    inner = begin_tasks(built.adaptation, each)
     for batch, lr in zip(found.batches[:2], [0.1, 0.3], strict=True):
         for _ in range(3):
             inner, _ = step_tasks(built.adaptations([lr], 1)[0], each, inner, batch)

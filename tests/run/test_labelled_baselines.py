@@ -79,7 +79,7 @@ def test_it_can_be_trained_whatever_the_algorithm(algorithm: str, tmp_path: Path
     run = train(taught(**options, inner_steps=2, iterations=1), tmp_path / "run")
     for kind in TRAINED:
         found = baseline_of(kind, run)
-        assert not found.agent.learns_steps
+        assert not found.agent.rule.learns
         assert (found.config.learner, found.config.rule) == ("maml", "sgd")
     assert same(baseline_of("random", run).meta.model, run.agent.initial_meta().model)
     assert len(rows(run.path / "baselines" / "pretrained")) == 2

@@ -20,7 +20,7 @@ from metarl.run.networks import head, network
 from metarl_envs import PointGoal
 from metarl_envs.sinusoid import Sinusoid
 from tiny_families import Blobs, Patches
-from tiny_runs import IMAGES, agent, pupil, same, taught
+from tiny_runs import IMAGES, agent, pupil, same, starting_meta, taught
 
 IMAGE = Box(0, 1, (1, 28, 28), np.float32)
 
@@ -230,7 +230,7 @@ def test_what_adapts_is_named_by_a_word_or_a_pattern(adapts: str, names: tuple[s
     built = pupil(adapts=adapts)
     assert built.adapting == names
     params = built.initial_meta().model
-    rule = built.rule(0.1)
+    rule = built.rule
     grads = {name: torch.ones_like(p) for name, p in params.items()}
     moved, _ = rule.step({}, rule.begin({}, params), params, grads, torch.zeros(()))
     for name, p in params.items():
@@ -269,12 +269,12 @@ def test_weights_are_read_whether_or_not_they_have_a_value_network(
     save_file(drawn, tmp_path / "both")
     save_file(policy, tmp_path / "policy")
     both, alone = str(tmp_path / "both"), str(tmp_path / "policy")
-    assert same(agent(objective="a2c", init_from=both).starting_meta().model, drawn)
+    assert same(starting_meta(agent(objective="a2c", init_from=both)).model, drawn)
     assert capsys.readouterr().err == ""
-    assert same(agent(init_from=both).starting_meta().model, policy)
+    assert same(starting_meta(agent(init_from=both)).model, policy)
     assert "has a value network, which is left out" in capsys.readouterr().err
     built = agent(objective="a2c", init_from=alone)
-    assert same(built.starting_meta().model, built.initial_meta().model | policy)
+    assert same(starting_meta(built).model, built.initial_meta().model | policy)
     assert "has no value network; it starts anew" in capsys.readouterr().err
 
 

@@ -69,7 +69,7 @@ def test_a_network_of_ones_own_is_taken_and_drawn_from_the_seed(own: str) -> Non
     [
         ("nothing", "returned str; allowed: a torch.nn.Module"),
         ("broken", "cannot be made: KeyError: 'first line"),
-        ("absent", "cannot be made: AttributeError: "),
+        ("absent", "cannot be imported: AttributeError: "),
         ("stateful", "keeps state outside its parameters (0.running_mean"),
     ],
 )
@@ -81,7 +81,9 @@ def test_what_is_no_network_is_refused_in_one_line(own: str, factory: str, told:
 
 
 def test_a_module_that_does_not_exist_is_named() -> None:
-    with pytest.raises(RequestError, match="model 'no_such_package:net' cannot be made: ModuleNotFoundError"):
+    with pytest.raises(
+        RequestError, match="model 'no_such_package:net' cannot be imported: ModuleNotFoundError"
+    ):
         agent(model="no_such_package:net")
 
 

@@ -12,19 +12,16 @@ from metarl.core.params import tree_map
 from metarl.run import pictures as module
 from metarl.run.agent import Agent
 from metarl.run.experience import Experience, gather
-from metarl.run.lessons import open_lessons
 from metarl.run.pictures import GRID_POINTS, QUERIES_SHOWN, SUPPORT_SHOWN, TASKS, pictures
-from metarl.run.rollouts import open_rollouts
 from metarl_envs.sinusoid import Sinusoid
-from tiny_runs import ADDRESS, IMAGES, agent, gathered, meta_of, pupil, tasks_of
+from tiny_runs import IMAGES, agent, examples_of, gathered, meta_of, pupil, tasks_of
 
 
 def taken(built: Agent, steps: int, n: int = 8) -> tuple[dict[str, Any], Experience]:
     """The pictures of so many tasks after so many steps, as they come out of a file."""
     tasks = tasks_of(built, n)
-    with open_lessons(built) as serve:
-        source = serve(tasks, 1, ADDRESS, False)
-        experience = gather(built, meta_of(built), source, built.adaptations([0.3], steps))
+    source = examples_of(built, tasks)
+    experience = gather(built, meta_of(built), source, built.adaptations([0.3], steps))
     return json.loads(json.dumps(pictures(built, tasks, experience))), experience
 
 
@@ -150,6 +147,4 @@ def test_episodes_leave_paths(monkeypatch: pytest.MonkeyPatch) -> None:
     assert list(found) == ["traces"]
     assert list(found["traces"]["agents"]["meta"]) == ["0", "1"]
     monkeypatch.setattr(module, "traces", lambda *_: None)
-    with open_rollouts(built) as serve:
-        experience = gather(built, meta_of(built), serve(tasks_of(built), 3, ADDRESS, False), [])
-    assert pictures(built, tasks_of(built), experience) == {"traces": None}
+    assert pictures(built, tasks_of(built), gathered(built, [])) == {"traces": None}

@@ -1,4 +1,4 @@
-"""The two worlds: which one a family lives in, and options that mean nothing in the other."""
+"""The two kinds of data: which one a family gives, and options that mean nothing for the other."""
 
 from pathlib import Path
 from typing import Any, ClassVar
@@ -8,8 +8,8 @@ import pytest
 from metarl.core.errors import RequestError
 from metarl.run.algorithms import ALGORITHMS
 from metarl.run.config import FIELDS, TrainConfig, as_dict
+from metarl.run.data_kinds import EPISODES, EXAMPLES, kind_of
 from metarl.run.runs import train
-from metarl.run.worlds import EPISODES, SHOTS, world_of
 from metarl_envs import PointGoal
 from metarl_envs.sinusoid import Sinusoid
 from tiny_families import Blobs
@@ -35,11 +35,11 @@ EPISODIC = {
     "baseline": "linear",
     "value_weight": 0.1,
 }
-TOY = "test_worlds:Toy"
+TOY = "test_data_kinds:Toy"
 
 
 class Toy(Sinusoid):
-    """With a step size that nobody else has; ``test_worlds:Toy`` names it."""
+    """With a step size that nobody else has; ``test_data_kinds:Toy`` names it."""
 
     defaults: ClassVar[dict[str, Any]] = {"inner_lr": 0.3}
 
@@ -47,13 +47,13 @@ class Toy(Sinusoid):
 LABELLED = {"inner_batch": 4, "filters": 8, "statistics": "alone"}
 
 
-def test_a_family_lives_where_its_batches_come_from() -> None:
-    assert world_of(PointGoal()) is world_of(agent(observe_task=True).family) is EPISODES
-    assert world_of(Sinusoid()) is world_of(Blobs()) is world_of(pupil(observe_task=True).family) is SHOTS
-    assert (EPISODES.samples, SHOTS.samples) == ("env_steps", "examples")
+def test_a_family_gives_one_kind_of_data() -> None:
+    assert kind_of(PointGoal()) is kind_of(agent(observe_task=True).family) is agent().kind is EPISODES
+    assert kind_of(Sinusoid()) is kind_of(Blobs) is pupil(observe_task=True).kind is EXAMPLES
+    assert (EPISODES.counted, EXAMPLES.counted) == ("env_steps", "examples")
 
 
-def test_each_world_refuses_the_other_s_data() -> None:
+def test_each_kind_refuses_the_other_s_data() -> None:
     assert agent().episodic is agent().family or agent().episodic.name == "point-goal"
     with pytest.raises(RequestError, match="family 'sinusoid' gives labelled examples, not episodes"):
         pupil().episodic  # noqa: B018
@@ -100,8 +100,8 @@ def test_what_means_nothing_for_episodes_is_refused(name: str, value: Any) -> No
         if f == "point-goal" or a not in ("promp", "e-maml")
     ],
 )
-def test_a_config_that_says_everything_is_taken_in_its_own_world(algorithm: str, family: str) -> None:
-    """As ``config.yaml`` does, defaults of the other world included."""
+def test_a_config_that_says_everything_is_taken_for_its_own_kind(algorithm: str, family: str) -> None:
+    """As ``config.yaml`` does, defaults of the other kind included."""
     config = configured(algorithm, family)
     assert configured(**{name: v for name, v in as_dict(config).items() if v is not None}) == config
 
