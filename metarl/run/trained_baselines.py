@@ -104,7 +104,7 @@ def begin(kind: str, run: RunState, agent: Agent) -> RunState:
         return RunState(build_agent(config), path)
     if not (path / "config.yaml").is_file():
         return RunState.new(config, path)
-    trust = run.config.trust or code_in(as_dict(run.config)).values()
+    trust = run.config.trust or code_in(as_dict(run.config))
     if _is_trained(path, config):
         return RunState.load(path, _checkpoint(kind, run), trust)
     return RunState.resume(path, trust)

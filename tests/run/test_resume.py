@@ -197,7 +197,7 @@ def test_the_command_stopped_from_outside_can_be_resumed(tmp_path: Path, signum:
     run_dir = tmp_path / "run"
     words = ["train", "--config", "config.yaml", "--out", str(run_dir)]
     process = subprocess.Popen(
-        [sys.executable, "-m", "metarl.cli", *words], stderr=subprocess.PIPE, text=True, cwd=tmp_path
+        [sys.executable, "-m", "metarl", *words], stderr=subprocess.PIPE, text=True, cwd=tmp_path
     )
     rows_file = run_dir / "metrics.jsonl"
     while process.poll() is None and not (rows_file.is_file() and rows_file.read_bytes().count(b"\n") > 1):
