@@ -1,5 +1,6 @@
 """Meta-optimizers against torch.optim, the slow twin and problems solved by hand."""
 
+import inspect
 import math
 from typing import Any
 
@@ -79,27 +80,41 @@ def test_sgd_and_adam_equal_torch(ours: MetaOptimizer, theirs: Any, steps: int) 
         close(a, b.detach(), 1e-12)
 
 
-def test_adam_equals_the_twin_and_its_state_is_a_value() -> None:
-    optimizer, problem = adam(0.1), plain_problem()
-    state = optimizer.init(START)
-    grads, x = [], START
-    for _ in range(3):
-        grads.append(ravel(problem.at(x).grad))
-        before = [t.clone() for t in leaves(state)]
-        x, after, _ = optimizer.step(problem, x, state)
-        kept = leaves(state)
-        assert all(torch.equal(a, b) for a, b in zip(before, kept, strict=True))
-        state = after
-    close(ravel(x), reference.adam_steps(ravel(START), grads, 0.1))
-    close(ravel(run(sgd(0.01), problem, 1)), reference.sgd_steps(ravel(START), grads[:1], 0.01))
+# All of them ---------------------------
 
 
-@pytest.mark.parametrize("optimizer", [sgd(0.1), adam(0.1)])
-def test_what_is_reported(optimizer: MetaOptimizer) -> None:
-    problem = plain_problem()
-    _, _, metrics = optimizer.step(problem, START, optimizer.init(START))
-    assert metrics["loss"] == float(bowl(START)) and metrics["extra"] == 1.5
-    assert metrics["grad_norm"] == pytest.approx(float(ravel(problem.at(START).grad).norm()))
+@pytest.mark.parametrize("name", list(optimizers))
+def test_each_step_is_a_value_that_improves_the_loss(name: str) -> None:
+    _, problem, params = tasks_and_problem(2, "gaussian", 2)
+    options = {"lr": 0.01} if "lr" in inspect.signature(optimizers[name]).parameters else {}
+    optimizer, start = optimizers[name](**options), meta(params)
+    state = optimizer.init(start)
+    before = tree_map(torch.clone, (start, state))
+    new, after, metrics = optimizer.step(problem, start, state)
+    again, _, _ = optimizer.step(problem, start, state)
+    for found, expected in (((start, state), before), (again, new)):
+        assert all(map(torch.equal, leaves(found), leaves(expected)))
+    assert after.keys() == state.keys()
+    point = problem.at(start)
+    assert problem.losses is not None and float(problem.losses(new, point).loss) < float(point.loss)
+    assert metrics["loss"] == float(point.loss) and metrics["kl"] > 0 and metrics["improvement"] > 0
+    assert metrics["grad_norm"] == pytest.approx(float(ravel(point.grad).norm()))
+    assert metrics["entropy"] == point.metrics["entropy"]  # whatever the learner reports
+
+
+@pytest.mark.parametrize("name", list(optimizers))
+def test_each_refuses_a_problem_that_lacks_what_its_facts_say(name: str) -> None:
+    facts = optimizers.facts(name)
+    optimizer = optimizers[name](**({} if name == "trpo" else {"lr": 0.01}))
+    bare, state = Problem(plain_problem().at), optimizer.init(START)
+    assert facts.needs_policy == facts.needs_loss == (not facts.takes_critic or facts.leaves_policy)
+    if not facts.needs_policy:
+        _, _, metrics = optimizer.step(bare, START, state)
+        assert metrics.keys() == {"loss", "grad_norm", "extra"}
+        return
+    for problem in (bare, plain_problem()):
+        with pytest.raises(RequestError, match=f"^meta-optimizer {name!r} needs .*use adam$"):
+            optimizer.step(problem, START, state)
 
 
 def matrix() -> tuple[Tensor, Tensor]:
@@ -253,12 +268,3 @@ def test_trpo_with_no_gradient_or_no_numbers_stays(factor: float) -> None:
 
     new, _, metrics = trpo().step(Problem(at, losses, plain.curvature), START, {})
     assert torch.equal(ravel(new), ravel(START)) and metrics["line_search/accepted"] == 0
-
-
-def test_trpo_refuses_a_problem_without_a_kl() -> None:
-    with pytest.raises(RequestError, match="trpo"):
-        trpo().step(plain_problem(), START, {})
-
-
-def test_optimizers_are_found_by_name() -> None:
-    assert {"sgd", "adam", "trpo"} <= set(optimizers.names())

@@ -19,7 +19,6 @@ from metarl.learn.adapt import adapt
 from metarl.learn.chunks import Chunking
 from metarl.learn.learners import learners
 from metarl.learn.optimizers import sgd as meta_descent
-from metarl.learn.optimizers import trpo
 from metarl.learn.problem import Problem, Report, TaskData, nothing
 from metarl.learn.reptile import reptile
 from metarl.rollout.shots import mini_batch
@@ -221,6 +220,11 @@ def test_it_is_the_same_for_episodes() -> None:
     close_params(point.grad.model, {name: p - mean[name] for name, p in params.items()})
 
 
+def test_it_has_neither_losses_nor_a_curvature() -> None:
+    assert problem(lessons(1)).curvature is problem(lessons(1)).losses is None
+    assert not learners.facts("reptile").has_loss and learners["reptile"] is reptile
+
+
 @pytest.mark.parametrize("rule", [meta_sgd(0.1), lstm(2)], ids=lambda rule: rule.name)
 def test_a_rule_that_learns_is_refused_by_name(rule: Rule) -> None:
     _, params = predictor()
@@ -230,13 +234,3 @@ def test_a_rule_that_learns_is_refused_by_name(rule: Rule) -> None:
     ) as caught:
         problem(lessons(1), rule).at(start)
     assert "\n" not in str(caught.value)
-
-
-def test_a_trust_region_is_refused_by_name() -> None:
-    _, params = predictor()
-    assert problem(lessons(1)).curvature is None
-    assert problem(lessons(1)).losses is None
-    with pytest.raises(RequestError, match=r"meta-optimizer 'trpo' needs .*; use adam") as caught:
-        trpo().step(problem(lessons(1)), meta(params), {})
-    assert "\n" not in str(caught.value)
-    assert learners["reptile"] is reptile

@@ -79,15 +79,26 @@ def starting(change: Any) -> Any:
     return one(Spoilt)
 
 
-class SeedIgnored(One):
-    def reset(self, *, seed: Any = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
-        return self.env.reset(options=options)
+def seeding(change: Any) -> Any:
+    """``change(reset, seed, options)`` of each reset."""
+
+    class Spoilt(One):
+        def reset(self, *, seed: Any = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
+            return change(self.env.reset, seed, options)
+
+    return one(Spoilt)
 
 
-class SmallSeeds(One):
-    def reset(self, *, seed: Any = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
-        np.random.RandomState(seed)
-        return self.env.reset(seed=seed, options=options)
+def small_seeds(reset: Any, seed: Any, options: Any) -> Any:
+    np.random.RandomState(seed)
+    return reset(seed=seed, options=options)
+
+
+def in_place(reset: Any, seed: Any, options: Any) -> Any:
+    out = reset(seed=seed, options=options)
+    if options and "task" in options:
+        options["task"]["goal"][:] = 0.0
+    return out
 
 
 class SeedNotTold(One):
@@ -108,21 +119,8 @@ class Remembering(One):
         return (obs, reward + self.steps, *rest)
 
 
-class NeedsTask(One):
-    def reset(self, *, seed: Any = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
-        return self.env.reset(seed=seed, options={"task": options["task"]})
-
-
 class OtherActions(One):
     action_space: Any = gymnasium.spaces.Box(-1.0, 1.0, (2,), np.float32)
-
-
-class InPlace(One):
-    def reset(self, *, seed: Any = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
-        out = self.env.reset(seed=seed, options=options)
-        if options and "task" in options:
-            options["task"]["goal"][:] = 0.0
-        return out
 
 
 def other_task(obs: Any, info: Any, options: Any) -> Any:
@@ -132,68 +130,68 @@ def other_task(obs: Any, info: Any, options: Any) -> Any:
 SINGLE = {
     "double precision": (
         stepping(lambda obs, *rest: (obs.astype(np.float64), *rest)),
-        r"make\(\): observations are float64 \(2,\), expected float32 \(2,\)",
+        r"observations are float64 \(2,\), expected float32 \(2,\)",
     ),
     "shape": (
         starting(lambda obs, info, options: (obs[:1], info)),
-        r"make\(\): observations are float32 \(1,\), expected float32 \(2,\)",
+        r"observations are float32 \(1,\), expected float32 \(2,\)",
     ),
     "outside": (
         stepping(lambda obs, *rest: (obs + np.float32(9), *rest)),
-        r"make\(\): the observation of row 0 at step 1 is \[.*\], outside Box",
+        r"observation of row 0 at step 1 is \[.*\], outside Box",
     ),
     "NaN observation": (
         stepping(lambda obs, *rest: (obs * np.float32(np.nan), *rest)),
-        r"make\(\): the observation of row 0 at step 1 is \[nan, nan\], outside Box",
+        r"observation of row 0 at step 1 is \[nan, nan\], outside Box",
     ),
     "NaN reward": (
         stepping(lambda obs, reward, *rest: (obs, np.nan, *rest)),
-        r"make\(\): the reward of row 0 at step 1 is nan",
+        r"reward of row 0 at step 1 is nan",
     ),
     "reward in an array": (
         stepping(lambda obs, reward, *rest: (obs, np.array([reward]), *rest)),
-        r"make\(\): reward is float64 \(1,\), expected float64 \(\)",
+        r"reward is float64 \(1,\), expected float64 \(\)",
     ),
     "flags that count": (
         stepping(lambda obs, reward, terminated, truncated: (obs, reward, int(terminated), truncated)),
-        r"make\(\): terminated is int64 \(\), expected bool \(\)",
+        r"terminated is int64 \(\), expected bool \(\)",
     ),
     "endless": (
         stepping(lambda obs, reward, terminated, truncated: (obs, reward, False, False)),
-        r"make\(\): row 1 goes on after step 4|make\(\): row 0 goes on after step 4, expected its end there",
+        r"row 1 goes on after step 4|make\(\): row 0 goes on after step 4, expected its end there",
     ),
     "seed ignored": (
-        one(SeedIgnored),
-        r"make\(\): the observation\[0\] of row 0 after its reset is \S+, expected \S+ for the same seed",
+        seeding(lambda reset, seed, options: reset(options=options)),
+        r"observation\[0\] of row 0 after its reset is \S+, expected \S+ for the same seed",
     ),
-    "small seeds": (one(SmallSeeds), "an environment raises ValueError: Seed must be between 0 and"),
-    "seed not told": (one(SeedNotTold), r"make\(\): gymnasium's check_env: .*super\(\)\.reset\(seed=seed\)"),
+    "small seeds": (seeding(small_seeds), "an environment raises ValueError: Seed must be between 0 and"),
+    "seed not told": (one(SeedNotTold), r"gymnasium's check_env: .*super\(\)\.reset\(seed=seed\)"),
     "hidden state": (
         one(Remembering),
-        r"make\(\): the reward of row 0 at step 1 is \S+, expected \S+ for the same seed, task and actions",
+        r"reward of row 0 at step 1 is \S+, expected \S+ for the same seed, task and actions",
     ),
     "no task in info": (
         starting(lambda obs, info, options: (obs, {})),
-        r"make\(\): reset names no info\['task'\], expected a dict",
+        r"reset names no info\['task'\], expected a dict",
     ),
     "another task in info": (
         starting(other_task),
-        r"make\(\): info\['task'\] of row 0 has 'goal' \[.*\], expected \[.*\]",
+        r"info\['task'\] of row 0 has 'goal' \[.*\], expected \[.*\]",
     ),
     "tasks by another name": (
         starting(lambda obs, info, options: (obs, {"task": {"aim": info["task"]["goal"]}})),
-        r"make\(\): info\['task'\] has \['aim'\], expected \['goal'\]",
+        r"info\['task'\] has \['aim'\], expected \['goal'\]",
     ),
     "tasks of another shape": (
         starting(lambda obs, info, options: (obs, {"task": {"goal": info["task"]["goal"][None]}})),
-        r"make\(\): info\['task'\] has 'goal' of shape \(1, 2\), expected \(2,\)",
+        r"info\['task'\] has 'goal' of shape \(1, 2\), expected \(2,\)",
     ),
-    "never without a task": (one(NeedsTask), "an environment raises TypeError: 'NoneType' object"),
-    "task in place": (one(InPlace), r"make\(\): reset changes the task 'goal' that it is handed"),
-    "other actions": (
-        one(OtherActions),
-        r"make\(\): the action_space is Box\(-1\.0, 1\.0, .*, expected the family",
+    "never without a task": (
+        seeding(lambda reset, seed, options: reset(seed=seed, options={"task": options["task"]})),
+        "an environment raises TypeError: 'NoneType' object",
     ),
+    "task in place": (seeding(in_place), r"reset changes the task 'goal' that it is handed"),
+    "other actions": (one(OtherActions), r"action_space is Box\(-1\.0, 1\.0, .*, expected the family"),
 }
 
 
@@ -221,23 +219,39 @@ class OneActionForAll(Many):
         return self.env.single_action_space
 
 
-class Moving(Many):
-    """Observations of finished rows go on."""
+def showing(change: Any) -> type[Many]:
+    """``change(before, obs, reward, terminated, truncated)`` of each step, where ``before`` had ended."""
 
-    def seen(self, before: Any, obs: Any, *rest: Any) -> Step:
-        return (np.where(before[:, None], np.float32(0.0), obs), *rest)
+    class Spoilt(Many):
+        def seen(self, before: Any, *rest: Any) -> Step:
+            return (*change(before, *rest[:-1]), rest[-1])
 
-
-class Paying(Many):
-    def seen(self, before: Any, obs: Any, reward: Any, *rest: Any) -> Step:
-        return (obs, np.where(before, 0.5, reward), *rest)
+    return Spoilt
 
 
-class Forgetting(Many):
-    """Flags are of this step alone."""
+def resetting(change: Any) -> type[Many]:
+    """``change(reset, seed, options)`` of each reset."""
 
-    def seen(self, before: Any, obs: Any, reward: Any, terminated: Any, truncated: Any, info: Any) -> Step:
-        return obs, reward, terminated, truncated & ~before, info
+    class Spoilt(Many):
+        def reset(self, *, seed: Any = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
+            return change(self.env.reset, seed, options or {})
+
+    return Spoilt
+
+
+def one_task(reset: Any, seed: Any, options: Any) -> Any:
+    obs, info = reset(seed=seed, options=options)
+    return obs, {"task": {"goal": info["task"]["goal"][:1]}}
+
+
+PAYING = showing(lambda before, obs, reward, *ends: (obs, np.where(before, 0.5, reward), *ends))
+ENDS_OTHERWISE = showing(
+    lambda before, obs, reward, terminated, truncated: (obs, reward, terminated | truncated, truncated)
+)
+# Wrong where there are two rows.
+TWO_DIFFER = showing(
+    lambda before, obs, reward, *ends: (obs, reward + 0.25 * (~before & (len(obs) == 2)), *ends)
+)
 
 
 class Restarting(Many):
@@ -251,38 +265,11 @@ class Restarting(Many):
         return obs, reward, terminated, truncated, info
 
 
-class Endless(Many):
-    def seen(self, before: Any, obs: Any, reward: Any, terminated: Any, truncated: Any, info: Any) -> Step:
-        return obs, reward, terminated, truncated & False, info
-
-
-class Short(Many):
-    def seen(self, before: Any, *rest: Any) -> Step:
-        obs, reward, terminated, truncated, info = rest
-        return obs[:, :1], reward, terminated, truncated, info
-
-
-class InARow(Many):
-    def seen(self, before: Any, obs: Any, reward: Any, *rest: Any) -> Step:
-        return (obs, reward[:, None], *rest)
-
-
-class Rounded(Many):
-    def seen(self, before: Any, obs: Any, reward: Any, *rest: Any) -> Step:
-        return (obs, reward.astype(np.float32), *rest)
-
-
 class Mixed(Many):
     """Rows act by one another's actions, but for the last."""
 
     def step(self, actions: Any) -> Step:
         return super().step(np.concatenate([actions[:-1][::-1], actions[-1:]]))
-
-
-class MaskIgnored(Many):
-    def reset(self, *, seed: Any = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
-        options = {key: x for key, x in (options or {}).items() if key != "reset_mask"}
-        return self.env.reset(seed=seed, options=options)
 
 
 class MaskOfNobody(Many):
@@ -301,81 +288,67 @@ class MaskOfNobody(Many):
         return (obs, *rest)
 
 
-class OneSeed(Many):
-    def reset(self, *, seed: Any = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
-        return self.env.reset(seed=seed[:1] * self.num_envs, options=options)
-
-
-class OneTask(Many):
-    def reset(self, *, seed: Any = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
-        obs, info = self.env.reset(seed=seed, options=options)
-        return obs, {"task": {"goal": info["task"]["goal"][:1]}}
-
-
-class EndsOtherwise(Many):
-    def seen(self, before: Any, obs: Any, reward: Any, terminated: Any, *rest: Any) -> Step:
-        return (obs, reward, terminated | rest[0], *rest)
-
-
-class TwoDiffer(Many):
-    """Wrong where there are two rows."""
-
-    def seen(self, before: Any, obs: Any, reward: Any, *rest: Any) -> Step:
-        return (obs, reward + 0.25 * (~before & (self.num_envs == 2)), *rest)
-
-
 VECTOR = {
     "no vector environment": (
         Nothing,
         r"make_vec\(3\) is a Nothing of no rows, expected a gymnasium\.vector",
     ),
     "number of rows": (Fewer, r"make_vec\(3\) is a Fewer of 7 rows, expected .* of 3 rows"),
-    "autoreset": (
-        NextStep,
-        r"make_vec\(3\): metadata\['autoreset_mode'\] is AutoresetMode\.NEXT_STEP, expected",
-    ),
-    "one action": (
-        OneActionForAll,
-        r"make_vec\(3\): the action_space is Box\(-10.0, 10.0, \(2,\).*, expected Box",
-    ),
+    "autoreset": (NextStep, r"metadata\['autoreset_mode'\] is AutoresetMode\.NEXT_STEP, expected"),
+    "one action": (OneActionForAll, r"action_space is Box\(-10.0, 10.0, \(2,\).*, expected Box"),
     "moving on": (
-        Moving,
-        r"make_vec\(3\): row 0 is not left alone, though it has ended: "
-        r"the observation\[0\] of row 0 at step 5 is 0\.0, expected",
+        showing(lambda before, obs, *rest: (np.where(before[:, None], np.float32(0.0), obs), *rest)),
+        r"it has ended: the observation\[0\] of row 0 at step 5 is 0\.0, expected",
     ),
-    "paying on": (Paying, r"it has ended: the reward of row 0 at step 5 is 0\.5, expected 0\.0"),
-    "forgetting": (Forgetting, "it has ended: the flag truncated of row 0 at step 5 is False, expected True"),
-    "restarting": (Restarting, r"row 0 is not left alone, though it has ended: the observation\[0\]"),
-    "endless": (Endless, r"make_vec\(3\): row 0 goes on after step 4, expected its end there"),
-    "shape": (Short, r"make_vec\(3\): observations are float32 \(3, 1\), expected float32 \(3, 2\)"),
-    "rewards in a column": (InARow, r"make_vec\(3\): reward is float64 \(3, 1\), expected float64 \(3,\)"),
-    "mixed rows": (
-        Mixed,
-        r"make_vec\(3\): the observation\[0\] of row 0 at step 1 is \S+, expected \S+ as make\(\) gives it",
+    "paying on": (PAYING, r"it has ended: the reward of row 0 at step 5 is 0\.5, expected 0\.0"),
+    "forgetting": (
+        showing(lambda before, *rest: (*rest[:-1], rest[-1] & ~before)),
+        "it has ended: the flag truncated of row 0 at step 5 is False, expected True",
     ),
+    "restarting": (Restarting, r"it has ended: the observation\[0\]"),
+    "endless": (
+        showing(lambda before, *rest: (*rest[:-1], rest[-1] & False)),
+        r"row 0 goes on after step 4, expected its end there",
+    ),
+    "shape": (
+        showing(lambda before, obs, *rest: (obs[:, :1], *rest)),
+        r"observations are float32 \(3, 1\), expected float32 \(3, 2\)",
+    ),
+    "rewards in a column": (
+        showing(lambda before, obs, reward, *ends: (obs, reward[:, None], *ends)),
+        r"reward is float64 \(3, 1\), expected float64 \(3,\)",
+    ),
+    "mixed rows": (Mixed, r"observation\[0\] of row 0 at step 1 is \S+, expected \S+ as make\(\) gives it"),
     "mask ignored": (
-        MaskIgnored,
-        r"row 0 is not left alone, though reset_mask leaves it out: the observation\[0\] of row 0 at step 2",
+        resetting(
+            lambda reset, seed, options: reset(
+                seed=seed, options={key: x for key, x in options.items() if key != "reset_mask"}
+            )
+        ),
+        r"reset_mask leaves it out: the observation\[0\] of row 0 at step 2",
     ),
     "mask of nobody": (
         MaskOfNobody,
-        r"make_vec\(3\): the observation\[0\] of row 1 after its reset is \S+, expected \S+ as make",
+        r"observation\[0\] of row 1 after its reset is \S+, expected \S+ as make",
     ),
-    "one seed": (OneSeed, r"make_vec\(3\): the observation\[0\] of row 1 after its reset is \S+, expected"),
-    "one task": (OneTask, r"make_vec\(3\): info\['task'\] has 'goal' of shape \(1, 2\), expected \(3, 2\)"),
+    "one seed": (
+        resetting(lambda reset, seed, options: reset(seed=seed[:1] * len(seed), options=options)),
+        r"observation\[0\] of row 1 after its reset is \S+, expected",
+    ),
+    "one task": (resetting(one_task), r"info\['task'\] has 'goal' of shape \(1, 2\), expected \(3, 2\)"),
     "ends otherwise": (
-        EndsOtherwise,
-        r"make_vec\(3\): the flag terminated of row 0 at step 4 is True, expected False as make\(\) gives it",
+        ENDS_OTHERWISE,
+        r"flag terminated of row 0 at step 4 is True, expected False as make\(\) gives it",
     ),
-    "two differ": (
-        TwoDiffer,
-        r"make_vec\(2\): the reward of row 0 at step 1 is \S+, expected \S+ as make\(\)",
-    ),
+    "two differ": (TWO_DIFFER, r"reward of row 0 at step 1 is \S+, expected \S+ as make\(\)"),
 }
 
-ROUNDED = many(Rounded, "finn2017")  # where every step is paid by a distance
-BROKEN = {"rounded": (ROUNDED, r"make_vec\(3\): the reward of row 0 at step 1 is \S+, expected \S+ as make")}
-BROKEN |= SINGLE | {f"{how}, vector": (many(cls), words) for how, (cls, words) in VECTOR.items()}
+ROUNDED = many(  # where every step is paid by a distance
+    showing(lambda before, obs, reward, *ends: (obs, reward.astype(np.float32), *ends)), "finn2017"
+)
+VECTORS = {f"{how}, vector": (many(cls), words) for how, (cls, words) in VECTOR.items()}
+VECTORS["rounded"] = ROUNDED, r"the reward of row 0 at step 1 is \S+, expected \S+ as make"
+BROKEN = SINGLE | VECTORS
 
 
 @pytest.mark.parametrize("how", list(BROKEN))
@@ -385,6 +358,7 @@ def test_a_family_broken_on_purpose_is_told_in_one_line(how: str) -> None:
         check_family(family)
     line = str(caught.value)
     assert line.startswith("family 'point-goal': ") and "\n" not in line and len(line) < 400
+    assert ("make_vec(" in line) is (how in VECTORS)
 
 
 def test_episodes_of_one_step_are_told_if_there_is_no_other() -> None:
@@ -454,10 +428,10 @@ def test_success_is_told_and_told_alike() -> None:
 
     check_family(judged(Arrives, AllArrive))
     wrong = {
-        (One, AllArrive): r"make\(\): metric is 'success', expected info\['success'\] at each",
-        (Arrives, Silent): r"make_vec\(3\): metric is 'success', expected info\['success'\] at each",
-        (Arrives, InPairs): r"make_vec\(3\): info\['success'\] is float64 \(3, 1\), expected .* \(3,\)",
-        (Arrives, Late): r"make_vec\(3\): the success of row 0 at step 2 is 0.0, expected 1.0 as make",
+        (One, AllArrive): r"metric is 'success', expected info\['success'\] at each",
+        (Arrives, Silent): r"metric is 'success', expected info\['success'\] at each",
+        (Arrives, InPairs): r"info\['success'\] is float64 \(3, 1\), expected .* \(3,\)",
+        (Arrives, Late): r"success of row 0 at step 2 is 0.0, expected 1.0 as make",
     }
     for pair, words in wrong.items():
         with pytest.raises(AssertionError, match=words):
@@ -471,7 +445,7 @@ def test_an_unspoilt_wrapper_is_not_blamed() -> None:
 
 def test_a_tolerance_lets_rounding_pass_and_nothing_more() -> None:
     check_family(ROUNDED, tolerance=1e-6)
-    for cls in (Mixed, TwoDiffer, EndsOtherwise, Paying):
+    for cls in (Mixed, TWO_DIFFER, ENDS_OTHERWISE, PAYING):
         with pytest.raises(AssertionError):
             check_family(many(cls), tolerance=1e-6)
 
