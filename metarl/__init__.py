@@ -14,9 +14,10 @@ if TYPE_CHECKING:
     from metarl.learn.learners import learners
     from metarl.rollout.registry import families, make
     from metarl.run.callbacks import Callback
-    from metarl.run.comparison import Comparison, compare
+    from metarl.run.comparison import Comparison
     from metarl.run.config import TrainConfig
     from metarl.run.policy import Policy
+    from metarl.run.report_compare import compare
     from metarl.run.results import Evaluation
     from metarl.run.runs import Run, load, resume, train
     from metarl.run.sb3.vec_env import TaskVecEnv
@@ -33,7 +34,7 @@ _HOMES = {
     "RunFailed": "metarl.core.errors",
     "TaskVecEnv": "metarl.run.sb3.vec_env",
     "TrainConfig": "metarl.run.config",
-    "compare": "metarl.run.comparison",
+    "compare": "metarl.run.report_compare",
     "families": "metarl.rollout.registry",
     "learners": "metarl.learn.learners",
     "load": "metarl.run.runs",

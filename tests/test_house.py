@@ -14,7 +14,7 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[1]
 SOURCES = sorted([*ROOT.glob("metarl/**/*.py"), *ROOT.glob("envs/metarl_envs/**/*.py")])
-OPTIONAL = ["imageio", "metaworld", "mujoco", "ray", "tensorboard"]
+OPTIONAL = ["imageio", "metaworld", "mujoco"]
 
 LINES_A_FILE = 300
 LINES_A_FUNCTION = 60
@@ -169,7 +169,7 @@ def test_gymnasium_makes_our_environments_by_name() -> None:
 
 
 # metaworld pins another mujoco than ours, hence lives in an environment of its own.
-@pytest.mark.parametrize("extra", [None, "mujoco", "tensorboard", "video", "ray", "rl2", "thirdparty", "dev"])
+@pytest.mark.parametrize("extra", [None, "mujoco", "video", "rl2", "thirdparty", "dev"])
 def test_constraints_pin_every_dependency(extra: str | None) -> None:
     lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if line and line[0] != "#"]
     assert all(re.fullmatch(r"[a-z0-9-]+==[0-9a-z.]+", line) for line in lines)  # no host, no local build

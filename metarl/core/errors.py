@@ -1,5 +1,7 @@
 """Errors with which metarl refuses to go on."""
 
+from typing import Any
+
 
 class RequestError(ValueError):
     """The request cannot be met: one line that names what was given and what is allowed.
@@ -34,3 +36,9 @@ class EnvironmentFailed(RuntimeError):
 
 class RunFailed(RuntimeError):
     """The run failed after it started; what it saved can be resumed (status 1 on the command line)."""
+
+
+def shown(value: Any, most: int = 80) -> str:
+    """Return ``repr`` on one line of at most ``most`` characters."""
+    line = " ".join(repr(value).split())
+    return line if len(line) <= most else line[: most - 3] + "..."

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from metarl.run.files import to_json
+from metarl.run.report_numbers import written
 
 # The protocol of an evaluation that is told nothing but its run and its baselines.
 NAME = "metarl-v1"
@@ -19,15 +20,15 @@ SHARED = (
 
 
 def protocol_hash(metric: str, protocol: Mapping[str, Any]) -> str:
-    """SHA-256, in hexadecimal, of everything that makes two figures comparable, as canonical JSON."""
+    """Return the SHA-256, in hexadecimal, of the canonical JSON of all that makes figures comparable."""
     return hashlib.sha256(to_json(_shared(metric, protocol), sort_keys=True).encode()).hexdigest()
 
 
 def differences(one: tuple[str, Mapping[str, Any]], other: tuple[str, Mapping[str, Any]]) -> list[str]:
-    """What the protocols of two evaluations, each (metric, protocol), differ in: "split is test and ood"."""
+    """Name what two evaluations, each (metric, protocol), differ in: "split is test and ood"."""
     pairs = {name: (_shared(*one).get(name), _shared(*other).get(name)) for name in SHARED}
     return [
-        f"{name.replace('_', ' ')} is {_written(a)} and {_written(b)}"
+        f"{name.replace('_', ' ')} is {written(a)} and {written(b)}"
         for name, (a, b) in pairs.items()
         if to_json(a, sort_keys=True) != to_json(b, sort_keys=True)
     ]
@@ -36,11 +37,3 @@ def differences(one: tuple[str, Mapping[str, Any]], other: tuple[str, Mapping[st
 def _shared(metric: str, protocol: Mapping[str, Any]) -> dict[str, Any]:
     values = {"metric": metric} | dict(protocol)
     return {name: values[name] for name in SHARED if name in values}
-
-
-def _written(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return " ".join(f"{name}={entry}" for name, entry in value.items()) or "none"
-    if isinstance(value, (list, tuple)):
-        return " ".join(map(str, value))
-    return "unset" if value is None else str(value)

@@ -1,4 +1,4 @@
-"""The figures of the report: arrays in, one SVG string out. See `svg` for names, colours and sizes."""
+"""The figures of the report: arrays in, one SVG string out, without a legend, which is HTML above it."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -9,42 +9,21 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 
 from metarl.run.measures import Measure
-from metarl.run.report_axes import Line, direct_labels, in_groups, measure_axis, over_time
+from metarl.run.report_axes import in_groups, measure_axis, over_time, whole_numbers
+from metarl.run.report_data import Series
+from metarl.run.report_html import LOOKS, Look
+from metarl.run.report_numbers import Number, tick
 from metarl.run.report_pictures import Array
-from metarl.run.svg import Number, colour, draw, plain, tick
+from metarl.run.svg import colour, draw
 
-WIDE, NARROW = 800, 360  # a desktop's and a phone's column
+SIZE = (420, 240)  # legible on a phone's column, where it shrinks, and on a desktop's, where it grows
 MANY = 150  # tasks that are no longer drawn one by one
+BEFORE, AFTER, WORSE = Look("before", "o", "-", 1.2), LOOKS[0], Look("agent-1", "v", "-", 0)
+VALIDATION, BEST = Look("agent-1", "s", "-", 1.2), Look("muted", "", (0, (2, 2)), 1)
 
 
-class Style(NamedTuple):
-    """How an agent is drawn; each is told apart without colour as well."""
-
-    role: str
-    marker: str
-    dashes: Any
-
-
-KNOWN = {
-    "meta": Style("agent-0", "o", "-"),
-    "pretrained": Style("agent-1", "s", (0, (5, 2))),
-    "random": Style("agent-2", "^", (0, (1, 1.5))),
-    "oracle": Style("agent-3", "D", (0, (6, 2, 1, 2))),
-    "nearest": Style("agent-7", "*", (0, (2, 2))),
-}
-SPARE = (
-    Style("agent-4", "v", (0, (3, 1))),
-    Style("agent-5", "P", (0, (4, 1, 1, 1, 1, 1))),
-    Style("agent-6", "X", (0, (8, 2))),
-)
-
-
-# Groups of runs, in turn.
-GROUPS = (*list(KNOWN.values())[:4], *SPARE, KNOWN["nearest"])
-
-
-class Curve(NamedTuple):
-    """An agent's mean and interval at every step: "k" each, NaN where unknown."""
+class Band(NamedTuple):
+    """A name's mean and interval at every step: "k" each, NaN where unknown."""
 
     name: str
     mean: Array
@@ -52,174 +31,175 @@ class Curve(NamedTuple):
     high: Array
 
 
-def agent_style(name: str, names: Sequence[str]) -> Style:
-    """The known agents keep their style, the others of `names` take the spare ones in turn."""
-    others = [other for other in names if other not in KNOWN]
-    return KNOWN[name] if name in KNOWN else SPARE[others.index(name) % len(SPARE)]
-
-
-def adaptation(
-    name: str,
-    curves: Sequence[Curve],
-    measure: Measure,
-    xlabel: str,
-    width: int = WIDE,
-    looks: Sequence[Style] = (),
-) -> str:
-    """Mean over tasks after each inner step with its interval, one curve an agent; ``looks`` are their styles
-    where they are no agents of one run.
-    """
-    names = [curve.name for curve in curves]
-    styles = list(looks) or [agent_style(name, names) for name in names]
-    lines = [Line(curve.name, np.arange(len(curve.mean), dtype=np.float64), curve.mean) for curve in curves]
-    last = max(len(curve.mean) for curve in curves) - 1
+def adaptation(name: str, bands: Sequence[Band], looks: Sequence[Look], measure: Measure, xlabel: str) -> str:
+    """Draw the mean over tasks after each inner step with its interval, a curve a name."""
+    last = max(len(band.mean) for band in bands) - 1
     few = slice(None, None, 1 + last // 16)  # more bars and marks would hide the lines
-    dot = float(np.clip(0.5 * (width - 140) / len(range(last + 1)[few]), 3, 6.5))
+    dot = float(np.clip(200 / len(range(last + 1)[few]), 3, 5))
 
     def paint(axes: Axes) -> None:
         axes.set(xlim=(-0.04 * last - 0.01, 1.04 * last + 0.01), xlabel=xlabel)
-        axes.xaxis.set_major_locator(MaxNLocator(11, integer=True, steps=[1, 2, 5, 10]))
-        for i, (curve, line, style) in enumerate(zip(curves, lines, styles, strict=True)):
-            shade = colour(style.role)
-            nudged = line.x + min(0.008 * last, 0.04) * (i - (len(curves) - 1) / 2)  # keeps bars apart
-            axes.fill_between(line.x, curve.low, curve.high, color=shade, alpha=0.12, linewidth=0)
-            axes.vlines(nudged[few], curve.low[few], curve.high[few], color=shade, linewidth=1.5)
-            axes.plot(nudged, curve.mean, color=shade, linewidth=2, linestyle=style.dashes)
-            look: Any = {"color": shade, "linewidth": 0, "marker": style.marker, "markersize": dot}
-            axes.plot(nudged[few], curve.mean[few], **look)
-        measure_axis(axes, measure, [curve.mean for curve in curves])
-        direct_labels(axes, lines, [colour(style.role) for style in styles])
+        whole_numbers(axes, 11)
+        for i, (band, look) in enumerate(zip(bands, looks, strict=True)):
+            shade, steps = colour(look.role), np.arange(len(band.mean), dtype=np.float64)
+            x = steps + min(0.008 * last, 0.04) * (i - (len(bands) - 1) / 2)  # keeps bars apart
+            axes.fill_between(steps, band.low, band.high, color=shade, alpha=0.12, linewidth=0)
+            axes.vlines(x[few], band.low[few], band.high[few], color=shade, linewidth=1)
+            axes.plot(x, band.mean, color=shade, linewidth=look.width, linestyle=look.dashes)
+            axes.plot(x[few], band.mean[few], look.marker, color=shade, markersize=dot)
+        measure_axis(axes, measure, [band.mean for band in bands])
 
-    described = f"{measure.of_tasks} after each step of adaptation: {', '.join(names)}"
-    size = width, _height(width)
-    return draw(name, size, measure.of_tasks, paint, _margins(lines), described=described)
+    described = f"{measure.of_tasks} after each step: {', '.join(band.name for band in bands)}"
+    return draw(name, SIZE, measure.of_tasks, paint, described=described)
+
+
+def learning_looks(steps: int) -> list[Look]:
+    """Return the looks of so many curves over iterations: before adaptation, after some steps, after all."""
+    between = Look("agent-0", "", (0, (1, 1.3)), 1)
+    first = [Look("before", "", "-", 1.2)] if steps > 1 else []
+    return [*first, *[between] * (steps - 2), Look("agent-0", "", "-", 1.2)]
 
 
 def learning(
     name: str,
-    steps: Sequence[Line],
-    validation: Line | None,
+    steps: Sequence[Series],
+    validation: Series | None,
     best: Number | None,
-    drawn: Line,
+    samples: Series,
+    samples_name: str,
     measure: Measure,
-    width: int = WIDE,
 ) -> str:
-    """The training tasks' value over iterations, with validation and the best checkpoint.
+    """Draw the training tasks' value over iterations, with validation and the best checkpoint.
 
     Args:
         steps: before adaptation first, then after ever more steps.
         best: the best checkpoint's iteration, or None.
-        drawn: what was drawn until each iteration, by its name; may be empty.
+        samples: what was drawn until each iteration, called ``samples_name``; may be empty.
     """
-    lines = [*steps, validation] if validation else list(steps)
-    roles = ["before" if len(steps) > 1 else "agent-0"] + ["agent-0"] * (len(steps) - 1) + ["agent-1"]
-    shades = [colour(role) for role in roles[: len(lines)]]
 
     def paint(axes: Axes) -> None:
-        shown = []
-        for i, (line, shade) in enumerate(zip(lines, shades, strict=True)):
-            marker = "s" if line is validation and len(line.x) <= 50 else None
-            alpha = 0.4 if 0 < i < len(steps) - 1 else 1
-            shown += [over_time(axes, line, shade, linewidth=1.5, alpha=alpha, marker=marker, markersize=4.5)]
-        axes.set(xlabel=f"iteration, {drawn.name}" if len(drawn.x) else "iteration")
-        axes.xaxis.set_major_locator(
-            MaxNLocator(6 if width > NARROW else 3, integer=True, steps=[1, 2, 5, 10])
-        )
-        axes.xaxis.set_major_formatter(FuncFormatter(_iterations(drawn)))
-        axes.margins(x=0.01)
+        heights = []
+        for line, look in zip(steps, learning_looks(len(steps)), strict=True):
+            kind: Any = {"linewidth": look.width, "linestyle": look.dashes}
+            heights += [over_time(axes, line, colour(look.role), **kind)]
+        if validation is not None:
+            marks: Any = {"marker": "s", "markersize": 3} if len(validation.x) <= 50 else {}
+            shade = colour(VALIDATION.role)
+            heights += [over_time(axes, validation, shade, linewidth=VALIDATION.width, **marks)]
         if best is not None:
-            place, top = axes.get_xaxis_transform(), 1.02  # x in iterations, y in heights of the axes
-            axes.axvline(best, color=colour("muted"), linewidth=1, linestyle=(0, (2, 2)))
-            axes.text(best, top, f"best: {tick(best)}", transform=place, ha="center", color=colour("muted"))
-        measure_axis(axes, measure, [line.y for line in shown])
-        direct_labels(axes, shown, shades)
+            axes.axvline(best, color=colour(BEST.role), linewidth=1, linestyle=BEST.dashes)
+        axes.set(xlabel=f"iteration, {samples_name}" if len(samples.x) else "iteration")
+        whole_numbers(axes, 6)
+        axes.xaxis.set_major_formatter(FuncFormatter(_iterations(samples)))
+        axes.margins(x=0.01)
+        measure_axis(axes, measure, heights)
 
-    margins, pad = _margins(lines, top=46, bottom=54), 8 if best is None else 24
-    size, described = (width, _height(width) + 32), f"{measure.of_tasks} over iterations"
-    return draw(name, size, measure.of_tasks, paint, margins, title_pad=pad, described=described)
+    described = f"{measure.of_tasks} over iterations"
+    return draw(name, SIZE, measure.of_tasks, paint, (46, 8, 24, 50), described=described)
 
 
-def _iterations(drawn: Line) -> Any:
-    """Tick labels: the iteration and beneath it what was drawn until then, at first nothing."""
-    iterations, until = np.insert(drawn.x, 0, 0), np.insert(drawn.y, 0, 0)
+def _iterations(samples: Series) -> Any:
+    """Return tick labels: the iteration and beneath it what was drawn until then, at first nothing."""
+    iterations, until = np.insert(samples.x, 0, 0), np.insert(samples.y, 0, 0)
 
     def label(x: float, _position: object = None) -> str:
-        return f"{x:.0f}\n{tick(np.interp(x, iterations, until))}" if len(drawn.x) else f"{x:.0f}"
+        return f"{x:.0f}\n{tick(np.interp(x, iterations, until))}" if len(samples.x) else f"{x:.0f}"
 
     return label
 
 
-def per_task(
-    name: str, before: Array, after: Array, good: NDArray[np.bool_], measure: Measure, width: int = WIDE
-) -> str:
-    """Each task before (ring) and after adaptation, in order of the latter; not `good` ones set apart.
+def per_task(name: str, before: Array, after: Array, good: NDArray[np.bool_], measure: Measure) -> str:
+    """Draw each task before (ring) and after adaptation, in order of the latter; not `good` ones set apart.
 
     Of more than `MANY` tasks: after it as a line, before it as median and middle 80 % of neighbours.
     """
     order = [i for i in np.argsort(after, kind="stable") if np.isfinite(before[i] + after[i])]
     before, after, good = before[order], after[order], good[order]
-    many = len(order) > MANY
 
     def paint(axes: Axes) -> None:
         axes.set(xlim=(-0.8, len(order) - 0.2), xticks=[])
         axes.set(xlabel="tasks, in order of their value after adaptation")
-        if many:
-            _many_tasks(axes, before, after, good, measure)
-        else:
-            _few_tasks(axes, before, after, good, measure, width)
+        (_many_tasks if len(order) > MANY else _few_tasks)(axes, before, after, good)
+        measure_axis(axes, measure, [before, after])
 
-    margins = _margins([Line("before", after, before)] if many else [], bottom=28)
-    size, described = (
-        (width, _height(width) - 30),
-        f"{measure.of_task} of every task before and after adaptation",
-    )
-    return draw(name, size, measure.of_task, paint, margins, described=described)
+    described = f"{measure.of_task} of every task before and after adaptation"
+    return draw(name, SIZE, measure.of_task, paint, described=described)
 
 
-def _few_tasks(
-    axes: Axes, before: Array, after: Array, good: NDArray[np.bool_], measure: Measure, width: int
-) -> None:
+def _few_tasks(axes: Axes, before: Array, after: Array, good: NDArray[np.bool_]) -> None:
     rank = np.arange(len(after))
-    dot = float(np.clip((width - 80) / max(len(rank), 1) * 0.5, 2, 6))
-    for here, role, marker in ((good, "agent-0", "o"), (~good, "agent-1", "v")):
-        shade = colour(role)
-        axes.vlines(rank[here], before[here], after[here], color=shade, alpha=0.6)
-        axes.plot(rank[here], after[here], marker, color=shade, markersize=dot)
+    dot = float(np.clip(200 / max(len(rank), 1), 1.5, 4.5))
+    for chosen, look in ((good, AFTER), (~good, WORSE)):
+        shade = colour(look.role)
+        axes.vlines(rank[chosen], before[chosen], after[chosen], color=shade, alpha=0.6, linewidth=1)
+        axes.plot(rank[chosen], after[chosen], look.marker, color=shade, markersize=dot)
     axes.plot(rank, before, "o", markersize=dot, color=colour("paper"), markeredgecolor=colour("before"))
-    measure_axis(axes, measure, [before, after])
 
 
-def _many_tasks(axes: Axes, before: Array, after: Array, good: NDArray[np.bool_], measure: Measure) -> None:
+def _many_tasks(axes: Axes, before: Array, after: Array, good: NDArray[np.bool_]) -> None:
     rank = np.arange(len(after), dtype=np.float64)
-    shades = [colour("before"), colour("agent-0")]
-    shown = [in_groups(axes, Line("before", rank, before), MANY // 5, shades[0], linewidth=1.5)]
-    shown += [Line("after", rank, after)]
-    axes.plot(rank, after, color=shades[1], linewidth=2)
-    axes.plot(rank[~good], after[~good], "v", color=colour("agent-1"), markersize=4)
-    measure_axis(axes, measure, [before, after])
-    direct_labels(axes, shown, shades)
+    in_groups(axes, Series(rank, before), MANY // 5, colour("before"), linewidth=1.2)
+    axes.plot(rank, after, color=colour(AFTER.role), linewidth=1.6)
+    axes.plot(rank[~good], after[~good], "v", color=colour(WORSE.role), markersize=3)
 
 
-def small(name: str, line: Line) -> str:
-    """One diagnostic over iterations."""
+def small(name: str, title: str, line: Series) -> str:
+    """Draw one diagnostic over iterations."""
 
     def paint(axes: Axes) -> None:
         over_time(axes, line, colour("agent-0"), linewidth=1.2)
-        axes.xaxis.set_major_locator(MaxNLocator(2, integer=True, steps=[1, 2, 5, 10]))
+        whole_numbers(axes, 2)
         axes.yaxis.set_major_locator(MaxNLocator(3))
         axes.margins(x=0.02)
 
-    label = f"{line.name} over iterations"
-    return draw(name, (192, 124), line.name, paint, (48, 14, 24, 20), font=11, described=label)
+    return draw(name, (192, 124), title, paint, (48, 14, 24, 20), described=f"{title} over iterations")
 
 
-def _height(width: int) -> int:
-    return 360 if width > NARROW else 300
+class Gap(NamedTuple):
+    """A group's differences from another one: "task" each, their mean and its interval."""
+
+    per_task: Array
+    mean: float
+    low: float
+    high: float
 
 
-def _margins(
-    lines: Sequence[Line], top: Number = 28, bottom: Number = 40
-) -> tuple[Number, Number, Number, Number]:
-    """With room for the lines' names on the right."""
-    longest = max((len(plain(line.name)) for line in lines), default=0)
-    return 54, 20 + 6.6 * longest, top, bottom
+def differences(name: str, gap: Gap, look: Look, title: str, box: tuple[float, float]) -> str:
+    """Draw the differences on each task by size, their mean and interval; ``box`` is the y axis."""
+    values = np.sort(gap.per_task[np.isfinite(gap.per_task)])
+    shade, rank = colour(look.role), np.arange(len(values))
+
+    def paint(axes: Axes) -> None:
+        axes.axhspan(gap.low, gap.high, color=shade, alpha=0.14, linewidth=0)
+        axes.axhline(gap.mean, color=shade, linewidth=1.2, linestyle=(0, (5, 2)))
+        axes.axhline(0, color=colour("ink"), linewidth=0.8)
+        axes.vlines(rank, 0, values, color=shade, alpha=0.6, linewidth=1)
+        dot = float(np.clip(160 / max(len(rank), 1), 1.5, 4))
+        axes.plot(rank, values, look.marker, color=shade, markersize=dot)
+        axes.set(ylim=box, xlim=(-0.8, len(gap.per_task) - 0.2), xticks=[])
+        axes.set(xlabel="tasks, in order of the difference")
+
+    return draw(name, (SIZE[0], 180), title, paint, (46, 8, 24, 22))
+
+
+def training(name: str, seeds: Sequence[Series], over: Series, interval: Array, measure: Measure) -> str:
+    """Draw a value over iterations: each seed as a hair, and their mean with its interval "point 2"."""
+
+    def paint(axes: Axes) -> None:
+        shade = colour("agent-0")
+        for line in seeds:
+            axes.plot(line.x, line.y, color=shade, linewidth=0.7, alpha=0.5)
+        axes.fill_between(over.x, *interval.T, color=shade, alpha=0.16, linewidth=0)
+        axes.plot(over.x, over.y, color=shade, linewidth=1.6)
+        measure_axis(axes, measure, [over.y])
+        values = np.concatenate([line.y for line in seeds])
+        if np.isfinite(values).any() and not measure.lower_is_better:
+            least, most = np.nanmin(values), np.nanmax(values)
+            room = 0.5 * (most - least)  # a band of three seeds may be far wider than what they did
+            low, high = axes.get_ylim()
+            axes.set_ylim(max(low, least - room), min(high, most + room))
+        axes.set(xlabel="iteration")
+        whole_numbers(axes, 5)
+        axes.margins(x=0.01)
+
+    return draw(name, SIZE, measure.of_tasks, paint, described=f"{measure.of_tasks}, training")

@@ -1,4 +1,4 @@
-"""Runs that differ in their seed alone, put together; and which groups of runs can stand side by side."""
+"""Groups of runs that differ in their seed alone, and checks that runs may be compared."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,10 +10,11 @@ import numpy as np
 from metarl.core.errors import RequestError
 from metarl.run.comparable import differences
 from metarl.run.files import to_json
-from metarl.run.report_data import Agent, Evaluation, RunData
+from metarl.run.next_commands import evaluate_command
+from metarl.run.report_data import RunData
+from metarl.run.report_numbers import written
 from metarl.run.report_pictures import Array
-from metarl.run.report_words import evaluate_command
-from metarl.run.zoo import run_dir
+from metarl.run.results import AgentResult, Evaluation
 
 # What makes no other configuration of a run: its seed, and how and where it was computed and logged.
 ASIDE = (
@@ -24,70 +25,70 @@ ASIDE = (
 
 @dataclass(frozen=True)
 class Group:
-    """Evaluated runs of one configuration under one protocol, by seed; ``label`` says which configuration."""
+    """Evaluated runs of one configuration under one protocol, by seed; ``label`` names the configuration."""
 
     label: str
     runs: tuple[RunData, ...]
 
     @property
     def seeds(self) -> list[Any]:
-        """The seeds of the runs."""
+        """Return the seeds of the runs."""
         return [run.config.get("seed") for run in self.runs]
 
     @property
     def evaluation(self) -> Evaluation:
-        """That of the first run, whose protocol is that of all."""
+        """Return the first run's evaluation, whose protocol is the one of all."""
         return evaluation_of(self.runs[0])
 
     @property
     def fixed_tasks(self) -> bool:
-        """Whether these tasks are all that the family has, so that there are no others to cover."""
+        """Return whether these tasks are all that the family has, so that there are no others to cover."""
         protocol = self.evaluation.protocol
         return protocol.get("tasks_in_all") is not None and protocol["tasks_in_all"] == protocol.get("tasks")
 
     @property
     def names(self) -> list[str]:
-        """The agents that every run has beside it, the trained agent first."""
-        each = [
-            [agent.name for agent in evaluation_of(run).agents if agent.per_task is not None]
+        """Return the names of the agents that every run was measured with, the trained agent first."""
+        of_runs = [
+            [agent.name for agent in evaluation_of(run).results if agent.per_task is not None]
             for run in self.runs
         ]
-        return [name for name in each[0] if all(name in names for names in each)]
+        return [name for name in of_runs[0] if all(name in names for names in of_runs)]
 
-    def agents(self, name: str) -> list[Agent]:
-        """One agent of every run."""
-        return [agent for run in self.runs for agent in evaluation_of(run).agents if agent.name == name]
+    def agents(self, name: str) -> list[AgentResult]:
+        """Return one agent of every run."""
+        return [agent for run in self.runs for agent in evaluation_of(run).results if agent.name == name]
 
     def values(self, name: str = "meta") -> Array:
-        """The values "seed task step" of one agent."""
+        """Return the values "seed task step" of one agent."""
         return np.stack([agent.per_task for agent in self.agents(name) if agent.per_task is not None])
 
 
 def evaluation_of(run: RunData) -> Evaluation:
-    """The evaluation that a run is known to have."""
+    """Return the evaluation that a run is known to have."""
     assert run.evaluation is not None, "checked before"
     return run.evaluation
 
 
 def find_groups(runs: Sequence[RunData]) -> list[Group]:
-    """The runs by configuration, in the order of their first ones, each group's by seed.
+    """Return the runs by configuration, in the order of their first ones, each group's by seed.
 
     Raises:
         RequestError: a run given twice, or two of the same configuration and seed.
     """
-    found: dict[str, list[RunData]] = {}
+    groups: dict[str, list[RunData]] = {}
     for run in runs:
-        found.setdefault(_identity(run.config), []).append(run)
-    for group in found.values():
+        groups.setdefault(_identity(run.config), []).append(run)
+    for group in groups.values():
         for run in group:
             twin = next(other for other in group if other.config.get("seed") == run.config.get("seed"))
             if twin is not run:
                 both = f"{twin.path} and {run.path}"
                 raise RequestError(f"{both} are the same configuration and seed {run.config.get('seed')}")
-    configs = [group[0].config for group in found.values()]
+    configs = [group[0].config for group in groups.values()]
     return [
         Group(label, tuple(sorted(group, key=lambda run: str(run.config.get("seed")).zfill(20))))
-        for label, group in zip(labels(configs), found.values(), strict=True)
+        for label, group in zip(labels(configs), groups.values(), strict=True)
     ]
 
 
@@ -96,41 +97,36 @@ def _identity(config: Mapping[str, Any]) -> str:
 
 
 def labels(configs: Sequence[Mapping[str, Any]]) -> list[str]:
-    """What each configuration is called beside the others: its algorithm, and what else it takes."""
-    called = []
+    """Name each configuration among the others: by its algorithm, and by what else it takes."""
+    names = []
     for config in configs:
         algorithm = str(config.get("algorithm"))
         rivals = [other for other in configs if str(other.get("algorithm")) == algorithm]
-        names = [name for rival in rivals for name in rival if name not in ASIDE]
+        fields = [name for rival in rivals for name in rival if name not in ASIDE]
         differing = [
             name
-            for name in dict.fromkeys(names)
+            for name in dict.fromkeys(fields)
             if len({to_json(rival.get(name), sort_keys=True) for rival in rivals}) > 1
         ]
-        called.append(" ".join([algorithm, *(f"{name}={_written(config.get(name))}" for name in differing)]))
-    return called
-
-
-def _written(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return ",".join(f"{name}:{entry}" for name, entry in value.items()) or "none"
-    return "x".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+        names.append(" ".join([algorithm, *(f"{name}={written(config.get(name))}" for name in differing)]))
+    return names
 
 
 def check_one_family(configs: Mapping[str, Mapping[str, Any]]) -> None:
-    """Refuses configurations, by the name of their run, of different families, specs or family arguments."""
+    """Refuse configurations, by the name of their run, of different families, specs or family arguments."""
     (first, one), *others = configs.items()
     for name, other in others:
         for key in ("family", "spec", "family_arg"):
             if (one.get(key) or {}) != (other.get(key) or {}):
-                told = (
-                    f"{key.replace('_', ' ')} {_written(one.get(key))} and {name} {_written(other.get(key))}"
+                both = f"{written(one.get(key))} and {name} {written(other.get(key))}"
+                field = key.replace("_", " ")
+                raise RequestError(
+                    f"runs of different tasks are not put together: {first} has {field} {both}"
                 )
-                raise RequestError(f"runs of different tasks are not put together: {first} has {told}")
 
 
 def check_comparable(runs: Sequence[RunData]) -> None:
-    """Refuses runs that were not all evaluated under one protocol.
+    """Refuse runs that were not all evaluated under one protocol.
 
     Raises:
         RequestError: a run without an evaluation, with the command that makes one; or two evaluations under
@@ -139,21 +135,21 @@ def check_comparable(runs: Sequence[RunData]) -> None:
     for run in runs:
         if run.evaluation is None:
             raise RequestError(f"{run.path} has not been evaluated; next: {evaluate_command(run)}")
-        if "hash" not in run.evaluation.protocol or run.evaluation.agents[0].per_task is None:
-            told = "was evaluated by an older metarl, which kept no protocol hash"
-            raise RequestError(f"{run.path} {told}; next: {evaluate_command(run)}")
+        if "hash" not in run.evaluation.protocol or run.evaluation.results[0].per_task is None:
+            reason = "was evaluated by an older metarl, which kept no protocol hash"
+            raise RequestError(f"{run.path} {reason}; next: {evaluate_command(run)}")
     first = evaluation_of(runs[0])
     for run in runs[1:]:
         other = evaluation_of(run)
         if other.protocol["hash"] != first.protocol["hash"]:
-            found = differences((first.metric, first.protocol), (other.metric, other.protocol))
+            reasons = differences((first.metric, first.protocol), (other.metric, other.protocol))
             both = f"{runs[0].path} and {run.path}"
-            raise RequestError(f"{both} are not comparable: {'; '.join(found) or 'their hashes differ'}")
+            raise RequestError(f"{both} are not comparable: {'; '.join(reasons) or 'their hashes differ'}")
 
 
 def run_dirs(names: Sequence[str | Path]) -> list[Path]:
-    """The run directories that a user means, none of them twice."""
-    paths = [run_dir(name) for name in names]
+    """Return the run directories that a user means, none of them twice."""
+    paths = [Path(name) for name in names]
     twice = next((path for i, path in enumerate(paths) if path in paths[:i]), None)
     if twice is not None:
         raise RequestError(f"{twice} is given twice")

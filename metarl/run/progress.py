@@ -1,7 +1,6 @@
 """Progress of a run or an evaluation: a bar on a terminal, now and then a line elsewhere."""
 
 import math
-import re
 import time
 from collections.abc import Callable, Mapping
 from datetime import timedelta
@@ -11,24 +10,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.progress import Progress as RichProgress
 
-from metarl.run.measures import MEASURES, measure_of
+from metarl.run.curve import Curve
+from metarl.run.measures import SAMPLES, measure_of
 
-STEP = re.compile(rf"({'|'.join(MEASURES)})/step_(\d+)")
-DRAWN = {"env_steps": "env steps", "examples": "examples"}  # what rows count, and how it is called here
 LINES = 20  # plain lines of a run
 QUIET = 10.0  # s without a plain line at most
-
-
-def curve(row: Mapping[str, Any]) -> tuple[str, list[float]] | None:
-    """The adaptation curve in a row: the metric and its values at inner steps 0 to K; None without one."""
-    for metric in MEASURES:
-        steps = {
-            int(match[2]): row[key] for key in row if (match := STEP.fullmatch(key)) and match[1] == metric
-        }
-        if steps:
-            values = [steps.get(step) for step in range(max(steps) + 1)]
-            return metric, [math.nan if value is None else float(value) for value in values]
-    return None
 
 
 class Progress:
@@ -102,11 +88,9 @@ class Progress:
 
     def _status(self, iteration: int, row: Mapping[str, Any]) -> str:
         parts = []
-        found = curve(row)
-        if found is not None:
-            metric, values = found
-            ends = [values[0], values[-1]] if len(values) > 1 else values
-            parts.append(f"{metric} {' -> '.join(_written(metric, value) for value in ends)}")
+        for curve in Curve.all_from_row(row)[:1]:  # the run's own metric; others stand beside it
+            ends = curve.values[:: max(1, len(curve.values) - 1)]
+            parts.append(f"{curve.metric} {' -> '.join(_short(curve.metric, value) for value in ends)}")
         speed = self._speed.after(row)
         if speed is not None:
             parts.append(speed)
@@ -117,7 +101,8 @@ class Progress:
         return "  ".join(parts)
 
 
-def _written(metric: str, value: float) -> str:
+def _short(metric: str, value: float | None) -> str:
+    value = math.nan if value is None else value
     return f"{100 * value:.1f} %" if measure_of(metric).share else f"{value:.4g}"
 
 
@@ -128,11 +113,11 @@ class _Speed:
         self._last, self._drawn, self._seconds = drawn, 0, 0.0
 
     def after(self, row: Mapping[str, Any]) -> str | None:
-        key = next((key for key in DRAWN if isinstance(row.get(key), int)), None)
+        key = next((key for key in SAMPLES if isinstance(row.get(key), int)), None)
         if key is None:
             return None
         if self._last is not None and isinstance(row.get("seconds"), (int, float)):
             self._drawn += row[key] - self._last
             self._seconds += row["seconds"]
         self._last = row[key]
-        return f"{self._drawn / self._seconds:,.0f} {DRAWN[key]}/s" if self._seconds > 0 else None
+        return f"{self._drawn / self._seconds:,.0f} {key.replace('_', ' ')}/s" if self._seconds > 0 else None

@@ -15,14 +15,13 @@ from metarl.run.report_data import RunData, read_run
 from metarl.run.report_html import page, section
 from metarl.run.report_together import together
 from metarl.run.report_words import facts, headline
-from metarl.run.zoo import output
 
 SECTIONS = (
     ("Adaptation", sections.adaptation),
     ("Paths before and after", examples.paths),
     ("Frames before and after", examples.frames),
-    ("Curves before and after", examples.fits),
-    ("Images before and after", examples.samples),
+    ("Curves before and after", examples.curves),
+    ("Images before and after", examples.images),
     ("Task by task", sections.per_task),
     ("Learning", sections.learning),
     ("Diagnostics", sections.diagnostics),
@@ -30,7 +29,7 @@ SECTIONS = (
 )
 
 
-def write_report(run_dirs: Sequence[Path], out: Path | None = None) -> Path:
+def write_report(run_dirs: Sequence[str | Path], out: str | Path | None = None) -> Path:
     """Write the page of one or several run directories and return where it is.
 
     Args:
@@ -43,15 +42,15 @@ def write_report(run_dirs: Sequence[Path], out: Path | None = None) -> Path:
     if not run_dirs:
         raise RequestError("report needs at least one run directory, got none")
     page = render([read_run(Path(path)) for path in run_dirs])
-    with output(run_dirs[0], "report.html", out) as path:
-        try:
-            return write_atomic(path, page)
-        except OSError as error:
-            raise RequestError(f"cannot write {path}: {error.strerror}") from None
+    path = Path(run_dirs[0]) / "report.html" if out is None else Path(out)
+    try:
+        return write_atomic(path, page)
+    except OSError as error:
+        raise RequestError(f"cannot write {path}: {error.strerror}") from None
 
 
 def render(runs: Sequence[RunData]) -> str:
-    """The page as text; the same runs give the same bytes."""
+    """Return the page as text; the same runs give the same bytes."""
     several = len(runs) > 1
     title = f"{len(runs)} runs" if several else _name(runs[0])
     articles = [_article(run, f"run-{i}", level=2 if several else 1) for i, run in enumerate(runs, 1)]

@@ -1,29 +1,29 @@
-"""What the report's figures draw on their axes: lines with names at their ends, and a metric's scale."""
+"""What the report's figures draw on their axes: long lines made short, and a metric's scale."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from metarl.run.measures import Measure
+from metarl.run.report_data import Series
+from metarl.run.report_numbers import percent, tick
 from metarl.run.report_pictures import Array
-from metarl.run.svg import percent, plain, spread, tick
 
 LONGEST = 300  # points of a line over iterations
 
 
-class Line(NamedTuple):
-    """A value over iterations: "n" each, in order of x."""
-
-    name: str
-    x: Array
-    y: Array
+def whole_numbers(axes: Axes, most: int) -> None:
+    """Number the x axis by round integers, so many at most."""
+    axes.xaxis.set_major_locator(MaxNLocator(most, integer=True, steps=[1, 2, 5, 10]))
 
 
 def measure_axis(axes: Axes, measure: Measure, values: Sequence[Array]) -> None:
-    """Shares in percent; errors by their order of magnitude where they span more than one, else from 0."""
+    """Set the y axis: shares in percent; errors on a log scale where they span more than one decade, else
+    from 0.
+    """
     if measure.share:
         axes.yaxis.set_major_formatter(FuncFormatter(percent))
     if not measure.lower_is_better:
@@ -39,35 +39,20 @@ def measure_axis(axes: Axes, measure: Measure, values: Sequence[Array]) -> None:
     axes.yaxis.set_major_formatter(FuncFormatter(tick))
 
 
-def over_time(axes: Axes, line: Line, shade: str, **look: Any) -> Line:
-    """Draw a line, a long one as median and middle 80 % of neighbouring points; returns what was drawn."""
+def over_time(axes: Axes, line: Series, shade: str, **look: Any) -> Array:
+    """Draw a line, a long one as median and middle 80 % of neighbouring points; return the heights drawn."""
     if len(line.x) > LONGEST:
         return in_groups(axes, line, LONGEST // 2, shade, **look)
     axes.plot(line.x, line.y, color=shade, **look)
-    return line
+    return line.y
 
 
-def in_groups(axes: Axes, line: Line, groups: int, shade: str, **look: Any) -> Line:
-    """Draw median and middle 80 % of neighbouring points; returns the medians."""
+def in_groups(axes: Axes, line: Series, groups: int, shade: str, **look: Any) -> Array:
+    """Draw median and middle 80 % of neighbouring points; return the medians."""
     parts = np.array_split(np.arange(len(line.x)), groups)
     low, middle, high = np.array([np.quantile(line.y[part], [0.1, 0.5, 0.9]) for part in parts]).T
-    line = Line(line.name, np.array([np.median(line.x[part]) for part in parts]), middle)
-    axes.fill_between(line.x, low, high, color=shade, alpha=0.2, linewidth=0)
-    axes.plot(line.x, line.y, color=shade, **look)
-    return line
-
-
-def direct_labels(axes: Axes, lines: Sequence[Line], shades: Sequence[str]) -> None:
-    """Each line's name right of its last point, moved until none overlaps, with a hair back to the point."""
-    axes.set(xlim=axes.get_xlim(), ylim=axes.get_ylim())  # fixed from here on
-    (_, floor), (edge, ceiling) = axes.transAxes.transform([(0, 0), (1, 1)])
-    ends = []
-    for line, shade in zip(lines, shades, strict=True):
-        known = np.flatnonzero(np.isfinite(line.y))[-1:]
-        ends += [(line.name, shade, *axes.transData.transform((line.x[i], line.y[i]))) for i in known]
-    heights = spread([y for *_, y in ends], 15, floor, ceiling)
-    pixels: Any = {"xycoords": "figure pixels", "textcoords": "figure pixels", "annotation_clip": False}
-    for (name, shade, x, y), height in zip(ends, heights, strict=True):
-        hair = {"arrowstyle": "-", "color": shade, "linewidth": 0.6, "shrinkA": 0, "shrinkB": 0}
-        place: Any = {"xy": (x + 5, y), "xytext": (edge + 12, height), "va": "center"}
-        axes.annotate(plain(name), **place, **pixels, color=shade, arrowprops=hair)
+    x = np.array([np.median(line.x[part]) for part in parts])
+    axes.fill_between(x, low, high, color=shade, alpha=0.2, linewidth=0)
+    axes.plot(x, middle, color=shade, **look)
+    heights: Array = middle
+    return heights

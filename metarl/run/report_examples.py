@@ -10,35 +10,37 @@ from PIL import Image
 
 from metarl.run import report_panels as panels
 from metarl.run.report_data import RunData
-from metarl.run.report_html import figure
+from metarl.run.report_html import figure, grid, legend
 from metarl.run.report_numbers import count, number
-from metarl.run.report_pictures import Array, Fits, Query, Samples, Traces
+from metarl.run.report_pictures import Array, Fits, QueryImage, Samples, Traces
 
 SHOWN_TASKS, SHOWN_EPISODES = 6, 10
 IMAGE_WIDTH = 56  # CSS pixels at most, in whole multiples of an image's own
 
 
 def paths(run: RunData, key: str) -> str:
-    """The trained agent's episodes in the plane, a figure a task."""
-    traces = run.evaluation.pictures.traces if run.evaluation else None
+    """Show the trained agent's episodes in the plane, figures a task."""
+    traces = run.evaluation.traces if run.evaluation else None
     if traces is None or not traces.before:
         return ""
-    box, labels = _box(traces), ("before", f"after {count(traces.steps, 'step')}")
-    tasks = zip(traces.before[:SHOWN_TASKS], traces.after, traces.goals, strict=False)
+    box, after = _box(traces), f"after {count(traces.steps, 'step')}"
+    goals = traces.goals or [None] * len(traces.before)
     drawn = []
-    for i, (before, after, goal) in enumerate(tasks, 1):
-        shown = before[:SHOWN_EPISODES], after[:SHOWN_EPISODES]
-        drawn += [f"<div><p>task {i}</p>{panels.trace(f'{key}-path-{i}', *shown, goal, box, labels)}</div>"]
+    for i, tasks in enumerate(zip(traces.before[:SHOWN_TASKS], traces.after, goals, strict=False), 1):
+        first, last, goal = tasks[0][:SHOWN_EPISODES], tasks[1][:SHOWN_EPISODES], tasks[2]
+        both = panels.trace(f"{key}-before-{i}", first, goal, box, "before", "before")
+        both += panels.trace(f"{key}-after-{i}", last, goal, box, after, "agent-0")
+        drawn += [f"<p>task {i}</p>{both}"]
     ranges = [" to ".join(number(float(v), 2) for v in box[:, axis]) for axis in (0, 1)]
     caption = (
         "Each line is an episode, faint where it begins (ring) and strong where it ends (dot); the cross is "
         f"the goal. Every panel shows x from {ranges[0]} and y from {ranges[1]}."
     )
-    return figure(f'<div class="grid paths">{"".join(drawn)}</div>', caption)
+    return figure(grid(drawn, "paths"), caption)
 
 
 def frames(run: RunData, key: str) -> str:
-    """The strip that ``metarl render`` left."""
+    """Show the strip that ``metarl render`` left."""
     if run.strip is None:
         return ""
     uri = f"data:image/png;base64,{base64.b64encode(run.strip).decode()}"
@@ -48,10 +50,10 @@ def frames(run: RunData, key: str) -> str:
 
 
 def _box(traces: Traces) -> Array:
-    """The square that holds every shown point, with a margin: [[left, bottom], [right, top]]."""
+    """Return the square that holds every shown point, with a margin: [[left, bottom], [right, top]]."""
     shown = [*traces.before[:SHOWN_TASKS], *traces.after[:SHOWN_TASKS]]
     points = [path for task in shown for path in task[:SHOWN_EPISODES]]
-    goals = [goal[None] for goal in traces.goals[:SHOWN_TASKS] if goal is not None]
+    goals = [goal[None] for goal in (traces.goals or [])[:SHOWN_TASKS] if goal is not None]
     every = np.concatenate([*points, *goals, np.zeros((0, 2))])
     if not len(every):
         return np.array([[-1.0, -1.0], [1.0, 1.0]])
@@ -60,23 +62,28 @@ def _box(traces: Traces) -> Array:
     return np.stack([(low + high) / 2 - half, (low + high) / 2 + half])
 
 
-def fits(run: RunData, key: str) -> str:
-    """The trained agent's predictions before and after adaptation beside the truth, a figure a task."""
-    found = run.evaluation.pictures.fits if run.evaluation else None
-    if found is None or not found.tasks or not np.isfinite(found.x).any():
+def curves(run: RunData, key: str) -> str:
+    """Show the trained agent's predictions before and after adaptation beside the truth, a figure a task."""
+    fits = run.evaluation.fits if run.evaluation else None
+    if fits is None or not fits.tasks or not np.isfinite(fits.x).any():
         return ""
-    tasks, box = found.tasks[:SHOWN_TASKS], _curves_box(found)
+    box = _curves_box(fits)
     drawn = [
-        f"<div><p>task {i}</p>{panels.fit(f'{key}-fit-{i}', found.x, task, box)}</div>"
-        for i, task in enumerate(tasks, 1)
+        f"<p>task {i}</p>{panels.fit(f'{key}-fit-{i}', fits.x, task, box)}"
+        for i, task in enumerate(fits.tasks[:SHOWN_TASKS], 1)
     ]
+    steps = list(fits.tasks[0].predictions)
+    words = ["before" if step == 0 else f"after {count(step, 'step')}" for step in steps]
+    predicted = zip(words, panels.fit_looks(len(steps)), strict=True)
+    names = legend([("truth", panels.TRUTH), *predicted, ("support examples", panels.GOAL)])
     ranges = [" to ".join(number(float(v), 1) for v in box[:, axis]) for axis in (0, 1)]
     caption = f"Every panel shows x from {ranges[0]} and y from {ranges[1]}."
-    return figure(f'{_legend(found)}\n<div class="grid fits">{"".join(drawn)}</div>', caption)
+    return figure(names + grid(drawn, "fits"), caption)
 
 
 def _curves_box(fits: Fits) -> Array:
-    """What holds every truth and support point, with a margin: [[left, bottom], [right, top]]. Predictions
+    """Return the box of every truth and support point, with a margin: [[left, bottom], [right, top]].
+    Predictions
     may leave it: one that diverged would flatten all others.
     """
     shown = fits.tasks[:SHOWN_TASKS]
@@ -92,32 +99,15 @@ def _range(values: Array) -> tuple[float, float]:
     return (float(known.min()), float(known.max())) if len(known) else (0.0, 1.0)
 
 
-def _legend(fits: Fits) -> str:
-    """What the lines and marks of the panels mean."""
-    steps = list(fits.tasks[0].predictions)
-    names = ["before" if step == 0 else f"after {count(step, 'step')}" for step in steps]
-    looks = panels.fit_looks(len(steps))
-    entries = [("truth", "solid 5px var(--truth)")]
-    entries += [
-        (name, f"{look.css} {look.width + 0.6:.0f}px var(--{look.role})")
-        for name, look in zip(names, looks, strict=True)
-    ]
-    spans = [
-        f'<span><i style="border-top: {line}" aria-hidden="true"></i>{name}</span>' for name, line in entries
-    ]
-    spans += ['<span><b style="color: var(--goal)" aria-hidden="true">✖</b>support examples</span>']
-    return f'<p class="legend">{"".join(spans)}</p>'
-
-
-def samples(run: RunData, key: str) -> str:
-    """Support images by class, and query images with what they were taken for before and after adaptation."""
-    found = run.evaluation.pictures.samples if run.evaluation else None
-    if found is None or not any(found.queries[:SHOWN_TASKS]):
+def images(run: RunData, key: str) -> str:
+    """Show support images by class, and query images with what they were taken for before and after."""
+    samples = run.evaluation.samples if run.evaluation else None
+    if samples is None or not any(samples.queries[:SHOWN_TASKS]):
         return ""
-    tasks = list(zip(found.support, found.queries, strict=True))[:SHOWN_TASKS]
+    tasks = list(zip(samples.support, samples.queries, strict=True))[:SHOWN_TASKS]
     drawn = [
-        f'<div class="task"><p>task {i}: support</p>\n{_support(found, classes)}\n'
-        f"<p>queries, taken for before → after</p>\n{_queries(found, queries)}</div>"
+        f'<div class="task"><p>task {i}: support</p>\n{_support(samples, classes)}\n'
+        f"<p>queries, taken for before → after</p>\n{_queries(samples, queries)}</div>"
         for i, (classes, queries) in enumerate(tasks, 1)
     ]
     shown = [query for _, queries in tasks for query in queries]
@@ -132,7 +122,7 @@ def samples(run: RunData, key: str) -> str:
 
 
 def _support(samples: Samples, classes: list[list[int]]) -> str:
-    """The support images of one task, class by class."""
+    """Return the support images of one task, class by class."""
     several = max(map(len, classes), default=0) > 1
     tiles = []
     for label, numbers in enumerate(classes):
@@ -141,8 +131,8 @@ def _support(samples: Samples, classes: list[list[int]]) -> str:
     return f'<div class="support">{"".join(tiles)}</div>'
 
 
-def _queries(samples: Samples, queries: list[Query]) -> str:
-    """The query images of one task, each with what it was taken for."""
+def _queries(samples: Samples, queries: list[QueryImage]) -> str:
+    """Return the query images of one task, each with what it was taken for."""
     tiles = []
     for query in queries:
         about = f"query of class {query.label}, taken for {query.before} before and {query.after} after"
@@ -158,7 +148,7 @@ def _verdict(taken: int, label: int) -> str:
 
 
 def _image(samples: Samples, n: int, about: str, small: bool = False) -> str:
-    """An image in whole multiples of its own size, so that pixels stay square."""
+    """Return an image in whole multiples of its own size, so that pixels stay square."""
     _, height, width = samples.images.shape
     times = max(1, IMAGE_WIDTH // width // (2 if small else 1))
     size = f'width="{width * times}" height="{height * times}"'
@@ -166,7 +156,7 @@ def _image(samples: Samples, n: int, about: str, small: bool = False) -> str:
 
 
 def _data_uri(image: NDArray[np.uint8]) -> str:
-    """Ink as black, more or less opaque: the page shows through; in the dark the style sheet inverts it."""
+    """Return ink as black, more or less opaque: the page shows through; in the dark it is inverted."""
     buffer = io.BytesIO()
     Image.fromarray(np.stack([np.zeros_like(image), image], axis=-1)).save(buffer, "PNG", optimize=True)
     return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"

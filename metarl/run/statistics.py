@@ -20,13 +20,13 @@ BLOCK = 2_000_000  # numbers that a bootstrap holds at a time
 
 
 def mean(values: Values) -> Columns:
-    """Mean over seeds and tasks."""
+    """Return the mean over seeds and tasks."""
     with np.errstate(over="ignore", invalid="ignore"):  # of agents that diverge
         return np.asarray(values.mean((0, 1)))
 
 
 def iqm(values: Values) -> Columns:
-    """Interquartile mean over all seeds' tasks: without the lowest and the highest quarter of the values.
+    """Return the interquartile mean over all seeds' tasks: without the lowest and the highest quarter.
 
     Of n values, n // 4 are left out at either end (Agarwal et al. 2021). NaN where one of them is.
     """
@@ -34,7 +34,7 @@ def iqm(values: Values) -> Columns:
 
 
 def _middle(values: Array) -> Array:
-    """``iqm`` of "… value column"."""
+    """Return ``iqm`` of "… value column"."""
     left_out = values.shape[-2] // 4
     kept = np.sort(values, axis=-2)[..., left_out : values.shape[-2] - left_out, :]
     with np.errstate(over="ignore", invalid="ignore"):
@@ -42,12 +42,12 @@ def _middle(values: Array) -> Array:
 
 
 def difference(one: Values, other: Values) -> Columns:
-    """Mean of ``one`` less that of ``other``: the mean over tasks of their paired differences."""
+    """Return the mean of ``one`` less that of ``other``: the mean over tasks of their paired differences."""
     return np.asarray(mean(one) - mean(other))
 
 
 def improvement(one: Values, other: Values) -> Columns:
-    """Probability of improvement: that a run of ``one`` has a higher value than one of ``other``.
+    """Return the probability of improvement: that a run of ``one`` has a higher value than one of ``other``.
 
     On a task drawn at random; equal values count half. It is the Mann-Whitney U statistic of the runs on
     each task, over the number of pairs, averaged over tasks (Agarwal et al. 2021). NaN where a value is.
@@ -60,7 +60,7 @@ def improvement(one: Values, other: Values) -> Columns:
 def t_interval(
     statistic: Callable[..., Array], *groups: Values, tasks: bool = True, level: float = 0.95
 ) -> Intervals:
-    """Student's t-intervals of a statistic of one or several groups of runs, from a two-way jackknife.
+    """Return Student's t-intervals of a statistic of one or several groups of runs, from a two-way jackknife.
 
     Seeds are left out one by one, of each group by itself, and tasks one by one, of all groups together,
     since all runs met the same tasks. Each gives a variance (Tukey 1958); they are added, and so are their
@@ -69,7 +69,7 @@ def t_interval(
 
     Args:
         statistic: ``mean``, ``iqm``, ``difference``, ``improvement``: of the groups, one number a column.
-        tasks: whether other tasks than these are meant to be covered.
+        tasks: cover other tasks than these, too.
         level: the share of such intervals that hold the true value.
 
     Returns:
@@ -91,7 +91,7 @@ def t_interval(
 
 
 def _without_each(statistic: Callable[..., Array], groups: Sequence[Array], place: int | None) -> Array:
-    """The statistic without each seed of the group at ``place``, or without each task of all groups."""
+    """Return the statistic without each seed of the group at ``place``, or each task of all groups."""
     if place is None:
         tasks = range(groups[0].shape[1])
         return np.array([statistic(*(np.delete(group, task, 1) for group in groups)) for task in tasks])
@@ -100,14 +100,14 @@ def _without_each(statistic: Callable[..., Array], groups: Sequence[Array], plac
 
 
 def covered(*groups: Values, tasks: bool = True) -> str:
-    """What ``t_interval`` of these groups covers, in words; empty if nothing."""
+    """Say what ``t_interval`` of these groups covers; empty if nothing."""
     several = [len(group) > 1 for group in groups]
     seeds = "seeds" if all(several) else "seeds of the groups that have several" if any(several) else ""
     return " and ".join(filter(None, ["tasks" if tasks and groups[0].shape[1] > 1 else "", seeds]))
 
 
 def student_t(degrees: float, level: float) -> float:
-    """The t for which a Student variable of ``degrees`` (at least 1) lies within -t and t with ``level``.
+    """Return the t within ± which a Student variable of ``degrees`` (at least 1) lies with ``level``.
 
     With t = sqrt(degrees) tan(angle) the density over the angle is that of cos(angle)^(degrees - 1), which
     is bounded on a bounded range. Wrong by less than 2e-5 of itself up to 10,000 degrees, taken as the most.
@@ -124,7 +124,7 @@ def student_t(degrees: float, level: float) -> float:
 def bootstrap_ci(
     values: Float[np.ndarray, "*seed task column"], rng: np.random.Generator, level: float = 0.95
 ) -> Intervals:
-    """Percentile-bootstrap intervals of the mean (Efron 1979) over tasks, and over seeds if there are any.
+    """Return percentile-bootstrap intervals of the mean (Efron 1979) over tasks, and seeds if there are any.
 
     With several training runs both are drawn anew, each by itself, since all runs met the same tasks (Owen
     2007). Few seeds are too alike for that: of three, the drawn ones spread by 2/3 of the variance that three
@@ -145,7 +145,7 @@ def bootstrap_ci(
 def stratified_bootstrap_ci(
     values: Values, rng: np.random.Generator, level: float = 0.95, resamples: int = RESAMPLES
 ) -> tuple[Intervals, Intervals]:
-    """Percentile intervals of mean and ``iqm`` by the stratified bootstrap of Agarwal et al. (2021).
+    """Return percentile intervals of mean and ``iqm`` by the stratified bootstrap of Agarwal et al. (2021).
 
     On each task by itself, as many runs are drawn with replacement as there are. So it takes the runs of
     different tasks for independent, as where each task was trained on alone, and the tasks for all there are.
@@ -163,12 +163,12 @@ def stratified_bootstrap_ci(
 
 
 def _blocks(resamples: int, size: int) -> list[int]:
-    """How many resamples of ``size`` numbers to make at a time."""
+    """Return how many resamples of ``size`` numbers to make at a time."""
     block = max(1, BLOCK // size)
     return [min(block, resamples - start) for start in range(0, resamples, block)]
 
 
 def _percentiles(found: Array, level: float) -> Array:
-    """Intervals "column 2" that hold the middle ``level`` of "resample column"."""
+    """Return intervals "column 2" that hold the middle ``level`` of "resample column"."""
     tail = 100 * (1 - level) / 2
     return np.asarray(np.percentile(found, [tail, 100 - tail], axis=0).T)

@@ -52,10 +52,10 @@ def test_which_agent_it_was_does_not_matter(name: str) -> None:
         ({"split": "ood"}, "split is test and ood"),
         ({"tasks": 100}, "tasks is 40 and 100"),
         ({"deterministic": True}, "deterministic is False and True"),
-        ({"family_arg": {}}, "family arg is horizon=50 b=1 and none"),
-        ({"step_sizes": [0.5, 0.25]}, "step sizes is own and 0.5 0.25"),
+        ({"family_arg": {}}, "family arg is horizon:50,b:1 and none"),
+        ({"step_sizes": [0.5, 0.25]}, "step sizes is own and 0.5,0.25"),
         ({"shots": 5}, "shots is unset and 5"),
-        ({"inner_lr_grid": [0.0]}, "inner lr grid is 0.0 0.5 and 0.0"),
+        ({"inner_lr_grid": [0.0]}, "inner lr grid is 0.0,0.5 and 0.0"),
     ],
 )
 def test_what_does_is_in_the_hash_and_named_with_both_values(change: dict[str, Any], told: str) -> None:

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from metarl.core.errors import RequestError
-from metarl.run.comparison import compare, grouped
+from metarl.run.comparison import compare_runs, grouped
+from metarl.run.report_compare import compare
 from metarl.run.statistics import difference, improvement, t_interval
 from synthetic_run import make_measured, make_run
 
@@ -67,6 +68,7 @@ def test_numbers_and_page_are_written_by_the_name(tmp_path: Path) -> None:
     assert data["versus"][0]["against"] == "maml" and data["versus"][0]["difference"] == [0, -4]
     assert data["protocol"]["name"] == "metarl-v1"
     assert found.save(tmp_path / "c.html").read_text().startswith("<!doctype html>")
+    assert json.loads(compare_runs(runs(tmp_path / "alone")).save(tmp_path / "d.html").read_text())
     with pytest.raises(RequestError, match=r"nowhere/c.html cannot be written"):
         found.save(tmp_path / "nowhere" / "c.html")
 

@@ -57,10 +57,10 @@ def test_labels_are_algorithms_and_what_else_tells_them_apart() -> None:
     maml: dict[str, Any] = {"algorithm": "maml", "inner_lr": 0.1, "hidden": [8], "seed": 1, "tasks": 20}
     assert labels([maml, maml | {"algorithm": "reptile", "inner_lr": 9.0}]) == ["maml", "reptile"]
     others = [maml | {"inner_lr": 0.5, "hidden": [64, 64], "seed": 4}, {"algorithm": "lstm"}]
-    assert labels([maml, *others]) == ["maml inner_lr=0.1 hidden=8", "maml inner_lr=0.5 hidden=64x64", "lstm"]
+    assert labels([maml, *others]) == ["maml inner_lr=0.1 hidden=8", "maml inner_lr=0.5 hidden=64,64", "lstm"]
     assert labels([maml | {"family_arg": {"horizon": 9}}, maml]) == [
         "maml family_arg=horizon:9",
-        "maml family_arg=None",
+        "maml family_arg=unset",
     ]
 
 

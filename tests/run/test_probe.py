@@ -124,7 +124,7 @@ class NotANumber(Sinusoid):
     [
         (
             {"family": "test_probe:Unknown"},
-            "has the metric 'luck' for labels in Box(-inf, inf, (1,), float32)",
+            "has the metric 'luck'; allowed: mse, accuracy",
         ),
         ({"family": "test_probe:Labelled"}, "has the metric 'accuracy' for labels in Box"),
         ({"family": "test_probe:Regressed"}, "'mse' for labels in Discrete(3); allowed: accuracy"),

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from metarl.run.comparison import Comparison, compare
-from metarl.run.report_compare import render, styles
+from metarl.run.comparison import Comparison
+from metarl.run.report_compare import compare, render
 from synthetic_run import make_measured
 
 HOSTILE = "<script>alert('x')</script>"
@@ -29,7 +29,7 @@ def comparison(tmp_path_factory: pytest.TempPathFactory) -> Comparison:
 def test_figures_are_xml_and_every_id_and_colour_is_there_once(comparison: Comparison) -> None:
     page = render(comparison)
     svgs = re.findall(r"<svg.*?</svg>", page, flags=re.DOTALL)
-    assert len(svgs) == 2 * 2  # adaptation and paired differences, for a desktop and for a phone
+    assert len(svgs) == 1 + 2  # adaptation, and the differences of two groups
     for svg in svgs:
         ElementTree.fromstring(svg)
     ids = re.findall(r' id="([^"]+)"', page)
@@ -77,9 +77,3 @@ def test_what_a_file_names_is_escaped_and_the_same_gives_the_same(tmp_path: Path
     page = render(compare(paths))
     assert "<script" not in page and "&lt;script&gt;" in page
     assert page == render(compare(paths))
-
-
-def test_eight_groups_look_different() -> None:
-    looks = styles(9)
-    assert len({style.role for style in looks[:8]}) == len({style.marker for style in looks[:8]}) == 8
-    assert looks[8] == looks[0]

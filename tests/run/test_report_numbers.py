@@ -1,7 +1,19 @@
+"""Numbers, steps and tables as text."""
+
 import pytest
 
 from metarl.run.measures import measure_of
-from metarl.run.report_numbers import decimals, form_of, number, rates, shown_steps, significant
+from metarl.run.report_numbers import (
+    aligned,
+    decimals,
+    form_of,
+    number,
+    rates,
+    shown_steps,
+    significant,
+    tick,
+    written,
+)
 
 NAN = float("nan")
 
@@ -73,3 +85,40 @@ def test_step_sizes_that_only_repeat_are_left_out():
     assert rates((0.5, 0.25, 0.25)) == (0.5, 0.25)
     assert rates((0.1,) * 32) == (0.1,)
     assert rates((0.1, 0.2, 0.1)) == (0.1, 0.2, 0.1) and rates(()) == ()
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0, "0"),
+        (-40, "−40"),
+        (0.25, "0.25"),
+        (2e-5, "2e−5"),
+        (9999, "9999"),
+        (12_000, "12k"),
+        (-8e6, "−8M"),
+        (2.5e9, "2.5G"),
+        (46_703, "46.7k"),
+        (999_900, "999.9k"),
+        (1_250_000, "1.25M"),
+    ],
+)
+def test_tick(value, text):
+    assert tick(value) == text
+
+
+def test_cells_stand_under_one_another():
+    rows = [["", "step 1", "rates"], ["meta", "-1.5", "0.1"], ["a", "-10.25", "0.1 0.05"]]
+    assert aligned(rows, left=(0, 2)) == [
+        "       step 1   rates",
+        "meta     -1.5   0.1",
+        "a      -10.25   0.1 0.05",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [({"b": 1, "c": "x"}, "b:1,c:x"), ({}, "none"), ([64, 64], "64,64"), (None, "unset"), (0.5, "0.5")],
+)
+def test_values_are_written_without_spaces(value, text):
+    assert written(value) == text

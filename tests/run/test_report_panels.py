@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from metarl.run import report_panels as panels
+from metarl.run.measures import measure_of
 from metarl.run.report_pictures import Fit
 from svg_reading import heights, places, texts
 
@@ -11,15 +12,11 @@ BOX = np.array([[-1.0, -2.0], [1.0, 2.0]])
 def test_trace_puts_goal_start_and_end_where_they_are():
     box = np.array([[-1.0, -1.0], [1.0, 1.0]])
     path = np.stack([np.linspace(0, 0.5, 9), np.linspace(0, -0.5, 9)], axis=1)
-    svg = panels.trace(
-        "t", [path], [path, path[:1], path[:0]], np.array([0.5, -0.5]), box, ("before", "after")
-    )
-    assert {"before", "after"} <= set(texts(svg))
-    goals, ends = places(svg, "goal"), places(svg, "agent-0")
-    assert len(goals) == 2 and goals[1] == ends[0]  # the first path ends on the goal
-    assert len(ends) == 2  # a path of one point is a dot, an empty one nothing
-    middle = sum(e for e, _ in (goals[0], goals[0])) / 2
-    assert middle > 132 / 2  # x = 0.5 lies right of the middle
+    svg = panels.trace("t", [path, path[:1], path[:0]], np.array([0.5, -0.5]), box, "after", "agent-0")
+    assert "after" in texts(svg)
+    (goal,), ends = places(svg, "goal"), places(svg, "agent-0")
+    assert goal == ends[0] and len(ends) == 2  # a path of one point is a dot, an empty one nothing
+    assert goal[0] > 132 / 2  # x = 0.5 lies right of the middle
 
 
 def fit(**predictions):
@@ -52,5 +49,11 @@ def test_each_number_of_steps_has_a_look(curves):
     looks = panels.fit_looks(curves)
     assert len(looks) == curves
     if curves > 1:
-        assert looks[0].role == "before" and looks[-1].css == "solid"
-        assert looks[0].css != looks[-1].css  # told apart without colour
+        assert looks[0].role == "before" and looks[-1].dashes == "-" != looks[0].dashes
+
+
+def test_one_task_is_on_the_axis_of_all():
+    values = np.array([[0.0, 1.0], [0.2, 0.8]])
+    svg = panels.one_task("o", "task 7", values, (-100.0, 100.0), measure_of("return"))
+    assert {"task 7", "100"} <= set(texts(svg)) and svg.count("stroke-opacity: 0.5") == 2
+    assert "%" in panels.one_task("s", "task 1", values, (0.0, 1.0), measure_of("success"))

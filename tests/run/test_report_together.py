@@ -9,8 +9,7 @@ import numpy as np
 from metarl.run.groups import find_groups
 from metarl.run.pooled import pooled
 from metarl.run.report import write_report
-from metarl.run.report_axes import Line
-from metarl.run.report_data import read_run
+from metarl.run.report_data import Series, read_run
 from metarl.run.report_together import _thinned, together
 from synthetic_run import make_evaluation, make_measured, make_run
 
@@ -41,7 +40,7 @@ def test_seeds_of_one_configuration_stand_together(tmp_path: Path) -> None:
         assert f"<td>{value:.1f}<small>{low:.1f} to {high:.1f}</small></td>".replace("-", "−") in part
     assert "left out: random" in part  # one run has none
     svgs = re.findall(r"<svg.*?</svg>", part, flags=re.DOTALL)
-    assert len(svgs) == 2 * 2 + 5  # adaptation and learning in two widths, five tasks
+    assert len(svgs) == 2 + 5  # adaptation and learning, five tasks
     for svg in svgs:
         ElementTree.fromstring(svg)
     ids = re.findall(r' id="([^"]+)"', page)
@@ -73,8 +72,8 @@ def test_why_runs_are_not_put_together_is_said(tmp_path: Path) -> None:
 
 def test_long_lines_become_means_of_neighbours() -> None:
     x = np.arange(301.0)
-    thin = _thinned(Line("a", x, 2 * x))
+    thin = _thinned(Series(x, 2 * x))
     np.testing.assert_allclose(thin.x[:2], [1, 4])  # of 0, 1, 2 and of 3, 4, 5
     np.testing.assert_allclose(thin.x[-1], 300)  # alone
     np.testing.assert_allclose(thin.y, 2 * thin.x)
-    assert len(_thinned(Line("a", x[:150], x[:150])).x) == 150
+    assert len(_thinned(Series(x[:150], x[:150])).x) == 150

@@ -1,14 +1,9 @@
-import json
-import shlex
+"""The headline of a run, its facts, and what agents and protocols mean."""
 
-import numpy as np
 import pytest
 
-from metarl.run.measures import measure_of
 from metarl.run.report_data import read_run
-from metarl.run.report_numbers import form_of
-from metarl.run.report_words import commands, evaluate_command, facts, headline, per_task_words
-from metarl.run.yamlfile import parse
+from metarl.run.report_words import STATISTICS, agent_words, facts, headline, protocol_words
 from synthetic_run import make_evaluation, make_lessons, make_run
 
 
@@ -93,24 +88,6 @@ def test_headline_before_the_first_evaluation(tmp_path):
     assert headline(read_run(path)) == "No iteration has finished yet."
 
 
-def test_per_task_words_count_gains_and_name_the_worst():
-    before, after = np.array([0.0, 0.0, 0.0, 5.0]), np.array([2.0, -3.0, 0.0, np.nan])
-    words = per_task_words(before, after, "return", form_of(measure_of("return"), [82.7]))
-    assert words == (
-        "1 of 4 tasks improve; the median change is 0.0. Task 2 ends worst: 0.0 before, −3.0 after."
-    )
-    words = per_task_words(before, after, "mse", form_of(measure_of("mse"), []))
-    assert "Task 1 ends worst: 0 before, 2.00 after." in words
-
-
-def test_a_change_of_shares_is_in_points():
-    before, after = np.array([0.2, 0.5]), np.array([0.7, 0.8])
-    words = per_task_words(before, after, "accuracy", form_of(measure_of("accuracy"), []))
-    assert (
-        "the median change is 40.0 points. Task 1 ends worst: 20.0\u202f% before, 70.0\u202f% after." in words
-    )
-
-
 @pytest.mark.parametrize(
     ("metric", "sentence"),
     [
@@ -147,46 +124,24 @@ def test_headline_of_a_supervised_run_that_is_not_evaluated(tmp_path):
     )
 
 
-def test_commands_repeat_the_evaluation_that_was_made(tmp_path):
-    run = run_with(
-        tmp_path / "my run", {"meta": [1.0, 2.0], "oracle": [1.0, 2.0]}, deterministic=True, seed=7
-    )
-    train, evaluate, report = (shlex.split(command) for command in commands(run))
-    path = str(tmp_path / "my run")
-    assert train == ["metarl", "train", "maml", "--config", f"{path}/config.yaml", "--out", f"{path}-again"]
-    assert report == ["metarl", "report", f"{path}-again"]
-    options = "--checkpoint best --split test --tasks 8 --steps 3 --episodes 20 --seed 7 --deterministic"
-    assert evaluate == ["metarl", "evaluate", f"{path}-again", *options.split(), "--baselines", "oracle"]
-
-
-def test_commands_name_the_step_sizes_and_no_checkpoint_that_no_command_line_can(tmp_path):
-    run = run_with(tmp_path / "run")
-    assert "--inner-lr 0.5 0.25 --baselines" in commands(run)[1]  # the last one serves the rest
-    for agent in (evaluation := make_evaluation())["agents"].values():
-        agent["inner_lr"] = [0.5, 0.5, 0.5]
-    evaluation["protocol"]["checkpoint"] = "as it stands"  # evaluated from Python: no command line says so
-    own = read_run(make_run(tmp_path / "own", evaluation=evaluation))
-    assert "--inner-lr 0.5 --baselines" in commands(own)[1] and "--checkpoint" not in commands(own)[1]
-
-
-def test_commands_of_labelled_examples_repeat_what_the_family_was_told(tmp_path):
-    told = {"shots": 5, "ways": "all", "noise": 1e-3, "odd": "1: 2", "none": None, "kept": 7}
-    path = make_lessons(tmp_path / "run", "mse", family_arg=told)
-    config = (path / "config.yaml").read_text().replace("family_arg: {}", "family_arg: {kept: 7, shots: 10}")
-    (path / "config.yaml").write_text(config)
-    words = shlex.split(evaluate_command(read_run(path)))
-    assert "--episodes" not in words and "--deterministic" not in words
-    given = words[words.index("--family-arg") + 1 : words.index("--inner-lr")]
-    pairs = dict(word.split("=", 1) for word in given)
-    assert {name: parse(value) for name, value in pairs.items()} == {
-        k: v for k, v in told.items() if k != "kept"
+def test_agents_of_old_files_are_described_by_their_kind_and_others_by_their_own_words(tmp_path):
+    words = {
+        "return": agent_words(read_run(make_run(tmp_path / "return")).evaluation),
+        "mse": agent_words(read_run(make_lessons(tmp_path / "mse", "mse")).evaluation),
+        "accuracy": agent_words(read_run(make_lessons(tmp_path / "accuracy", "accuracy")).evaluation),
     }
-    assert words[words.index("--inner-lr") + 1 :] == ["0.01", "--baselines", "pretrained"]
+    assert list(words["return"]) == ["meta", "random", "pretrained", "oracle"]
+    assert list(words["accuracy"]) == ["meta", "pretrained", "nearest"]
+    assert len({of_kind["pretrained"] for of_kind in words.values()}) == 3
+    evaluation = make_evaluation()
+    evaluation["agents"]["mine"] = evaluation["agents"]["oracle"]
+    evaluation["agents"]["oracle"] = evaluation["agents"]["oracle"] | {"description": "it peeps"}
+    described = agent_words(read_run(make_run(tmp_path / "own", evaluation=evaluation)).evaluation)
+    assert described["oracle"] == "it peeps" and "mine" not in described
 
 
-def test_learned_step_sizes_are_not_named(tmp_path):
-    path = make_lessons(tmp_path / "run", "mse")
-    evaluation = json.loads((path / "evaluation.json").read_text())
-    evaluation["agents"]["meta"]["inner_lr"] = []
-    (path / "evaluation.json").write_text(json.dumps(evaluation))
-    assert "--inner-lr" not in evaluate_command(read_run(path))
+@pytest.mark.parametrize("name", STATISTICS)
+def test_the_protocol_s_entries_are_explained(tmp_path, name):
+    words = protocol_words(read_run(make_lessons(tmp_path / "run", "accuracy", statistics=name)).evaluation)
+    assert words["statistics"] == STATISTICS[name] and "support" in words["shots"]
+    assert "right label" in words["metric"]

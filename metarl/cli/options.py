@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from metarl.run.config import TrainConfig
-from metarl.run.fields import Kind, flag, many, number, one_of, option, pairs, text, trusting, whole
+from metarl.run.fields import Kind, flag, many, number, one_of, option, pairs, part, text, trusting, whole
+from metarl.run.parts import PARTS
 
 Field = dataclasses.Field[Any]
-SB3_BASELINES = ("sb3-pretrained", "sb3-scratch", "sb3-oracle")
-BASELINES = ("random", "pretrained", "oracle", "nearest", *SB3_BASELINES)
 
 
 @dataclass(frozen=True)
@@ -37,7 +36,7 @@ class Baseline:
 
 @dataclass(frozen=True)
 class Resume:
-    """What resume is told."""
+    """Options of resume."""
 
     run_dir: str = option(None, text("RUN_DIR"), "run to go on with")
     iterations: int | None = option(
@@ -63,7 +62,7 @@ def _checkpoint() -> Any:
 
 @dataclass(frozen=True)
 class Evaluate:
-    """What evaluate is told."""
+    """Options of evaluate."""
 
     run_dirs: tuple[str, ...] = option(
         None,
@@ -95,7 +94,9 @@ class Evaluate:
     )
     family: str | None = option(None, text("NAME"), "family that the runs must be of", "theirs")
     spec: str | None = option(None, text("NAME"), "spec that the runs must be of", "theirs")
-    baselines: tuple[str, ...] = option((), many(one_of(*BASELINES), repeats=True), "agents to compare with")
+    baselines: tuple[str, ...] = option(
+        (), many(part("baselines"), repeats=True), "agents to compare with, see metarl list baselines"
+    )
     deterministic: bool = option(False, flag(), "act by the mode of the policy instead of sampling")
     seed: int = option(1, whole(0), "root of every random draw of the evaluation")
     trust: bool = trusting()
@@ -109,7 +110,7 @@ class Evaluate:
 
 @dataclass(frozen=True)
 class Report:
-    """What report is told."""
+    """Options of report."""
 
     run_dirs: tuple[str, ...] = option(None, many(text("RUN_DIR")), "runs, or agents of the zoo, to show")
     out: str | None = option(None, _file(".html"), "where to write", "RUN_DIR/report.html of the first run")
@@ -117,7 +118,7 @@ class Report:
 
 @dataclass(frozen=True)
 class Compare:
-    """What compare is told."""
+    """Options of compare."""
 
     run_dirs: tuple[str, ...] = option(
         None,
@@ -131,7 +132,7 @@ class Compare:
 
 @dataclass(frozen=True)
 class Render:
-    """What render is told."""
+    """Options of render."""
 
     run_dir: str = option(None, text("RUN_DIR"), "run whose agent is shown, or zoo:NAME")
     checkpoint: str = _checkpoint()
@@ -150,7 +151,7 @@ class Render:
 
 @dataclass(frozen=True)
 class Export:
-    """What export is told."""
+    """Options of export."""
 
     run_dir: str = option(None, text("RUN_DIR"), "run whose policy is exported, or zoo:NAME")
     to: str = option("sb3", one_of("sb3"), "format: a PPO model of Stable-Baselines3, which PPO.load opens")
@@ -170,14 +171,37 @@ class Export:
 
 @dataclass(frozen=True)
 class List:
-    """What list is told."""
+    """Options of list."""
 
-    what: str = option(None, one_of("families", "algorithms", "objectives", "rules", "zoo"), "what to list")
+    what: str = option(None, one_of("algorithms", *PARTS, "zoo"), "kind of what is listed")
+
+
+@dataclass(frozen=True)
+class Zoo:
+    """Options of zoo."""
+
+    name: str = option(None, text("NAME"), "agent to copy, see metarl list zoo")
+    out: str | None = option(None, text("RUN_DIR"), "new run directory", "runs/zoo/NAME")
+
+
+# The first option of each section of a configuration, in the order of its fields.
+SECTIONS = {
+    "family": "task",
+    "model": "network",
+    "seed": "training",
+    "inner_steps": "inner loop",
+    "meta_optimizer": "meta-update",
+    "gamma": "advantages",
+    "device": "machine",
+    "logger": "logging",
+    "max_skipped": "checkpoints and validation",
+    "config": "files",
+}
 
 
 @dataclass(frozen=True)
 class Command:
-    """A command's name, its help, its fields in order, and which of them stands without ``--``."""
+    """A command: its name, its help, its options in order, and the one that stands without ``--``."""
 
     name: str
     text: str
@@ -185,15 +209,18 @@ class Command:
     positional: str
     required: bool = True  # that the positional one is given
     defaults: Mapping[str, str] = dataclasses.field(default_factory=dict)  # instead of its fields' own
+    sections: Mapping[str, str] = dataclasses.field(
+        default_factory=dict
+    )  # headings of the help, by first option
 
     @property
     def fields(self) -> list[Field]:
-        """The fields of all groups, the positional one first."""
+        """Its options, the positional one first."""
         fields = [field for group in self.groups for field in dataclasses.fields(group)]
         return sorted(fields, key=lambda field: field.name != self.positional)
 
     def default(self, field: Field) -> Any:
-        """What an option of it is where neither command line nor file says so."""
+        """Return the value of one of its options where neither command line nor file has one."""
         return self.defaults.get(field.name, field.metadata["default"])
 
 
@@ -208,7 +235,8 @@ COMMANDS = {
             f"Meta-train an agent on a family of tasks.\n\n{PRECEDENCE}",
             (TrainConfig, Files),
             "algorithm",
-            False,
+            required=False,
+            sections=SECTIONS,
         ),
         Command(
             "resume", "Go on with a run that was stopped, failed or is to train longer.", (Resume,), "run_dir"
@@ -238,6 +266,10 @@ COMMANDS = {
             (Baseline, TrainConfig, Files),
             "kind",
             defaults={"algorithm": "maml"},
+            sections={"algorithm": "task", **{name: SECTIONS[name] for name in SECTIONS if name != "family"}},
+        ),
+        Command(
+            "zoo", "Copy an agent that comes with metarl, to go on with as with any run.", (Zoo,), "name"
         ),
         Command("list", "List what can be named.", (List,), "what"),
     )

@@ -1,14 +1,23 @@
-"""The command line's grammar: words to values, unknown ones told in a line, defaults in the help."""
+"""The command line's grammar: words to values, unknown ones refused in a line, defaults in the help."""
 
-import dataclasses
-import re
+import inspect
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from metarl.cli import options
+from metarl.cli.options import COMMANDS, Evaluate, Report, Resume
+from metarl.cli.parser import checked, parse
 from metarl.core.errors import RequestError
-from metarl.run.options import COMMANDS, Evaluate, Report, Resume
-from metarl.run.parser import filled, parse
+from metarl.run.aggregate import evaluate_runs
+from metarl.run.clip import render_run
+from metarl.run.config import TrainConfig
+from metarl.run.evaluation import evaluate, evaluate_run
+from metarl.run.report import write_report
+from metarl.run.report_compare import compare
+from metarl.run.runs import resume
+from metarl.run.sb3.export import export_run
 
 
 @pytest.mark.parametrize(
@@ -24,7 +33,7 @@ from metarl.run.parser import filled, parse
         ("train --hidden", {"hidden": ()}),
         ("train --observe-task", {"observe_task": True}),
         ("train --observe-task false", {"observe_task": "false"}),
-        ("train --logger wandb --logger tensorboard", {"logger": ("wandb", "tensorboard")}),
+        ("train --logger wandb --logger mine:Log", {"logger": ("wandb", "mine:Log")}),
         ("train --logger", {"logger": ()}),
         ("train --family-arg a=1 b=[2,3] --family-arg c=x=y", {"family_arg": ("a=1", "b=[2,3]", "c=x=y")}),
         ("train --config a.yaml --out b", {"config": "a.yaml", "out": "b"}),
@@ -39,12 +48,14 @@ from metarl.run.parser import filled, parse
             {"run_dirs": ("a",), "deterministic": True, "inner_lr": ("0.5", "0.25")},
         ),
         ("report a b --out c.html", {"run_dirs": ("a", "b"), "out": "c.html"}),
+        ("evaluate a --tasks 3 b", {"run_dirs": ("a", "b"), "tasks": "3"}),
         ("list families", {"what": "families"}),
     ],
 )
 def test_words_become_values(line: str, values: dict[str, Any]) -> None:
-    command, given = parse(line.split())
-    assert (command.name, given) == (line.split()[0], values)
+    asked = parse(line.split())
+    assert not isinstance(asked, str)
+    assert (asked[0].name, asked[1]) == (line.split()[0], values)
 
 
 @pytest.mark.parametrize(
@@ -56,7 +67,7 @@ def test_words_become_values(line: str, values: dict[str, Any]) -> None:
         ),
         (
             "trian maml",
-            "unknown command 'trian'; allowed: train, resume, evaluate, report, compare, render, export",
+            "unknown command 'trian'; did you mean train?",
         ),
         ("train maml --task 3", "unknown option --task of metarl train; did you mean --tasks"),
         ("train maml --zzz", "unknown option --zzz of metarl train; allowed: --family --spec"),
@@ -67,9 +78,9 @@ def test_words_become_values(line: str, values: dict[str, Any]) -> None:
         ("train maml --wandb_mode", "option --wandb-mode of metarl train needs {online,offline,disabled}"),
         ("resume", "resume needs RUN_DIR: run to go on with"),
         ("resume a b", "unexpected 'b' after metarl resume"),
-        ("evaluate --tasks 3", "evaluate needs RUN_DIR [RUN_DIR ...]: "),
+        ("evaluate --tasks 3", "evaluate needs RUN_DIR ...: "),
         ("baseline --family f", "baseline needs {pretrained,oracle,random}: "),
-        ("list", "list needs {families,algorithms,objectives,rules,zoo}: "),
+        ("list", "list needs {algorithms,families,objectives,rules,"),
         ("evaluate a --model f", "unknown option --model of metarl evaluate; "),
     ],
 )
@@ -82,24 +93,11 @@ def test_a_line_that_is_not_understood_is_told_in_one_line(line: str, told: str,
 
 
 def test_missing_values_are_filled_in_and_given_ones_checked() -> None:
-    asked = filled(
-        Evaluate, {"run_dirs": ("a",), "tasks": "7", "inner_lr": ("0.5", "0.25"), "deterministic": True}
-    )
-    assert asked == Evaluate(
-        run_dirs=("a",),
-        checkpoint="best",
-        split="test",
-        tasks=7,
-        steps=None,
-        episodes=None,
-        inner_lr=(0.5, 0.25),
-        family_arg=None,
-        baselines=(),
-        deterministic=True,
-        seed=1,
-        trust=False,
-        out=None,
-    )
+    values = {"run_dirs": ("a",), "tasks": "7", "inner_lr": ("0.5", "0.25"), "deterministic": True}
+    asked = checked(Evaluate, values)
+    assert asked.keys() == Evaluate.__dataclass_fields__.keys()
+    assert {name: asked[name] for name in values} == values | {"tasks": 7, "inner_lr": (0.5, 0.25)}
+    assert (asked["checkpoint"], asked["steps"], asked["baselines"], asked["seed"]) == ("best", None, (), 1)
 
 
 @pytest.mark.parametrize(
@@ -111,7 +109,6 @@ def test_missing_values_are_filled_in_and_given_ones_checked() -> None:
         (Evaluate, {"checkpoint": "-1"}),
         (Evaluate, {"split": "train"}),
         (Evaluate, {"inner_lr": ("0.5", "nan")}),
-        (Evaluate, {"baselines": ("random", "lucky")}),
         (Resume, {"iterations": "many"}),
         (Report, {"out": ""}),
     ],
@@ -119,58 +116,69 @@ def test_missing_values_are_filled_in_and_given_ones_checked() -> None:
 def test_impossible_values_of_a_command_are_refused(group: type, values: dict[str, Any]) -> None:
     ((name, value),) = values.items()
     with pytest.raises(RequestError) as refusal:
-        filled(group, values)
+        checked(group, values)
     assert str(refusal.value).startswith(f"{name} must be ")
     assert str(refusal.value).endswith(f", got {value!r}")
 
 
-def flat(text: str) -> str:
-    """Help without its box and line breaks."""
-    return " ".join(re.sub("[│╭╮╰╯─]", " ", text).split())
+@pytest.mark.parametrize(
+    ("group", "functions", "apart"),
+    [
+        (Evaluate, [evaluate_runs, evaluate_run, evaluate], {"run_dirs"}),
+        (options.Render, [render_run], {"run_dir"}),
+        (options.Export, [export_run], {"run_dir", "to"}),
+        (Resume, [resume], {"run_dir"}),
+        (Report, [write_report], {"run_dirs"}),
+        (options.Compare, [compare], {"run_dirs", "out"}),
+    ],
+)
+def test_a_function_takes_a_command_s_options_with_the_same_defaults(
+    group: type, functions: list[Callable[..., Any]], apart: set[str]
+) -> None:
+    """An option is written twice, at its field and in the signature of what it is for; they agree."""
+    taken: dict[str, Any] = {}
+    for function in functions:
+        for name, parameter in inspect.signature(function).parameters.items():
+            if parameter.kind is not parameter.VAR_KEYWORD:
+                taken.setdefault(name, parameter.default)
+    for name, field in group.__dataclass_fields__.items():  # type: ignore[attr-defined]
+        if name not in apart:
+            assert taken[name] == field.metadata["default"], name
 
 
 def written(default: Any) -> str:
     """A default as one would type it."""
     if isinstance(default, tuple | dict):
         return " ".join(map(str, default)) or "none"
-    return str(default).lower() if isinstance(default, bool) else str(default)
+    if isinstance(default, bool):
+        return str(default).lower()
+    return f"{default:g}" if isinstance(default, float) else str(default)
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_help_explains_every_option_with_its_default(name: str, capsys: Any) -> None:
-    with pytest.raises(SystemExit) as end:
-        parse([name, "--help"])
-    assert end.value.code == 0
-    told = flat(capsys.readouterr().out)
-    for field in COMMANDS[name].fields:
-        assert flat(field.metadata["text"]) in told, field.name
-        if field.name == COMMANDS[name].positional:
-            continue
-        lead = f" --{field.name.replace('_', '-')} {field.metadata['kind'].metavar} "
-        lead = re.escape(lead).replace(",", ",\\s?")  # where a long list of names breaks
-        shown = re.search(rf"{lead}.*?\(default: ((?:[^()]|\([^()]*\))*)\)", told)
-        assert shown, field.name
-        default = COMMANDS[name].default(field)
-        if default is None:
-            assert shown[1] == field.metadata["unset"]
-        elif isinstance(default, float):
-            assert float(shown[1]) == default
-        else:
-            assert shown[1] == written(default)
+def test_help_explains_every_option_with_its_default(name: str) -> None:
+    command, text = COMMANDS[name], parse([name, "--help"])
+    assert isinstance(text, str)
+    flat = " ".join(text.split())
+    for field in command.fields:
+        assert " ".join(field.metadata["text"].split()) in flat, field.name
+        if field.name != command.positional:
+            default = command.default(field)
+            end = field.metadata["unset"] if default is None else written(default)
+            assert f" --{field.name.replace('_', '-')} {field.metadata['kind'].metavar} " in flat
+            assert f"(default: {end})" in flat, field.name
+    assert max(map(len, text.splitlines())) <= 110
+    for heading in command.sections.values():
+        assert f"\n{heading}:\n" in text
 
 
-def test_the_first_help_names_every_command_and_exit_status(capsys: Any) -> None:
-    with pytest.raises(SystemExit) as end:
-        parse(["--help"])
-    assert end.value.code == 0
-    told = flat(capsys.readouterr().out)
-    for command in COMMANDS.values():
-        assert f"{command.name} {flat(command.text)}" in told
-    assert "0 done; 1 the run failed and can be resumed; 2 the request cannot be met" in told
+def test_sections_begin_at_options() -> None:
+    names = {*TrainConfig.__dataclass_fields__, *options.Files.__dataclass_fields__}
+    assert names.issuperset(options.SECTIONS)
 
 
-def test_no_option_stands_twice_in_a_command() -> None:
-    for command in COMMANDS.values():
-        names = [field.name for group in command.groups for field in dataclasses.fields(group)]
-        assert sorted(set(names)) == sorted(names)
-        assert command.fields[0].name == command.positional
+def test_help_names_every_command() -> None:
+    text = parse(["--help"])
+    assert isinstance(text, str)
+    for name, command in COMMANDS.items():
+        assert f"  {name} " in text and command.text.partition("\n")[0] in text

@@ -1,4 +1,4 @@
-"""The two worlds: which one a family lives in, and options that mean nothing in the other."""
+"""The two kinds of data: which one a family gives, and options that mean nothing for the other."""
 
 from pathlib import Path
 from typing import Any, ClassVar
@@ -6,15 +6,14 @@ from typing import Any, ClassVar
 import pytest
 
 from metarl.core.errors import RequestError
-from metarl.run.algorithms import ALGORITHMS, EPISODIC_ONLY, SUPERVISED, SUPERVISED_ONLY
-from metarl.run.config import DEFAULTS, TrainConfig, as_dict
-from metarl.run.resolve import resolve, resolved, validate
+from metarl.run.algorithms import ALGORITHMS
+from metarl.run.config import FIELDS, TrainConfig, as_dict
+from metarl.run.data_kinds import EPISODES, EXAMPLES, kind_of
 from metarl.run.runs import train
-from metarl.run.worlds import EPISODES, SHOTS, world_of
 from metarl_envs import PointGoal
 from metarl_envs.few_shot.sinusoid import Sinusoid
 from tiny_families import Blobs
-from tiny_runs import agent, pupil, taught, tiny
+from tiny_runs import agent, configured, pupil, taught, tiny
 
 EPISODIC = {
     "episodes": 3,
@@ -36,11 +35,11 @@ EPISODIC = {
     "baseline": "linear",
     "value_weight": 0.1,
 }
-TOY = "test_worlds:Toy"
+TOY = "test_data_kinds:Toy"
 
 
 class Toy(Sinusoid):
-    """With a step size that nobody else has; ``test_worlds:Toy`` names it."""
+    """With a step size that nobody else has; ``test_data_kinds:Toy`` names it."""
 
     defaults: ClassVar[dict[str, Any]] = {"inner_lr": 0.3}
 
@@ -48,13 +47,13 @@ class Toy(Sinusoid):
 LABELLED = {"inner_batch": 4, "filters": 8, "statistics": "alone"}
 
 
-def test_a_family_lives_where_its_batches_come_from() -> None:
-    assert world_of(PointGoal()) is world_of(agent(observe_task=True).family) is EPISODES
-    assert world_of(Sinusoid()) is world_of(Blobs()) is world_of(pupil(observe_task=True).family) is SHOTS
-    assert (EPISODES.samples, SHOTS.samples) == ("env_steps", "examples")
+def test_a_family_gives_one_kind_of_data() -> None:
+    assert kind_of(PointGoal()) is kind_of(agent(observe_task=True).family) is agent().kind is EPISODES
+    assert kind_of(Sinusoid()) is kind_of(Blobs) is pupil(observe_task=True).kind is EXAMPLES
+    assert (EPISODES.counted, EXAMPLES.counted) == ("env_steps", "examples")
 
 
-def test_each_world_refuses_the_other_s_data() -> None:
+def test_each_kind_refuses_the_other_s_data() -> None:
     assert agent().episodic is agent().family or agent().episodic.name == "point-goal"
     with pytest.raises(RequestError, match="family 'sinusoid' gives labelled examples, not episodes"):
         pupil().episodic  # noqa: B018
@@ -65,32 +64,31 @@ def test_each_world_refuses_the_other_s_data() -> None:
 
 
 def test_the_lists_of_options_are_complete() -> None:
-    assert set(EPISODIC) == set(EPISODIC_ONLY)
-    assert set(LABELLED) == set(SUPERVISED_ONLY)
-    assert set(EPISODIC_ONLY) | set(SUPERVISED_ONLY) <= set(DEFAULTS)
+    for values, of in ((EPISODIC, "episodes"), (LABELLED, "examples")):
+        assert set(values) == {name for name, field in FIELDS.items() if field.metadata["of"] == of}
 
 
 @pytest.mark.parametrize(("name", "value"), EPISODIC.items())
 def test_what_means_nothing_for_labelled_examples_is_refused(name: str, value: Any) -> None:
     for algorithm in ALGORITHMS:
         with pytest.raises(RequestError) as caught:
-            resolve(algorithm, "sinusoid", command_line={name: value})
+            configured(algorithm, "sinusoid", **{name: value})
         assert str(caught.value) == (
             f"{name} has no meaning for family 'sinusoid', which gives labelled examples; got {value!r}"
         )
     also = {"baseline": "value", "meta_optimizer": "adam"} if name == "value_weight" else {}
-    assert getattr(resolve("maml", "point-goal", command_line=also | {name: value}), name) == value
+    assert getattr(configured("maml", "point-goal", **also | {name: value}), name) == value
 
 
 @pytest.mark.parametrize(("name", "value"), LABELLED.items())
 def test_what_means_nothing_for_episodes_is_refused(name: str, value: Any) -> None:
     for algorithm in ALGORITHMS:
         with pytest.raises(RequestError) as caught:
-            resolve(algorithm, "point-goal", yaml={name: value})
+            configured(algorithm, "point-goal", **{name: value})
         assert str(caught.value) == (
             f"{name} has no meaning for family 'point-goal', which gives episodes; got {value!r}"
         )
-    assert getattr(resolve("maml", "sinusoid", command_line={name: value}), name) == value
+    assert getattr(configured("maml", "sinusoid", **{name: value}), name) == value
 
 
 @pytest.mark.parametrize(
@@ -102,29 +100,28 @@ def test_what_means_nothing_for_episodes_is_refused(name: str, value: Any) -> No
         if f == "point-goal" or a not in ("promp", "e-maml")
     ],
 )
-def test_a_config_that_says_everything_is_taken_in_its_own_world(algorithm: str, family: str) -> None:
-    """As ``config.yaml`` does, defaults of the other world included."""
-    config = resolve(algorithm, family)
-    assert resolve(yaml={name: v for name, v in as_dict(config).items() if v is not None}) == config
-    assert resolved(config) == validate(config) == config
+def test_a_config_that_says_everything_is_taken_for_its_own_kind(algorithm: str, family: str) -> None:
+    """As ``config.yaml`` does, defaults of the other kind included."""
+    config = configured(algorithm, family)
+    assert configured(**{name: v for name, v in as_dict(config).items() if v is not None}) == config
 
 
 def test_a_trust_region_needs_a_policy() -> None:
     with pytest.raises(
         RequestError, match="meta_optimizer 'trpo' needs a policy, family 'sinusoid' gives"
     ) as e:
-        resolve("maml", "sinusoid", command_line={"meta_optimizer": "trpo"})
+        configured("maml", "sinusoid", meta_optimizer="trpo")
     assert str(e.value).endswith("allowed: adam, sgd")
 
 
 def test_labelled_examples_bring_defaults_of_their_own() -> None:
-    for name, value in SUPERVISED.items():
-        assert getattr(resolve("maml", "sinusoid"), name) == value
-    assert resolve("maml", "tiny_families:Blobs").objective == "cross-entropy"  # the family's own
-    assert resolve("maml", "point-goal").meta_optimizer == "trpo"
+    config = configured("maml", "sinusoid")
+    assert (config.meta_optimizer, config.objective) == ("adam", "mse")
+    assert configured("maml", "tiny_families:Blobs").objective == "cross-entropy"  # the family's own
+    assert configured("maml", "point-goal").meta_optimizer == "trpo"
     assert (
-        resolve("reptile", "sinusoid").meta_optimizer
-        == resolve("reptile", "point-goal").meta_optimizer
+        configured("reptile", "sinusoid").meta_optimizer
+        == configured("reptile", "point-goal").meta_optimizer
         == "sgd"
     )
 
@@ -135,26 +132,26 @@ def test_labelled_examples_bring_defaults_of_their_own() -> None:
 @pytest.mark.parametrize("family", [TOY, "point-goal"])
 def test_a_rule_that_learns_its_steps_takes_none(family: str) -> None:
     """Not even the family's own, which is meant for rules that take one."""
-    assert resolve("lstm", family).inner_lr is None
-    assert resolve("maml", family, command_line={"rule": "lstm", "order": 1}).inner_lr is None
-    for asked in ({"yaml": {"inner_lr": 0.1}}, {"command_line": {"inner_lr": 0.1}}):
+    assert configured("lstm", family).inner_lr is None
+    assert configured("maml", family, rule="lstm", order=1).inner_lr is None
+    for asked in ({"inner_lr": 0.1},):
         with pytest.raises(RequestError) as caught:
-            resolve("lstm", family, **asked)
+            configured("lstm", family, **asked)
         assert str(caught.value) == "inner_lr has no meaning for rule 'lstm', which learns its steps; got 0.1"
 
 
 @pytest.mark.parametrize(("rule", "own"), [("sgd", 0.1), ("meta-sgd", 0.1), ("adam", 0.001)])
 def test_a_rule_brings_its_step_size_unless_somebody_says_another(rule: str, own: float) -> None:
-    assert resolve("maml", "point-goal", command_line={"rule": rule}).inner_lr == own
-    assert resolve("maml", "tiny_families:Blobs", command_line={"rule": rule}).inner_lr == own
+    assert configured("maml", "point-goal", rule=rule).inner_lr == own
+    assert configured("maml", "tiny_families:Blobs", rule=rule).inner_lr == own
     family_s = own if rule == "adam" else 0.3  # a family's step size is meant for gradient descent
-    assert resolve("maml", TOY, command_line={"rule": rule}).inner_lr == family_s
-    assert resolve("maml", TOY, command_line={"rule": rule, "inner_lr": 0.7}).inner_lr == 0.7
+    assert configured("maml", TOY, rule=rule).inner_lr == family_s
+    assert configured("maml", TOY, rule=rule, inner_lr=0.7).inner_lr == 0.7
 
 
 @pytest.mark.parametrize("family", ["sinusoid", "glyphs", "point-goal"])
 def test_reptile_keeps_its_outer_step_size_on_every_family(family: str) -> None:
-    config = resolve("reptile", family)
+    config = configured("reptile", family)
     assert (config.meta_optimizer, config.meta_lr) == ("sgd", 0.1)
 
 
@@ -166,7 +163,7 @@ def test_reptile_keeps_its_outer_step_size_on_every_family(family: str) -> None:
         ({"rule": "meta-sgd"}, "learner 'reptile' cannot train rule 'meta-sgd'; allowed: sgd, adam"),
         (
             {"meta_optimizer": "trpo"},
-            "meta_optimizer 'trpo' needs a loss, 'reptile' has none; allowed: sgd, adam",
+            "meta_optimizer 'trpo' needs a loss, 'reptile' has none; allowed: adam, sgd",
         ),
     ],
 )
@@ -209,10 +206,10 @@ def test_the_step_size_reaches_the_rule() -> None:
 )
 def test_unknown_parts_and_impossible_values_are_refused_by_name(values: dict[str, Any], told: str) -> None:
     with pytest.raises(RequestError) as caught:
-        resolved(taught(**values))
+        taught(**values)
     assert told in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_tiny_configs_are_sound() -> None:
-    assert (resolved(tiny()).family, resolved(taught()).family) == ("point-goal", "sinusoid")
+    assert (tiny().family, taught().family) == ("point-goal", "sinusoid")

@@ -1,4 +1,4 @@
-"""The world of labelled examples: what is drawn where, and what an experience of it holds."""
+"""Labelled examples: what is drawn where, and what an experience of it holds."""
 
 from typing import Any
 
@@ -12,27 +12,21 @@ from metarl.rollout import seeding
 from metarl.rollout.seeding import Address
 from metarl.rollout.shots import mini_batch
 from metarl.run.agent import Agent
-from metarl.run.experience import USES, Experience, Source, gather
-from metarl.run.lessons import Lessons, deal, open_lessons
-from tiny_runs import ADDRESS, meta_of, pupil, same, tasks_of
+from metarl.run.examples import ExampleSource
+from metarl.run.experience import USES, Experience, Source, gather, training_examples
+from tiny_runs import ADDRESS, examples_of, meta_of, pupil, same, tasks_of
 
 BLOBS = {"family": "tiny_families:Blobs", "inner_lr": 0.5}
 
 
-def source(built: Agent, address: Address = ADDRESS, tasks: Any = None) -> Source:
-    rows = tasks_of(built) if tasks is None else tasks
-    with open_lessons(built) as serve:
-        return serve(rows, 1, address, False)
-
-
 def drawn(built: Agent, address: Address = ADDRESS, tasks: Any = None) -> tuple[Shots, Shots]:
     """All of the support set, and the query set."""
-    found = source(built, address, tasks)
-    return found.support({}, 0), found.query({}, 0)[0]
+    found = examples_of(built, tasks, address)
+    return found.support({}, 0), found.query({}, 0).batch
 
 
 def experienced(built: Agent, rates: list[float]) -> Experience:
-    return gather(built, meta_of(built), source(built), built.adaptations(rates, len(rates)))
+    return gather(built, meta_of(built), examples_of(built), built.adaptations(rates, len(rates)))
 
 
 # Draws -------------------------------------------------------------------------------------------
@@ -93,7 +87,7 @@ def test_a_smaller_support_set_is_one_of_its_own_size() -> None:
 
 def test_every_step_reads_all_of_the_support_and_whatever_the_parameters_one_query() -> None:
     built = pupil()
-    found = source(built)
+    found = examples_of(built)
     whole = found.support({}, 0)
     assert whole.x.shape == (4, 10, 1)
     for step in (1, 5):
@@ -105,7 +99,7 @@ def test_every_step_reads_all_of_the_support_and_whatever_the_parameters_one_que
 
 
 def test_mini_batches_are_those_of_one_support_set() -> None:
-    whole, mini = source(pupil()), source(pupil(inner_batch=4))
+    whole, mini = examples_of(pupil()), examples_of(pupil(inner_batch=4))
     for step in range(6):
         found = mini.support({}, step)
         assert found.x.shape == (4, 4, 1)
@@ -117,7 +111,7 @@ def test_examples_are_counted_once_however_often_they_are_read() -> None:
     for options in ({}, {"inner_batch": 4}):
         built = pupil(family_arg={"shots": 10, "queries": 5}, **options)
         assert experienced(built, [0.1] * 3).samples == 4 * (10 + 5)
-        assert deal(built, meta_of(built), source(built), built.adaptations([0.1], 3)).samples == 4 * 15
+        assert training_examples(built, meta_of(built), examples_of(built), 3).samples == 4 * 15
     blobs = pupil(**BLOBS)
     assert experienced(blobs, [0.1]).samples == 4 * 3 * (4 + 5)
     assert experienced(blobs, []).samples == 4 * 3 * 5  # without a step nobody reads the support
@@ -152,7 +146,6 @@ def row(shots: Shots, task: int) -> Shots:
 def test_it_holds_the_metric_on_the_query_before_each_step_and_after_the_last(options: Any) -> None:
     built, rates = pupil(**options), [0.05, 0.5]
     found = experienced(built, rates)
-    assert found.values is not None
     assert found.values.shape == (3, 4)
     for task in range(4):
         params, query = meta_of(built).model, row(found.data.query, task)
@@ -177,17 +170,16 @@ def test_adaptation_follows_the_mini_batches() -> None:
             torch.testing.assert_close(found.params[name][task], value, rtol=1e-4, atol=1e-6)
 
 
-def test_training_deals_without_adapting() -> None:
-    """The meta-learner adapts, once; what it is dealt is what evaluation would have used."""
+def test_training_draws_without_adapting() -> None:
+    """The meta-learner adapts, once; its data are what evaluation would have used."""
     built = pupil(inner_batch=4)
-    dealt = deal(built, meta_of(built), source(built), built.adaptations([0.1], 2))
+    experience = training_examples(built, meta_of(built), examples_of(built), 2)
     gathered = experienced(built, [0.1, 0.1])
-    assert (dealt.values, dealt.path, dealt.metrics) == (None, (), {})
-    assert same(dealt.data, gathered.data)
-    assert dealt.samples == gathered.samples
-    point = built.learner()(dealt.data).at(meta_of(built))
-    assert gathered.values is not None
-    expected = pupil(inner_batch=4, inner_lr=0.1, inner_steps=2).learner()(dealt.data).at(meta_of(built))
+    assert (experience.curves, experience.path, experience.metrics) == ({}, (), {})
+    assert same(experience.data, gathered.data)
+    assert experience.samples == gathered.samples
+    point = built.learner(experience.data).at(meta_of(built))
+    expected = pupil(inner_batch=4, inner_lr=0.1, inner_steps=2).learner(experience.data).at(meta_of(built))
     reported = [expected.metrics[f"mse/step_{k}"] for k in range(3)]
     assert reported == pytest.approx(gathered.values.mean(1).tolist(), rel=1e-5)
     assert float(expected.loss) == pytest.approx(reported[-1], rel=1e-5)
@@ -204,18 +196,17 @@ def test_chunks_and_threads_leave_every_bit_alone(options: Any) -> None:
         assert same([found[0].values], [other.values])
 
 
-def test_without_steps_the_initialisation_is_judged() -> None:
+def test_without_steps_the_initialisation_is_evaluated() -> None:
     built = pupil()
     found = experienced(built, [])
     assert found.data.support == ()
     assert same(found.path, [expand(meta_of(built).model, 4)])
-    assert found.values is not None
     assert found.values.shape == (1, 4)
 
 
-def test_lessons_are_a_source() -> None:
+def test_examples_are_a_source() -> None:
     built = pupil()
-    assert isinstance(source(built), Lessons)
-    assert isinstance(source(built), Source)
-    assert source(built).tasks == 4
+    assert isinstance(examples_of(built), ExampleSource)
+    assert isinstance(examples_of(built), Source)
+    assert examples_of(built).tasks == 4
     assert all(x.device == built.device for x in leaves(drawn(built)))
