@@ -3,7 +3,7 @@
     .venv/bin/python experiments/estimators.py
 
 Two states, three actions, a tanh network of four hidden units, one SGD step; these tables are those of
-tests/testing/test_enumeration.py. Adapted parameters are judged by the exact return, so that nothing but the
+tests/testing/test_exact.py. Adapted parameters are judged by the exact return, so that nothing but the
 support batch is sampled. Prints Markdown tables and writes docs/figures/estimators.svg.
 
 Bias is |mean − truth| / |truth| of the meta-gradient, deviation √(summed variance) / |truth|. The mean has a

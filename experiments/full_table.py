@@ -32,12 +32,12 @@ from pooled import CHOICE, HERE, KEPT, Measured, adapted, cells, difference, kep
 from table_figure import figure
 
 from metarl.rollout.registry import make
+from metarl.run.admission import load_config
 from metarl.run.agent import Agent, build_agent
 from metarl.run.config import TrainConfig
 from metarl.run.protocol import Protocol, held_out_tasks
-from metarl.run.resolve import load_config
-from metarl.run.sb3.baselines import measure_scratch, sb3_baseline_of, sb3_config
-from metarl.run.trainer import Trainer
+from metarl.run.run_state import RunState
+from metarl.run.sb3_baselines import measure_scratch, sb3_baseline_of, sb3_config
 from metarl.run.worlds import world_of
 
 SHOWN = (1, 2, 3, 5, 10, 20, 40)  # episodes of RL² in its own table
@@ -112,9 +112,9 @@ def measured(family: str, kind: str, seed: int, runs: Path) -> Measured:
     return {kind: adapted(trained.agent, trained.meta, table.protocol, kind)}
 
 
-def of_ppo(kind: str, config: TrainConfig, env_steps: int, path: Path) -> Trainer:
+def of_ppo(kind: str, config: TrainConfig, env_steps: int, path: Path) -> RunState:
     """``sb3-pretrained`` or ``sb3-oracle`` beside a run of so many steps, which nobody has to train."""
-    run = Trainer(build_agent(config), path)
+    run = RunState(build_agent(config), path)
     run.standing = run.standing._replace(samples=env_steps)
     return sb3_baseline_of(kind, run)
 

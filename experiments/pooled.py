@@ -23,8 +23,9 @@ import metarl
 from metarl.core.errors import RequestError
 from metarl.core.params import Meta
 from metarl.run import statistics
+from metarl.run.admission import load_config
+from metarl.run.config import as_dict
 from metarl.run.protocol import Protocol, measure
-from metarl.run.resolve import load_config
 from metarl.run.runs import resume
 from metarl.run.step_sizes import Profile, step_sizes
 
@@ -37,9 +38,9 @@ Measured = dict[str, list[list[float]]]  # values "task step" of each agent
 
 def trained(config: Path, path: Path, seed: int, threads: int = 1) -> Path:
     """The run of one configuration and seed, finished: a run that exists is resumed if it is of that one."""
-    wanted = vars(load_config(config)) | {"seed": seed, "threads": threads}
+    wanted = as_dict(load_config(config)) | {"seed": seed, "threads": threads}
     if (path / "config.yaml").is_file():
-        found = vars(load_config(path / "config.yaml"))
+        found = as_dict(load_config(path / "config.yaml"))
         other = [name for name in wanted if name not in CHOSEN and found[name] != wanted[name]]
         if other:
             raise SystemExit(f"{path} was trained with another {', '.join(other)} than {config} says")

@@ -20,7 +20,7 @@ from metarl.run.evaluation import evaluate_run
 from metarl.run.groups import evaluation_of
 from metarl.run.loggers import read_metrics
 from metarl.run.report_data import read_run
-from metarl.run.zoo import SHIPPED, agents, source
+from metarl.run.zoo import SHIPPED, agents, shipped
 
 AGENTS = ("bandit-promp", "cartpole-params-maml", "cheetah-dir-maml", "point-goal-maml")
 PAGE = HERE.parent / "docs" / "zoo.md"
@@ -51,8 +51,8 @@ def table() -> str:
     """The zoo as a Markdown table, from its own evaluations."""
     lines = ["| agent | made in | measured | before | step 1 | step 2 | step 3 | size |", "|---" * 8 + "|"]
     for name in agents():
-        run = read_run(source(name))
-        size = sum(file.stat().st_size for file in source(name).rglob("*") if file.is_file())
+        run = read_run(shipped(name))
+        size = sum(file.stat().st_size for file in shipped(name).rglob("*") if file.is_file())
         aside = f"{run.rows[-1]['iteration']} iterations", f"{size / 1000:.0f} kB"
         for agent in evaluation_of(run).results:
             values = zip(agent.mean, agent.low, agent.high, strict=True)

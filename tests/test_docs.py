@@ -13,12 +13,13 @@ import torch
 from torch import Tensor
 
 from metarl.cli import main
+from metarl.cli.options import COMMANDS
+from metarl.cli.parser import parse
 from metarl.core.objectives import objectives
 from metarl.core.params import leaves
 from metarl.rollout.registry import families
+from metarl.run import zoo
 from metarl.run.fields import accept
-from metarl.run.options import COMMANDS
-from metarl.run.parser import parse
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "docs" / "examples"
@@ -79,7 +80,10 @@ def misunderstood(words: list[str]) -> str | None:
     if len(words) == 1 and words[0] in COMMANDS:
         return None  # a command's name, not a line to be typed
     try:
-        command, values = parse(words)
+        asked = parse(words)
+        if isinstance(asked, str):  # the help
+            return None
+        command, values = asked
         fields = {field.name: field for field in command.fields}
         for name, value in values.items():
             accept(fields[name], value)
@@ -90,10 +94,9 @@ def misunderstood(words: list[str]) -> str | None:
             made(values.get("spec"))
     except ValueError as error:
         return str(error)
-    except SystemExit as end:  # the help
-        return None if not end.code else "refused"
     config = values.get("config")
-    return f"{config} does not exist" if config and not (ROOT / config).is_file() else None
+    there = not config or config in zoo.agents() or (ROOT / config).is_file()
+    return None if there else f"{config} does not exist"
 
 
 def tiny(code: str) -> str:

@@ -14,7 +14,7 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[1]
 SOURCES = sorted([*ROOT.glob("metarl/**/*.py"), *ROOT.glob("envs/metarl_envs/**/*.py")])
-OPTIONAL = ["imageio", "metaworld", "mujoco", "ray", "tensorboard"]
+OPTIONAL = ["imageio", "metaworld", "mujoco"]
 
 LINES_A_FILE = 300
 LINES_A_FUNCTION = 60
@@ -36,6 +36,8 @@ def outgrown(source: str) -> Iterator[str]:
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             lines = (node.end_lineno or node.lineno) - node.lineno + 1
+            if ast.get_docstring(node) is not None:  # documentation may be as long as its example needs
+                lines -= (node.body[0].end_lineno or 0) - node.body[0].lineno + 1
             if lines > LINES_A_FUNCTION:
                 yield f"{node.name} (line {node.lineno}): {lines} lines"
 
@@ -46,7 +48,7 @@ CARELESS = ("eval", "exec", "system", "extract", "extractall", "unpack_archive",
 UNPICKLING = {
     "metarl/rollout/worker.py",
     "metarl/rollout/worker_process.py",
-    "envs/metarl_envs/metaworld_envs.py",
+    "envs/metarl_envs/manipulation/envs.py",
 }
 
 
@@ -95,6 +97,7 @@ def test_checks_see_what_they_forbid() -> None:
     assert list(front_door_imports("\n".join(lines))) == [2, 3, 4]
     body = "    pass\n" * LINES_A_FUNCTION
     assert list(outgrown(f"def f():\n{body}")) == ["f (line 1): 61 lines"]
+    assert not list(outgrown(f'def f():\n    """A.\n\n    B.\n    """\n{body[9:]}'))
     assert list(outgrown("x = 1\n" * (LINES_A_FILE + 1))) == ["301 lines"]
     assert len(SOURCES) > 10
     for call in (
@@ -166,7 +169,7 @@ def test_gymnasium_makes_our_environments_by_name() -> None:
 
 
 # metaworld pins another mujoco than ours, hence lives in an environment of its own.
-@pytest.mark.parametrize("extra", [None, "mujoco", "tensorboard", "video", "ray", "rl2", "thirdparty", "dev"])
+@pytest.mark.parametrize("extra", [None, "mujoco", "video", "rl2", "thirdparty", "dev"])
 def test_constraints_pin_every_dependency(extra: str | None) -> None:
     lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if line and line[0] != "#"]
     assert all(re.fullmatch(r"[a-z0-9-]+==[0-9a-z.]+", line) for line in lines)  # no host, no local build

@@ -1,5 +1,6 @@
 """The Python contract, as users write it, at a tiny size."""
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -50,7 +51,7 @@ def test_every_public_name_is_there_and_listed() -> None:
 
 def test_a_configuration_is_frozen() -> None:
     with pytest.raises(AttributeError):
-        metarl.TrainConfig().seed = 3  # type: ignore[misc]
+        metarl.TrainConfig(algorithm="maml", family="point-goal").seed = 3  # type: ignore[misc]
 
 
 def test_errors_are_python_s_own_kinds() -> None:
@@ -108,14 +109,12 @@ def test_a_rule_and_a_learner_of_ones_own(temporary: Any, tmp_path: Path) -> Non
     def still(lr: float) -> Any:
         """Stays where it is."""
         rule = metarl.rules["sgd"](lr)
-        return type(rule)(
-            "still", rule.init, rule.begin, lambda rule_params, carry, params, *_: (params, carry)
-        )
+        return dataclasses.replace(rule, step=lambda rule_params, carry, params, *_: (params, carry))
 
     @temporary(metarl.learners).register("watched")
-    def watched(*arguments: Any) -> Any:
+    def watched(*arguments: Any, **options: Any) -> Any:
         used.append(arguments)
-        return maml(*arguments)
+        return maml(*arguments, **options)
 
     mine = {"rule": "still", "learner": "watched", "iterations": 1}
     run = metarl.train(tiny(inner_lr=0.1, **mine), tmp_path / "run")

@@ -12,11 +12,15 @@ from metarl.rollout.seeding import Address
 from metarl.run import checkpoint as store
 from metarl.run.agent import Agent, build_agent
 from metarl.run.config import TrainConfig
+from metarl.run.examples import ExampleSource
 from metarl.run.experience import USES, Experience, gather
+from metarl.run.initial_weights import with_initial_weights
+from metarl.run.iteration import validate
 from metarl.run.loggers import read_metrics
-from metarl.run.resolve import resolved
-from metarl.run.rollouts import open_rollouts
+from metarl.run.protocol import Protocol, measure, tuned
 from metarl.run.runs import Run
+from metarl.run.sources import open_executor, source_of
+from metarl.run.step_sizes import Profile
 
 TINY: dict[str, Any] = {
     "algorithm": "maml",
@@ -53,21 +57,25 @@ IMAGES: dict[str, Any] = {
 ADDRESS = Address(5, USES["test"], 2)
 
 
+def configured(algorithm: str = "maml", family: str = "point-goal", **asked: Any) -> TrainConfig:
+    return TrainConfig.of({"algorithm": algorithm, "family": family, **asked})
+
+
 def tiny(**changes: Any) -> TrainConfig:
-    return TrainConfig(**TINY | changes)
+    return TrainConfig.of(TINY | changes)
 
 
 def agent(**changes: Any) -> Agent:
-    return build_agent(resolved(tiny(**changes)))
+    return build_agent(tiny(**changes))
 
 
 def taught(**changes: Any) -> TrainConfig:
-    return TrainConfig(**TAUGHT | changes)
+    return TrainConfig.of(TAUGHT | changes)
 
 
 def pupil(**changes: Any) -> Agent:
     """``agent`` for a family of labelled examples."""
-    return build_agent(resolved(taught(**changes)))
+    return build_agent(taught(**changes))
 
 
 def rows(run_dir: Path) -> list[dict[str, Any]]:
@@ -87,7 +95,7 @@ def alike(a: Run, b: Run) -> bool:
     last = [store.find(run.checkpoints, "last") / store.STATE for run in (a, b)]
     return (
         same(a.meta, b.meta)
-        and same(a.standing.optimiser, b.standing.optimiser)
+        and same(a.standing.optimizer, b.standing.optimizer)
         and a.standing[2:] == b.standing[2:]
         and rows(a.path) == rows(b.path)
         and last[0].read_bytes() == last[1].read_bytes()
@@ -109,6 +117,34 @@ def gathered(
 ) -> Experience:
     """Experience of one inner step for each of ``rates``."""
     tasks = tasks_of(built) if tasks is None else tasks
-    with open_rollouts(built) as serve:
+    with open_executor(built) as executor:
+        source = source_of(built, executor, tasks, ADDRESS, episodes=3, deterministic=deterministic)
         adaptations = built.adaptations(rates, len(rates)) if rates else []
-        return gather(built, meta_of(built), serve(tasks, 3, ADDRESS, deterministic), adaptations)
+        return gather(built, meta_of(built), source, adaptations)
+
+
+def measured(built: Agent, meta: Meta, profile: Profile, protocol: Protocol) -> Experience:
+    """``measure`` with an executor of its own."""
+    with open_executor(built) as executor:
+        return measure(built, meta, profile, protocol, executor)
+
+
+def tuned_rates(built: Agent, meta: Meta, profile: Profile, protocol: Protocol, name: str) -> Profile:
+    """``tuned`` with an executor of its own."""
+    with open_executor(built) as executor:
+        return tuned(built, meta, profile, protocol, name, executor)
+
+
+def validated(built: Agent, meta: Meta) -> dict[str, Any]:
+    """``validate`` with an executor of its own."""
+    with open_executor(built) as executor:
+        return validate(built, meta, executor)
+
+
+def starting_meta(built: Agent) -> Meta:
+    """The meta-parameters that training begins with, those of ``init_from`` among them."""
+    return with_initial_weights(built, built.initial_meta())
+
+
+def examples_of(built: Agent, tasks: Tasks | None = None, address: Address = ADDRESS) -> ExampleSource:
+    return ExampleSource.of_tasks(built, tasks_of(built) if tasks is None else tasks, address)

@@ -16,7 +16,8 @@ from metarl.core.models import MLP, GaussianMLP, initial_params
 from metarl.core.params import Params
 from metarl.rollout.acting import acting
 from metarl.rollout.collector import Tasks
-from metarl.rollout.executors import Executor, Inline
+from metarl.rollout.executors import Executor
+from metarl.rollout.inline import Inline
 from metarl.rollout.processes import Processes
 from metarl.rollout.seeding import Address
 from metarl.rollout.worker import Recipe, Setup

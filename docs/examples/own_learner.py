@@ -8,15 +8,20 @@ from metarl.core.objectives import Objective
 from metarl.core.params import Meta, expand, tree_map
 from metarl.learn.adapt import Adaptation, unroll
 from metarl.learn.chunks import Chunking
-from metarl.learn.optimisers import sgd
+from metarl.learn.optimizers import sgd
 from metarl.learn.problem import MetaLearner, Point, Problem, TaskData
-from metarl.learn.trust import Trust
+from metarl.learn.trust_region import TrustRegion
 
 
 def mean_of_adapted(
-    apply: Apply, adaptation: Adaptation, objective: Objective, chunking: Chunking, trust: Trust
+    apply: Apply,
+    adaptation: Adaptation,
+    objective: Objective,
+    chunking: Chunking,
+    *,
+    trust_region: TrustRegion,
 ) -> MetaLearner:
-    """Hands θ − mean over tasks of θ′ to the optimiser in place of a gradient (Nichol et al. 2018)."""
+    """Hands θ − mean over tasks of θ′ to the optimizer in place of a gradient (Nichol et al. 2018)."""
 
     def learner(data: TaskData) -> Problem:
         def at(meta: Meta) -> Point:
@@ -24,7 +29,7 @@ def mean_of_adapted(
             with torch.no_grad():
                 adapted = unroll(adaptation, each, data.support).params
             towards = tree_map(lambda x, to: x - to.mean(0), meta.model, adapted)
-            return Point(torch.zeros(()), Meta(towards, {}), policies=(), metrics={})
+            return Point(torch.zeros(()), Meta(towards, {}), metrics={})
 
         return Problem(at)  # neither losses elsewhere nor a curvature: a plain step is all it allows
 
@@ -33,7 +38,7 @@ def mean_of_adapted(
 
 def main(iterations: int = 50, **sizes: int) -> Meta:
     """Meta-train with it by plain steps of 0.5 towards the mean."""
-    return meta_train(iterations, make_learner=mean_of_adapted, optimiser=sgd(0.5), **sizes)
+    return meta_train(iterations, make_learner=mean_of_adapted, optimizer=sgd(0.5), **sizes)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ def learned_rates(lr: float) -> Rule:
     def step(rule: Params, carry: Any, params: Params, grads: Params, loss: Tensor) -> tuple[Params, Any]:
         return {name: p - rule[name].exp() * grads[name] for name, p in params.items()}, carry
 
-    return Rule("learned-rates", init, begin=lambda rule_params, params: (), step=step)
+    return Rule("learned-rates", step=step, init=init)
 
 
 def main(iterations: int = 50, **sizes: int) -> Meta:

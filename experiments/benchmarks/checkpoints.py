@@ -23,8 +23,8 @@ import metarl
 from metarl.run import checkpoint as store
 from metarl.run import trainer
 from metarl.run.config import DEFAULTS
+from metarl.run.devices import usable_cores
 from metarl.run.loggers import JsonlLogger, read_metrics
-from metarl.run.resolve import usable_cores
 
 TARGET = 0.01
 LONG, ROUNDS = 100_000, 15

@@ -16,7 +16,6 @@ from metarl.rollout.collector import collect
 from metarl.rollout.seeding import Address
 from metarl.run.agent import build_agent
 from metarl.run.config import TrainConfig
-from metarl.run.resolve import resolved
 
 
 def status(name: str) -> int:
@@ -34,9 +33,7 @@ def main() -> None:
     parser.add_argument("--horizon", type=int, default=200)
     options = parser.parse_args()
     arguments = {"horizon": options.horizon}
-    config = resolved(
-        TrainConfig(algorithm="maml", family=options.family, family_arg=arguments, device="cpu")
-    )
+    config = TrainConfig(algorithm="maml", family=options.family, family_arg=arguments, device="cpu")
     agent = build_agent(config)
     policies = expand(agent.initial_meta().model, config.tasks)
     tasks = agent.family.sample_tasks(config.tasks, seeding.generator(1, "tasks", 0), "train")

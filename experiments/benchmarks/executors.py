@@ -26,14 +26,15 @@ from metarl.core.params import Params, expand, tree_map
 from metarl.core.process import prepare_process
 from metarl.rollout.acting import acting
 from metarl.rollout.collector import Tasks, to_action_space
-from metarl.rollout.executors import Executor, Inline
+from metarl.rollout.executors import Executor
 from metarl.rollout.family import TaskFamily
+from metarl.rollout.inline import Inline
 from metarl.rollout.processes import Processes
 from metarl.rollout.registry import families, make
 from metarl.rollout.seeding import Address
 from metarl.rollout.worker import Recipe, Setup
-from metarl.run.resolve import usable_cores
-from metarl_envs.gym_family import GymFamily, Scale
+from metarl.run.devices import usable_cores
+from metarl_envs.any_gym.family import GymFamily, Scale
 
 EPISODES = 5
 TARGET_OF_CORES, TARGET_OF_ASYNC = 0.9, 2.0

@@ -18,7 +18,6 @@ from metarl.core.process import prepare_process
 from metarl.run.agent import build_agent
 from metarl.run.config import TrainConfig
 from metarl.run.iteration import Standing, iterate
-from metarl.run.resolve import resolved
 from metarl.run.worlds import world_of
 
 CASES = {
@@ -38,9 +37,9 @@ def measured(name: str, iterations: int, threads: int) -> dict[str, float]:
     options, factor = CASES[name]
     prepare_process()
     config = TrainConfig(**{"algorithm": "maml", "device": "cpu", "threads": threads, **options})
-    agent = build_agent(resolved(config))
+    agent = build_agent(config)
     meta = agent.initial_meta()
-    standing, before, seconds = Standing(meta, agent.optimiser().init(meta)), peak(), []
+    standing, before, seconds = Standing(meta, agent.optimizer.init(meta)), peak(), []
     with world_of(agent.family).open(agent) as serve:
         for _ in range(2 + iterations * factor):
             standing, row = iterate(agent, standing, serve)

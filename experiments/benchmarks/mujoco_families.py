@@ -32,9 +32,8 @@ from metarl.rollout.collector import collect
 from metarl.rollout.seeding import Address
 from metarl.run.agent import build_agent
 from metarl.run.config import TrainConfig
-from metarl.run.resolve import resolved
 from metarl_envs import CheetahVel
-from metarl_envs.mujoco_engine import load
+from metarl_envs.robots.engine import load
 
 Work = Callable[[], Any]
 TARGETS = {"engine": 0.85, "sync": 3.0, "async": 6.0, "subproc": 6.0}
@@ -133,7 +132,7 @@ def main() -> None:
         episodes=20,
         device="cpu",
     )
-    agent = build_agent(resolved(config))
+    agent = build_agent(config)
     rows = options.tasks * 20
     print(
         f"HalfCheetah, {rows} simulations, {options.threads} engine threads, rounds of {options.steps} steps"

@@ -23,7 +23,6 @@ from metarl.rollout.seeding import Address
 from metarl.run.agent import build_agent
 from metarl.run.config import TrainConfig
 from metarl.run.iteration import Standing, iterate
-from metarl.run.resolve import resolved
 from metarl.run.rollouts import open_rollouts
 
 ESTABLISHED_SECONDS, ESTABLISHED_GFLOPS = 6.6, 114
@@ -53,12 +52,10 @@ def main() -> None:
     options = parser.parse_args()
 
     prepare_process()
-    config = resolved(
-        TrainConfig(algorithm="maml", family="point-goal", threads=options.threads, device="cpu")
-    )
+    config = TrainConfig(algorithm="maml", family="point-goal", threads=options.threads, device="cpu")
     agent = build_agent(config)
     c, meta = agent.config, agent.initial_meta()
-    standing = Standing(meta, agent.optimiser().init(meta))
+    standing = Standing(meta, agent.optimizer.init(meta))
     rows, rates = [], []
     with ExitStack() as stack:
         env = stack.enter_context(closing(agent.episodic.make_vec(c.tasks * c.episodes)))

@@ -12,7 +12,7 @@ B = TypeVar("B")
 
 
 def register_batch(cls: type[B]) -> type[B]:
-    """Makes a frozen dataclass of tensors a pytree; a field that is None is no part of it.
+    """Make a frozen dataclass of tensors a pytree; a field that is None is no part of it.
 
     Rebuilding bypasses ``__init__``: transforms put objects other than tensors into the leaves for a moment,
     which a shape check in the constructor would refuse.
@@ -38,16 +38,21 @@ def register_batch(cls: type[B]) -> type[B]:
 @register_batch
 @dataclasses.dataclass(frozen=True)
 class Episodes:
-    """Episodes of equal, padded length; ``mask`` is 1 where a step happened, else 0.
+    """Episodes of equal, padded length.
 
-    It is a weight: where all trajectories are enumerated, it is the probability of each.
-
-    ``obs`` and ``action`` are ``*task episode time …`` and ``final_obs``, the observation after an episode's
-    last step, is ``*task episode …``, with the spaces' own shapes behind. ``action`` is what the policy drew,
-    before any clipping to the action space; ``log_prob`` is that of the policy that drew it. The last valid
-    step of an episode is marked ``terminated`` (the task ended) or ``truncated`` (time ran out).
-    ``advantage`` and ``target``, what a value network is to say of ``obs``, are estimated afterwards.
-    ``success`` is 1 for an episode that succeeded at any of its steps, else 0; None where nobody says.
+    Attributes:
+        obs: what each action was drawn for, "*task episode time" with the space's own shape behind.
+        action: what the policy drew, before any clipping to the action space, likewise.
+        reward: of each step.
+        terminated: marks the last valid step of an episode that ended its task.
+        truncated: marks that of one whose time ran out.
+        mask: 1 where a step happened, else 0. It is a weight: where all trajectories are enumerated, it is
+            the probability of each.
+        log_prob: of each action, by the policy that drew it, in nats.
+        final_obs: the observation after an episode's last step, "*task episode" and the space's shape.
+        advantage: estimated afterwards (``core.advantages``).
+        target: what a value network is to say of ``obs``, likewise.
+        success: 1 for an episode that succeeded at any of its steps, else 0; None where nobody says.
     """
 
     obs: Shaped[Tensor, "..."]
@@ -64,7 +69,7 @@ class Episodes:
 
     @property
     def inputs(self) -> Shaped[Tensor, "..."]:
-        """What a network reads."""
+        """The network's inputs."""
         return self.obs
 
 
@@ -73,8 +78,10 @@ class Episodes:
 class Shots:
     """Labelled examples.
 
-    ``x`` is ``*task shot …``. ``y`` is ``*task shot …`` too where it is to be regressed, and ``*task shot``
-    of int64 classes from 0 where it is to be classified.
+    Attributes:
+        x: inputs, "*task shot …".
+        y: labels: "*task shot …" where they are to be regressed, "*task shot" of int64 classes from 0 where
+            they are to be classified.
     """
 
     x: Shaped[Tensor, "..."]
@@ -82,17 +89,17 @@ class Shots:
 
     @property
     def inputs(self) -> Shaped[Tensor, "..."]:
-        """What a network reads."""
+        """The network's inputs."""
         return self.x
 
 
 def undiscounted_returns(batch: Episodes) -> Float[Tensor, "*task"]:
-    """Mean over a task's episodes of the sum of rewards."""
+    """Return the mean over a task's episodes of the sum of rewards."""
     return (batch.reward * batch.mask).sum(-1).mean(-1)
 
 
 def every(batch: Episodes, stride: int) -> Episodes:
-    """Each ``stride``-th time step. For averages over steps only: what is left is no longer an episode."""
+    """Keep each ``stride``-th time step, for averages over steps: what is left is no longer an episode."""
     lead = batch.reward.ndim - 1
 
     def thin(name: str, x: Tensor) -> Tensor:
@@ -105,5 +112,5 @@ def every(batch: Episodes, stride: int) -> Episodes:
 
 
 def masked_mean(x: Float[Tensor, "*b"], mask: Float[Tensor, "*b"]) -> Float[Tensor, ""]:
-    """Mean of one task's ``x`` over the steps that happened: each step counts once, whatever its episode."""
+    """Return one task's mean over the steps that happened: each step counts once, whatever its episode."""
     return (x * mask).sum() / torch.clamp(mask.sum(), min=1.0)

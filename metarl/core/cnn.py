@@ -26,7 +26,7 @@ class Layer(NamedTuple):
 
 
 def layers(shape: Sequence[int]) -> list[Layer]:
-    """The three convolutions for images "channel height width", by their shorter side.
+    """Return the three convolutions for images "channel height width", by their shorter side.
 
     From 36 pixels on those of Mnih et al. 2015. Below, filters as policies for grid worlds have them, of 3×3
     with stride 2 while 10 pixels or more are left and of 2×2 after that; a side of 5 then ends as 2, one of
@@ -44,15 +44,15 @@ def layers(shape: Sequence[int]) -> list[Layer]:
         )
     if side >= LARGE:
         return [Layer(32, 8, 4), Layer(64, 4, 2), Layer(64, 3, 1)]
-    found = []
+    convolutions = []
     for filters in (16, 32, 64):
-        found.append(Layer(filters, 3, 2) if side >= 10 else Layer(filters, 2, 1))
-        side = _shrunk(side, found[-1])
-    return found
+        convolutions.append(Layer(filters, 3, 2) if side >= 10 else Layer(filters, 2, 1))
+        side = _shrunk(side, convolutions[-1])
+    return convolutions
 
 
 def usual_hidden(shape: Sequence[int]) -> tuple[int, ...]:
-    """The units after the convolutions: 512 in Mnih et al. 2015, and 64 for the smaller images."""
+    """Return the units after the convolutions: 512 in Mnih et al. 2015, and 64 for the smaller images."""
     return (512,) if min(shape[1:]) >= LARGE else (64,)
 
 
@@ -82,26 +82,26 @@ class CNN(nn.Module):
         self.dense = MLP(features, usual_hidden(shape) if hidden is None else hidden, outputs, "relu")
 
     def forward(self, x: Shaped[Tensor, "*b channel height width"]) -> Float[Tensor, "*b outputs"]:
-        found: Tensor = self.dense(self._features(dict(self.named_parameters()), x))
-        return found
+        outputs: Tensor = self.dense(self._features(dict(self.named_parameters()), x))
+        return outputs
 
     def forward_tasks(
         self, params: Params, x: Shaped[Tensor, "task row channel height width"], prefix: str = ""
     ) -> Float[Tensor, "task row outputs"]:
-        """``forward`` of each task's own parameters, which stand under ``prefix``.
+        """Return ``forward`` of each task's own parameters, which stand under ``prefix``.
 
         The convolutions task by task: on 84×84 pixels that takes 0.4 of the time of one grouped convolution,
         which is what ``vmap`` makes of them.
         """
         convs = [name for name, _ in self.named_parameters() if name.startswith("conv.")]
-        own = [{name: params[prefix + name][task] for name in convs} for task in range(len(x))]
-        found = torch.stack([self._features(p, images) for p, images in zip(own, x, strict=True)])
-        return self.dense.forward_tasks(params, found, f"{prefix}dense.")
+        by_task = [{name: params[prefix + name][task] for name in convs} for task in range(len(x))]
+        features = torch.stack([self._features(p, images) for p, images in zip(by_task, x, strict=True)])
+        return self.dense.forward_tasks(params, features, f"{prefix}dense.")
 
     def _features(
         self, params: Params, x: Shaped[Tensor, "*b channel height width"]
     ) -> Float[Tensor, "*b feature"]:
-        """What the fully connected layers read."""
+        """Return the inputs of the fully connected layers."""
         lead, dtype = x.shape[:-3], params["conv.0.weight"].dtype
         x = x.to(dtype) / 255 if x.dtype == torch.uint8 else x
         x = x.reshape(-1, *x.shape[-3:])

@@ -38,13 +38,13 @@ class Normalised(Protocol):
     """A network that gives and takes the statistics of its normalisation layers; all three are pure."""
 
     def fresh_statistics(self, params: Params) -> Statistics:
-        """What an episode starts with."""
+        """Return the statistics that an episode starts with."""
 
     def statistics(self, params: Params, x: Images) -> Statistics:
-        """Those of one batch."""
+        """Return the statistics of one batch."""
 
     def predict(self, params: Params, x: Images, statistics: Statistics) -> Logits:
-        """Outputs with the given ones: those of an image do not depend on the others."""
+        """Return outputs by given statistics: those of an image do not depend on the others."""
 
 
 class Conv4(nn.Module):
@@ -79,59 +79,41 @@ class Conv4(nn.Module):
         nn.init.zeros_(self.head.bias)
 
     def forward(self, x: Images) -> Logits:
-        """Normalised by the statistics of ``x`` itself: an image's outputs depend on all of them."""
+        """Normalise by the statistics of ``x`` itself: an image's outputs depend on all of them."""
         return _logits(dict(self.named_parameters()), x, lambda _, h: _moments(h))
 
     def fresh_statistics(self, params: Params) -> Statistics:
-        """Mean 0 and variance 1, with which torch's batch normalisation starts."""
+        """Return mean 0 and variance 1, with which torch's batch normalisation starts."""
         means = {f"mean.{i}": torch.zeros_like(params[f"offset.{i}"]) for i in range(BLOCKS)}
         return means | {f"var.{i}": torch.ones_like(params[f"scale.{i}"]) for i in range(BLOCKS)}
 
     def statistics(self, params: Params, x: Images) -> Statistics:
-        """Mean and unbiased variance of what each layer reads in a ``forward`` of ``x``."""
-        found: Statistics = {}
+        """Return mean and unbiased variance of what each layer reads in a ``forward`` of ``x``."""
+        statistics: Statistics = {}
 
         def moments(i: int, h: Images) -> tuple[Channels, Channels]:
             mean, var = _moments(h)
-            found[f"mean.{i}"], found[f"var.{i}"] = mean, var * _count(h) / (_count(h) - 1)
+            statistics[f"mean.{i}"], statistics[f"var.{i}"] = mean, var * _count(h) / (_count(h) - 1)
             return mean, var
 
         _logits(params, x, moments)
-        return found
+        return statistics
 
     def predict(self, params: Params, x: Images, statistics: Statistics) -> Logits:
-        """Normalised by ``statistics``: an image's outputs depend on that image alone."""
+        """Normalise by ``statistics``: an image's outputs depend on that image alone."""
         return _logits(params, x, lambda i, _: (statistics[f"mean.{i}"], statistics[f"var.{i}"]))
 
 
 def observe(
     module: Normalised, running: Statistics, params: Params, x: Images, momentum: float = MOMENTUM
 ) -> Statistics:
-    """The running statistics after one more batch: (1 − momentum) · running + momentum · the batch's."""
+    """Return running statistics after one more batch: (1 − momentum) · running + momentum · the batch's.
+
+    Over the images of each inner step in turn, from fresh statistics, they serve predictions that are not
+    transductive, as Ravi & Larochelle 2017 evaluate.
+    """
     new = module.statistics(params, x)
     return {name: (1 - momentum) * old + momentum * new[name] for name, old in running.items()}
-
-
-def episode_statistics(
-    module: Normalised,
-    trajectory: Sequence[Params],
-    support: Sequence[Float[Tensor, "_ channel height width"]],
-    momentum: float = MOMENTUM,
-) -> Statistics:
-    """Running statistics of one task's inner steps, for predictions that are not transductive.
-
-    As Ravi & Larochelle 2017 evaluate: each episode starts afresh, and the statistics are those that the
-    learner met while it adapted to the support set.
-
-    Args:
-        trajectory: the parameters before each inner step, at least one.
-        support: the images of each inner step.
-        momentum: the weight of the newest batch, as torch counts it.
-    """
-    running = module.fresh_statistics(trajectory[0])
-    for params, x in zip(trajectory, support, strict=True):
-        running = observe(module, running, params, x, momentum)
-    return running
 
 
 def predict_alone(
@@ -140,7 +122,7 @@ def predict_alone(
     support: Float[Tensor, "shot channel height width"],
     query: Float[Tensor, "query channel height width"],
 ) -> Float[Tensor, "query output"]:
-    """Outputs for each query image in a batch of its own, together with the support images.
+    """Return outputs for each query image in a batch of its own, together with the support images.
 
     For a network that normalises by batch, this is the evaluation of Nichol et al. 2018 that is not
     transductive. It reads the support images once for each query.
@@ -155,7 +137,7 @@ def predict_alone(
 
 
 def _logits(params: Params, x: Images, moments: Callable[[int, Images], tuple[Channels, Channels]]) -> Logits:
-    """The network, normalised in its i-th block by the mean and variance ``moments(i, inputs)``."""
+    """Run the network, normalised in its i-th block by the mean and variance ``moments(i, inputs)``."""
     for i in range(BLOCKS):
         h = _channels_last(F.conv2d(x, params[f"conv.{i}"], padding=1))
         mean, var = moments(i, h)
@@ -167,7 +149,7 @@ def _logits(params: Params, x: Images, moments: Callable[[int, Images], tuple[Ch
 
 
 def _moments(h: Images) -> tuple[Channels, Channels]:
-    """Mean and biased variance of each channel.
+    """Return mean and biased variance of each channel.
 
     Written out, since the second derivative of torch's own ``batch_norm`` is wrong where ``vmap`` gives each
     task scales of its own (functorch issue 534). Sums rather than means, whose derivative writes one number
@@ -187,5 +169,5 @@ def _per_channel(v: Channels) -> Float[Tensor, "channel 1 1"]:
 
 
 def _channels_last(h: Images) -> Images:
-    """The same numbers, a pixel's channels side by side in memory: pooling is ten times as fast there."""
+    """Put a pixel's channels side by side in memory: pooling is ten times as fast there."""
     return h.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)  # vmap knows no memory_format

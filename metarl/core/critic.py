@@ -17,23 +17,28 @@ PREFIX = "critic."
 
 
 def critic_params(critic: nn.Module) -> Params:
-    """The value network's current parameters, under the names they have among the policy's."""
+    """Return the value network's current parameters, under the names they have among the policy's."""
     return {PREFIX + name: p for name, p in initial_params(critic).items()}
 
 
 def values(critic: nn.Module) -> Apply:
-    """``value(params, obs) -> "*b"`` of one task, in ``baselines.value_unit``."""
+    """Return ``value(params, obs)`` of one task, which gives "*b" in ``advantages.value_unit``."""
     return _reading(functional(critic))
 
 
 def values_of_tasks(critic: nn.Module) -> Apply:
-    """``values`` with the task axis first on everything."""
+    """Return ``values`` of many tasks: everything has the task axis first."""
     return _reading(of_tasks(critic))
 
 
 def with_critic(objective: Objective, value: Apply, weight: float = 0.5) -> Objective:
-    """``objective`` plus ``weight`` times the value network's mean squared error over the valid steps (A2C;
-    Mnih et al. 2016). The error is that against ``target``, which is data: no gradient runs through it.
+    """Add a value network's error to an objective (A2C, Mnih et al. 2016).
+
+    Args:
+        objective: the policy's loss.
+        value: ``value(params, obs)`` of one task.
+        weight: of the mean squared error over the valid steps, against ``target``, which is data: no gradient
+            runs through it.
     """
 
     def both(apply: Apply, params: Params, batch: Episodes) -> Float[Tensor, ""]:
@@ -45,8 +50,8 @@ def with_critic(objective: Objective, value: Apply, weight: float = 0.5) -> Obje
 
 def _reading(call: Apply) -> Apply:
     def value(params: Params, obs: Tensor) -> Tensor:
-        own = {name.removeprefix(PREFIX): p for name, p in params.items() if name.startswith(PREFIX)}
-        outputs: Tensor = call(own, obs)
+        of_critic = {name.removeprefix(PREFIX): p for name, p in params.items() if name.startswith(PREFIX)}
+        outputs: Tensor = call(of_critic, obs)
         return outputs.squeeze(-1)
 
     return value

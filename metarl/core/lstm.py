@@ -25,7 +25,7 @@ PRECISION = 10.0  # p of the preprocessing
 
 
 class Memory(NamedTuple):
-    """What is kept for each coordinate: the LSTM's output and cell, and f̂ and î."""
+    """The LSTM's output and cell, and f̂ and î, of each coordinate."""
 
     hidden: Float[Tensor, "*task hidden coordinate"]
     cell: Float[Tensor, "*task hidden coordinate"]
@@ -33,7 +33,7 @@ class Memory(NamedTuple):
 
 
 def preprocess(x: Float[Tensor, "*b"]) -> Float[Tensor, "feature=2 *b"]:
-    """Size and sign of numbers that span many orders of magnitude (Andrychowicz et al. 2016, appendix A).
+    """Return size and sign of numbers that span many orders of magnitude (Andrychowicz et al. 2016, app. A).
 
     x ↦ (log|x| / p, sign x) where |x| > e⁻ᵖ, else (−1, eᵖ x), with p = 10. Continuous, and finite at 0,
     its derivative too.
@@ -45,7 +45,7 @@ def preprocess(x: Float[Tensor, "*b"]) -> Float[Tensor, "feature=2 *b"]:
 
 
 def draw_weights(params: Params, generator: torch.Generator, hidden: int) -> Params:
-    """Fresh weights in the precision of ``params``, U(±0.01); b_F ~ U(4, 5) and b_I ~ U(−5, −4).
+    """Draw weights in the precision of ``params`` from U(±0.01), b_F from U(4, 5) and b_I from U(−5, −4).
 
     So a fresh rule keeps almost all of θ (f ≈ 0.99) and steps along the gradient with i ≈ 0.01. The LSTM's
     weights are laid out as in ``torch.nn.LSTMCell``, with one bias where that has the sum of two.
@@ -67,7 +67,7 @@ def draw_weights(params: Params, generator: torch.Generator, hidden: int) -> Par
 
 
 def blank_memory(weights: Params, params: Params) -> Memory:
-    """All zeros, for each coordinate of ``params``."""
+    """Return zeros for each coordinate of ``params``."""
     theta, hidden = ravel(params), weights["lstm.weight_hh"].shape[-1]
     return Memory(*(theta.new_zeros(rows, *theta.shape) for rows in (hidden, hidden, 2)))
 
@@ -75,7 +75,7 @@ def blank_memory(weights: Params, params: Params) -> Memory:
 def lstm_step(
     weights: Params, memory: Memory, params: Params, grads: Params, loss: Float[Tensor, ""]
 ) -> tuple[Params, Memory]:
-    """θₜ and the memory of one task; no gradient flows through ``grads`` and ``loss``."""
+    """Return θₜ and the memory of one task; no gradient flows through ``grads`` and ``loss``."""
     theta = ravel(params)
     grad = ravel({name: grads[name] for name in params}).detach()
     hidden, cell = _lstm_cell(weights, memory, grad, loss.detach())
@@ -90,7 +90,7 @@ def lstm_step(
 def _lstm_cell(
     weights: Params, memory: Memory, grad: Float[Tensor, " n"], loss: Float[Tensor, ""]
 ) -> tuple[Float[Tensor, "hidden n"], Float[Tensor, "hidden n"]]:
-    """Output and cell of a standard LSTM on [loss, gradient] (2 numbers each), for all n coordinates at once.
+    """Return output and cell of an LSTM on [loss, gradient] (2 numbers each), for all n coordinates at once.
 
     ``nn.LSTMCell`` fails under ``vmap``; here it is one matrix product. What bias and loss contribute is the
     same for all coordinates: it is worked out once and enters as the weight of a row of ones.

@@ -23,14 +23,28 @@ class InTasks(Protocol):
     """A network that computes many tasks at once without ``vmap``."""
 
     def forward_tasks(self, params: Params, x: Tensor, prefix: str = "") -> Tensor:
-        """``forward`` of each task's own parameters, which stand under ``prefix``."""
+        """Return ``forward`` of each task's own parameters, which stand under ``prefix``."""
 
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {"tanh": nn.Tanh, "relu": nn.ReLU}
 
 
 class MLP(nn.Sequential):
-    """Fully connected network; weights Xavier-uniform and biases zero, as in Finn et al. 2017."""
+    """A fully connected network; weights Xavier-uniform and biases zero, as in Finn et al. 2017.
+
+    Args:
+        inputs: numbers it reads.
+        hidden: units of each layer between.
+        outputs: numbers it gives.
+        activation: "tanh" or "relu", after each layer but the last.
+
+    Example:
+        >>> import torch
+        >>> from metarl.core.models import MLP
+        >>> network = MLP(inputs=2, hidden=(64, 64), outputs=3)
+        >>> network(torch.zeros(5, 2)).shape
+        torch.Size([5, 3])
+    """
 
     def __init__(self, inputs: int, hidden: Sequence[int], outputs: int, activation: str = "tanh") -> None:
         widths = [inputs, *hidden, outputs]
@@ -45,7 +59,7 @@ class MLP(nn.Sequential):
     def forward_tasks(
         self, params: Params, x: Float[Tensor, "task row inputs"], prefix: str = ""
     ) -> Float[Tensor, "task row outputs"]:
-        """``forward`` of each task's own parameters, which stand under ``prefix``.
+        """Return ``forward`` of each task's own parameters, which stand under ``prefix``.
 
         The same numbers as ``vmap`` of a functional call. Rollouts call networks on a few hundred rows at a
         time, where the overhead of the transforms is three quarters of the time; here there is none.
@@ -60,8 +74,19 @@ class MLP(nn.Sequential):
 
 
 class Gaussian(nn.Module):
-    """Observation → (mean, log_std): the mean by ``net``, which brings ``forward_tasks``; the standard
-    deviation is learned and the same in all states.
+    """Observation → (mean, log_std), which ``policy`` reads as a normal distribution of actions.
+
+    Args:
+        net: observation → mean; it brings ``forward_tasks``.
+        action_dim: numbers of an action.
+        init_std: what the standard deviation starts at, which is learned and the same in all states.
+
+    Example:
+        >>> import torch
+        >>> from metarl.core.models import MLP, Gaussian
+        >>> mean, log_std = Gaussian(MLP(2, (64, 64), 1), action_dim=1, init_std=1.0)(torch.zeros(5, 2))
+        >>> mean.shape, log_std.unique()
+        (torch.Size([5, 1]), tensor([0.], grad_fn=<Unique2Backward0>))
     """
 
     # Of rllab's Gaussian policy, which the published runs use: keeps the log-likelihood finite.
@@ -81,7 +106,7 @@ class Gaussian(nn.Module):
     def forward_tasks(
         self, params: Params, obs: Shaped[Tensor, "task row ..."]
     ) -> tuple[Float[Tensor, "task row action"], Float[Tensor, "task row action"]]:
-        """``forward`` of each task's own parameters."""
+        """Return ``forward`` of each task's own parameters."""
         mean = cast(InTasks, self.net).forward_tasks(params, obs, "net.")
         log_std = params["log_std"].clamp(min=math.log(self.min_std))
         return mean, log_std.unsqueeze(1).expand_as(mean).contiguous()  # exp of an expanded view is slow
@@ -114,17 +139,31 @@ class Choices(nn.Module):
         return MultiCategorical(self.net(obs).split(self.numbers, -1))
 
     def forward_tasks(self, params: Params, obs: Shaped[Tensor, "task row ..."]) -> MultiCategorical:
-        """``forward`` of each task's own parameters."""
+        """Return ``forward`` of each task's own parameters."""
         logits = cast(InTasks, self.net).forward_tasks(params, obs, "net.")
         return MultiCategorical(logits.split(self.numbers, -1))
 
 
 def functional(module: nn.Module) -> Apply:
-    """``apply(params, x)``: the module's forward pass with ``params`` in place of its own parameters.
+    """Make a module a function of its parameters.
 
     ``functional_call`` puts the parameters into the live module for the length of the call, so threads must
-    not share one: each thread calls a copy of its own. Parameters of other modules, such as a value
-    network's, may be among ``params``.
+    not share one: each thread calls a copy of its own.
+
+    Args:
+        module: a network without buffers.
+
+    Returns:
+        ``apply(params, x)``, the forward pass with ``params`` in place of the module's own. Parameters of
+        other modules, such as a value network's, may be among them.
+
+    Example:
+        >>> import torch
+        >>> from metarl.core.models import functional, initial_params
+        >>> module = torch.nn.Linear(2, 1)
+        >>> apply, params = functional(module), initial_params(module)
+        >>> apply({name: torch.ones_like(p) for name, p in params.items()}, torch.tensor([[1.0, 2.0]])).item()
+        4.0
     """
     local = threading.local()
     names = [name for name, _ in module.named_parameters()]
@@ -138,18 +177,33 @@ def functional(module: nn.Module) -> Apply:
 
 
 def policy(module: nn.Module) -> Callable[[Params, Tensor], Distribution]:
-    """``apply(params, obs)`` that returns a distribution over actions.
+    """Make a module a function of its parameters that gives distributions of actions.
 
-    The module returns ``(mean, log_std)``, which is read as a diagonal Gaussian; or logits, which are read as
-    a categorical distribution; or a distribution of ``core.distributions``, which is taken as it is (several
-    choices at once are a ``MultiCategorical``).
+    Args:
+        module: a network without buffers, which returns ``(mean, log_std)``, read as a diagonal Gaussian; or
+            logits, read as a categorical distribution; or a distribution of ``core.distributions``, taken as
+            it is (several choices at once are a ``MultiCategorical``).
+
+    Returns:
+        ``apply(params, obs)``.
+
+    Raises:
+        RequestError: (the function) the module returns something else.
+
+    Example:
+        >>> import torch
+        >>> from metarl.core.models import MLP, initial_params, policy
+        >>> network = MLP(inputs=2, hidden=(), outputs=4)
+        >>> apply = policy(network)
+        >>> apply({name: 0 * p for name, p in initial_params(network).items()}, torch.zeros(1, 2)).entropy()
+        tensor([1.3863])
     """
     call = functional(module)
     return lambda params, obs: _distribution(call(params, obs), module)
 
 
 def of_tasks(module: nn.Module) -> Apply:
-    """``vmap(functional(module))``: parameters and inputs have the task axis first.
+    """Return ``functional`` of many tasks: parameters and inputs have the task axis first.
 
     A module may bring ``forward_tasks(params, x)``, which is then called in place of ``vmap``.
     """
@@ -157,7 +211,7 @@ def of_tasks(module: nn.Module) -> Apply:
 
 
 def policy_of_tasks(module: nn.Module) -> Callable[[Params, Tensor], Distribution]:
-    """``vmap(policy(module))``: parameters and observations have the task axis first."""
+    """Return ``policy`` of many tasks: parameters and observations have the task axis first."""
     call = of_tasks(module)
     return lambda params, obs: _distribution(call(params, obs), module)
 
@@ -176,7 +230,7 @@ def _distribution(out: Any, module: nn.Module) -> Distribution:
 
 
 def initial_params(module: nn.Module) -> Params:
-    """The module's current parameters as values; a network with buffers is refused by name."""
+    """Return the module's current parameters as values; a network with buffers is refused by name."""
     buffers = [name for name, _ in module.named_buffers()]
     if buffers:
         raise RequestError(

@@ -17,7 +17,7 @@ STOP_SIGNALS = tuple(
 
 @functools.cache
 def prepare_process() -> None:
-    """Makes results reproducible and freed memory reusable in this process. Later calls do nothing.
+    """Make results reproducible and freed memory reusable in this process; later calls do nothing.
 
     * One intra-op thread: metarl's parallelism is over chunks of tasks, and several intra-op threads collapse
       as soon as another process holds a core.

@@ -1,1 +1,1 @@
-"""Floor 1: adaptation, meta-learners and meta-optimisers; needs core and torch only."""
+"""Floor 1: adaptation, meta-learners and meta-optimizers; needs core and torch only."""

@@ -18,10 +18,13 @@ R = TypeVar("R")
 
 
 class Chunking(NamedTuple):
-    """``size`` tasks to a chunk, ``threads`` chunks at a time.
+    """How many tasks are computed at a time.
 
-    ``held`` bounds the tasks whose graphs are kept from one curvature product to the next (None: all). Those
-    of the others are built anew for each product, which takes longer and gives the same bits.
+    Attributes:
+        size: tasks to a chunk.
+        threads: chunks at a time.
+        held: bounds the tasks whose graphs are kept from one curvature product to the next; None is all.
+            Those of the others are built anew for each product, which takes longer and gives the same bits.
     """
 
     size: int
@@ -36,13 +39,13 @@ def _pool(threads: int) -> ThreadPoolExecutor:
 
 
 def run_all(calls: Sequence[Callable[[], R]], threads: int) -> list[R]:
-    """The results of all ``calls``, in their order, ``threads`` at a time."""
+    """Return the results of all ``calls``, in their order, ``threads`` at a time."""
     if threads == 1 or len(calls) == 1:
         return [call() for call in calls]
     return list(_pool(threads).map(lambda call: call(), calls))
 
 
 def map_chunks(fn: Callable[..., R], chunking: Chunking, *trees: Any) -> list[R]:
-    """``fn`` on each chunk of the ``trees`` (task axis first on every leaf), results in the tasks' order."""
+    """Call ``fn`` on each chunk of the ``trees`` (task axis first); return results in the tasks' order."""
     pieces = zip(*(split(tree, chunking.size) for tree in trees), strict=True)
     return run_all([functools.partial(fn, *piece) for piece in pieces], chunking.threads)

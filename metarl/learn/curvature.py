@@ -38,14 +38,14 @@ class LinearMap:
         )
 
     def pull(self, w: Tensors) -> Tensors:
-        """Jᵀw for one w for each output."""
+        """Return Jᵀw for one w for each output."""
         moving = [part for part, x in zip(w, self._all, strict=True) if x.requires_grad]
         return torch.autograd.grad(
             self._outputs, self._inputs, moving, retain_graph=True, materialize_grads=True
         )
 
     def push(self, v: Tensors) -> Tensors:
-        """Jv for one v for each input."""
+        """Return Jv for one v for each input."""
         pushed = iter(
             torch.autograd.grad(self._pulled, self._dummy, v, retain_graph=True, materialize_grads=True)
         )
@@ -55,9 +55,37 @@ class LinearMap:
 def kl_curvature(
     apply: Apply, adaptation: Adaptation, meta: Meta, support: Sequence[Any], query: Episodes
 ) -> Callable[[Meta], Meta]:
-    """v ↦ JᵀFJ v for each task of a chunk (task axis first on every leaf of ``meta`` and ``v``).
+    """Linearise the mean KL of each task's adapted policy in its meta-parameters, to second order.
 
-    F is that of the mean over the query's valid steps.
+    Args:
+        apply: ``apply(params, obs)``, the policy of one task.
+        adaptation: the inner loop of one task.
+        meta: the meta-parameters of each task of a chunk, task axis first.
+        support: a batch for each inner step.
+        query: the batch over whose valid steps the KL is averaged.
+
+    Returns:
+        v ↦ JᵀFJ v, for trees like ``meta``: J is the Jacobian of the adapted parameters, F the Fisher matrix.
+
+    Example:
+        With no inner step J is the identity. The Fisher matrix of two equally likely actions is
+        diag(½) − ¼, so a vector of (1, 0) becomes (¼, −¼):
+
+        >>> import torch
+        >>> from metarl.core.batch import Episodes
+        >>> from metarl.core.distributions import Categorical
+        >>> from metarl.core.objectives import vpg
+        >>> from metarl.core.params import Meta
+        >>> from metarl.core.rules import sgd
+        >>> from metarl.learn.adapt import adapt
+        >>> from metarl.learn.curvature import kl_curvature
+        >>> obs, ones = torch.zeros(1, 1, 2, 1), torch.ones(1, 1, 2)  # 1 task, 1 episode, 2 steps
+        >>> batch = Episodes(obs, ones, ones, ones < 0, ones < 0, ones, ones, obs[:, :, 0], ones, ones)
+        >>> apply = lambda params, obs: Categorical(params["logits"].expand(1, 2, 2))
+        >>> meta = Meta({"logits": torch.zeros(1, 2)}, {})
+        >>> product = kl_curvature(apply, adapt(apply, vpg, sgd()), meta, support=(), query=batch)
+        >>> product(Meta({"logits": torch.tensor([[1.0, 0.0]])}, {})).model
+        {'logits': tensor([[ 0.2500, -0.2500]])}
     """
     meta = tree_map(lambda x: x.detach().requires_grad_(), meta)
     adapted = unroll(adaptation, meta, support).params

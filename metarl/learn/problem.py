@@ -1,4 +1,4 @@
-"""What a meta-learner hands to a meta-optimiser."""
+"""The problem that a meta-learner hands to a meta-optimizer."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -8,17 +8,19 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from metarl.core.params import Meta, Params, leaves, tree_map
+from metarl.core.params import Meta, Params, leaves, ravel, tree_map
 
 Vector = Float[Tensor, " size"]
 
 
 class TaskData(NamedTuple):
-    """What a meta-batch of tasks gave: a batch for each inner step, and one to judge the adapted parameters.
+    """The batches of a meta-batch of tasks; every leaf has the task axis first.
 
-    Every leaf has the task axis first. ``credit`` says how much better than the other tasks' the query of
-    each task turned out, per step and in the unit of its advantages (``core.returns.credit``); episodes have
-    it.
+    Attributes:
+        support: a batch for each inner step.
+        query: the batch that judges the adapted parameters.
+        credit: how much better than the other tasks' the query of each task turned out, per step and in the
+            unit of its advantages (``core.returns.credit``), "task"; ``()``, an empty tree, for none.
     """
 
     support: tuple[Any, ...]
@@ -27,30 +29,39 @@ class TaskData(NamedTuple):
 
     @property
     def tasks(self) -> int:
-        """How many tasks."""
+        """The number of tasks."""
         return len(leaves(self.query)[0])
 
 
 class Point(NamedTuple):
-    """What is known at the meta-parameters where a step starts.
+    """The meta-parameters where a step starts.
 
-    ``policies`` are the adapted policies' outputs there, the reference of every later KL (or ``()``).
+    Attributes:
+        loss: the meta-objective there.
+        grad: its gradient, or what stands in its place.
+        metrics: further numbers of the iteration.
+        policies: the adapted policies' outputs there, the reference of every later KL; None where the model's
+            output is no distribution.
     """
 
     loss: Float[Tensor, ""]
     grad: Meta
-    policies: Any
     metrics: dict[str, float]
+    policies: Any = None
+
+    def summary(self) -> dict[str, float]:
+        """Return the metrics, with the loss and the Euclidean norm of the gradient."""
+        return {"loss": float(self.loss), "grad_norm": float(ravel(self.grad).norm())} | self.metrics
 
 
 def mean_and_variance(grads: Meta) -> tuple[Meta, float]:
-    """The mean over tasks of gradients with the task axis first, summed in the tasks' order, and how much
+    """Return the mean over tasks of gradients (task axis first), summed in the tasks' order, and how much
     they differ from task to task: E‖g − ḡ‖², summed over all entries.
     """
     tasks = len(leaves(grads)[0])
     mean = tree_map(lambda g: g.sum(0) / tasks, grads)
-    apart = [(g - m).square().sum() / tasks for g, m in zip(leaves(grads), leaves(mean), strict=True)]
-    return mean, float(torch.stack(apart).sum())
+    variances = [(g - m).square().sum() / tasks for g, m in zip(leaves(grads), leaves(mean), strict=True)]
+    return mean, float(torch.stack(variances).sum())
 
 
 class Losses(NamedTuple):
@@ -63,9 +74,12 @@ class Losses(NamedTuple):
 class Sampling(NamedTuple):
     """The policies that collected the support batches, for steps that must not lead far from them.
 
-    ``policies(meta)`` are their outputs where the batches were collected; ``kl(meta, reference)`` is the mean
-    over tasks and inner steps of KL(reference ‖ those at ``meta``), in nats; ``penalised(meta, reference,
-    c)`` is the point of the loss plus c times that KL, with the KL among its metrics as ``sampling_kl``.
+    Attributes:
+        policies: ``policies(meta)`` returns their outputs where the batches were collected, as a reference.
+        kl: ``kl(meta, reference)`` returns the mean over tasks and inner steps of KL(reference ‖ those at
+            ``meta``), in nats.
+        penalised: ``penalised(meta, reference, c)`` returns the point of the loss plus c times that KL, with
+            the KL among its metrics as ``sampling_kl``.
     """
 
     policies: Callable[[Meta], Any]
@@ -77,10 +91,15 @@ class Sampling(NamedTuple):
 class Problem:
     """One meta-iteration's optimisation problem, as functions of the meta-parameters.
 
-    ``losses`` is None where the gradient is that of no function (Reptile); there ``kl`` alone tells how far a
-    step has moved the adapted policies of a ``Point``. ``curvature(meta)`` returns
-    v ↦ JᵀFJ v on raveled meta-parameters, the exact Hessian of the mean KL at ``meta``; it and ``sampling``
-    are None where the model's output is no distribution.
+    Attributes:
+        at: ``at(meta)`` returns the point where a step starts.
+        losses: ``losses(meta, point)`` returns the loss and the KL elsewhere; None where the gradient is that
+            of no function (Reptile).
+        curvature: ``curvature(meta)`` returns v ↦ JᵀFJ v on raveled meta-parameters, the exact Hessian of the
+            mean KL at ``meta``; None where the model's output is no distribution.
+        sampling: the policies that collected the support; None likewise.
+        kl: ``kl(meta, point)`` returns how far a step has moved the adapted policies of a point, in nats,
+            where ``losses`` is None.
     """
 
     at: Callable[[Meta], Point]
@@ -91,6 +110,24 @@ class Problem:
 
 
 MetaLearner = Callable[[TaskData], Problem]
+State = dict[str, Any]
+Metrics = dict[str, float]
+
+
+class MetaOptimizer(NamedTuple):
+    """Two pure functions; a state is a dict of trees of tensors, empty where there is nothing to remember.
+
+    A factory of optimizers takes its options by name: a configuration hands it those that its signature has
+    (``lr`` is ``meta_lr``, ``max_norm`` is ``max_grad_norm``, ``epochs`` is ``meta_epochs``).
+
+    Attributes:
+        init: ``init(meta)`` returns the first state.
+        step: ``step(problem, meta, state)`` returns the next meta-parameters and state, and metrics.
+    """
+
+    init: Callable[[Meta], State]
+    step: Callable[[Problem, Meta, State], tuple[Meta, State, Metrics]]
+
 
 # (parameters before each inner step and after the last, their tasks' data) -> a number a task for each name;
 # its mean over the tasks becomes a metric of the iteration.
@@ -98,5 +135,5 @@ Report = Callable[[Sequence[Params], TaskData], dict[str, Float[Tensor, " task"]
 
 
 def nothing(path: Sequence[Params], data: TaskData) -> dict[str, Float[Tensor, " task"]]:
-    """The report of somebody who asks for none."""
+    """Report nothing."""
     return {}

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from gymnasium.vector import VectorEnv
 
-from metarl.core.errors import Diverged, EnvironmentFailed
+from metarl.core.errors import Diverged, EnvironmentFailed, shown
 from metarl.rollout.family import Tasks
 
 Answer = tuple[Any, Any, Any, Any, dict[str, Any]]
@@ -101,12 +101,13 @@ class Checked:
         """Refuses the first row that goes on and is not finite; what has ended may say what it likes."""
         row = _first_bad(values, going)
         if row is not None:
-            raise self._failed(f"the {name} is {shown(values[row].tolist())}, not finite", row=row)
+            raise self._failed(f"the {name} is {shown(values[row].tolist(), _SHOWN)}, not finite", row=row)
 
     def _look_at_action(self, action: np.ndarray, going: np.ndarray) -> None:
         row = _first_bad(action, going)
         if row is not None:
-            told = f"{self._where(row, self._time)}: the policy's action is {shown(action[row].tolist())}"
+            numbers = shown(action[row].tolist(), _SHOWN)
+            told = f"{self._where(row, self._time)}: the policy's action is {numbers}"
             raise Diverged(f"{told}, not finite", step=self._time)
 
     def _failed(
@@ -122,7 +123,7 @@ class Checked:
             return f"{self._title}: {at}"
         t, episode = divmod(int(row), self._episodes)
         task = {name: np.asarray(value[t]).tolist() for name, value in self._tasks.items()}
-        return f"{self._title}: task {self._first + t} {shown(task)}, episode {episode}, {at}"
+        return f"{self._title}: task {self._first + t} {shown(task, _SHOWN)}, episode {episode}, {at}"
 
 
 def _surely_finite(x: np.ndarray) -> bool:
@@ -140,9 +141,3 @@ def _first_bad(values: np.ndarray, going: np.ndarray) -> int | None:
 def _told(error: BaseException) -> str:
     line = next(iter(str(error).strip().splitlines()), "")
     return f"{type(error).__name__}: {line}" if line else type(error).__name__
-
-
-def shown(value: Any) -> str:
-    """``repr`` on one line, cut where it is long."""
-    line = " ".join(repr(value).split())
-    return line if len(line) <= _SHOWN else f"{line[: _SHOWN - 1]}…"

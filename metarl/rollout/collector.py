@@ -57,7 +57,7 @@ def collect(
     each = seeding.seeds_of_each(address.seed, "starts", *address.shared, last=address.last(m), n=episodes)
     start_seeds: Any = each.ravel().tolist()  # Gymnasium's annotation knows one number only
     noise = None if deterministic else action_noise(env.single_action_space, m, episodes, horizon, address)
-    record = Record(env.single_observation_space, env.single_action_space, (m, episodes), horizon)
+    record = _Record(env.single_observation_space, env.single_action_space, (m, episodes), horizon)
     policies: list[Distribution] = []
     checked = Checked(env, tasks, episodes, title, address.first_task)
     obs = record.start(checked.reset(start_seeds))
@@ -73,7 +73,7 @@ def collect(
             policies.append(policy)
             over = not record.going.any()
             if over or len(policies) == BLOCK or t == horizon - 1:
-                record.judge(t + 1, policies)
+                record.add_log_probs(t + 1, policies)
                 policies = []
             if over:
                 break
@@ -97,7 +97,7 @@ def collect_in(
     """
     start_seeds = seeding.seeds(address.seed, "starts", *address.of(0), n=episodes) >> np.uint64(33)
     noise = None if deterministic else action_noise(env.action_space, 1, episodes, horizon, address)
-    record = Record(env.observation_space, env.action_space, (1, episodes), horizon)
+    record = _Record(env.observation_space, env.action_space, (1, episodes), horizon)
     with torch.no_grad():
         for e in range(episodes):
             row = slice(e, e + 1)
@@ -168,7 +168,7 @@ def readable(obs: Any) -> np.ndarray:
 BLOCK = 16
 
 
-class Record:
+class _Record:
     """Arrays "row time …" of a collection under way (a row is an episode of a task), and which rows go on.
 
     What a step gave is put down as it comes; what happened after a row's end is struck out at the end. The
@@ -232,8 +232,8 @@ class Record:
         self.going[rows] &= np.logical_not(terminated | truncated)
         return found
 
-    def judge(self, end: int, policies: list[Distribution]) -> None:
-        """Log-probabilities of the last actions before step ``end``, by the policy of each time step."""
+    def add_log_probs(self, end: int, policies: list[Distribution]) -> None:
+        """Enter the log-probabilities of the last actions before ``end``, by the policy of each time step."""
         steps = slice(end - len(policies), end)
         columns = zip(*(leaves(policy) for policy in policies), strict=True)
         over_time = replace_leaves(policies[0], [torch.stack(column, 2) for column in columns])

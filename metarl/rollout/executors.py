@@ -1,19 +1,25 @@
-"""Where collections run: in this process, or each a share of the tasks in worker processes.
+"""Executors by name: where the episodes of a collection are collected.
 
-Both give the same bits. Every draw is addressed by the task's global number, so that it matters neither which
-process serves a task nor beside which others; no share has a single task, which would take other kernels.
+All give the same bits. Every draw is addressed by the task's global number, so that it matters neither which
+process serves a task nor which other tasks it serves; no share has a single task, which would take other
+kernels.
 """
 
-from typing import Protocol, runtime_checkable
+from collections.abc import Callable
+from typing import NamedTuple, Protocol, runtime_checkable
 
-from gymnasium.vector import VectorEnv
+from torch import nn
 
 from metarl.core.batch import Episodes
 from metarl.core.models import Apply
 from metarl.core.params import Params
-from metarl.rollout.collector import Tasks, collect
-from metarl.rollout.family import TaskFamily, title_of
+from metarl.core.registry import Registry
+from metarl.rollout.collector import Tasks
+from metarl.rollout.family import TaskFamily
+from metarl.rollout.inline import Inline
+from metarl.rollout.processes import Processes
 from metarl.rollout.seeding import Address
+from metarl.rollout.worker import Recipe, Setup
 
 
 @runtime_checkable
@@ -23,49 +29,51 @@ class Executor(Protocol):
     def collect(
         self, params: Params, tasks: Tasks, *, episodes: int, address: Address, deterministic: bool = False
     ) -> Episodes:
-        """``episodes`` episodes of each task, up to the family's horizon: see ``collect``."""
+        """Return ``episodes`` episodes of each task, up to the family's horizon: see ``collector.collect``.
+
+        Args:
+            params: one policy for each task, the task axis first on every tensor, on the CPU.
+            tasks: arrays with one row a task.
+        """
 
     def close(self) -> None:
-        """Closes the environments and ends the processes."""
+        """Close the environments and end the processes."""
 
 
-class Inline:
-    """Collects in this process: what native families, which step all rows at once, are best served by.
+class Resources(NamedTuple):
+    """What an executor may collect with.
 
-    Vector environments are kept from one collection to the next. There are two at most, since training and
-    validation, which take turns, may have different numbers of rows.
+    Attributes:
+        family: the family, made in this process.
+        act: the policies of all tasks, ``act(params, obs "task row …")``.
+        recipe: how another process makes the family; ``module`` is the network that it makes ``act`` of.
+        workers: how many processes there may be.
+        timeout: seconds without a step after which a process counts as stuck.
+        warn: takes one line for the user.
     """
 
-    def __init__(self, family: TaskFamily, act: Apply) -> None:
-        self._family, self._act = family, act
-        self._envs: dict[int, VectorEnv] = {}
+    family: TaskFamily
+    act: Apply
+    recipe: Recipe
+    module: nn.Module
+    workers: int = 1
+    timeout: float = 120.0
+    warn: Callable[[str], None] = print
 
-    def collect(
-        self, params: Params, tasks: Tasks, *, episodes: int, address: Address, deterministic: bool = False
-    ) -> Episodes:
-        """See ``Executor``."""
-        return collect(
-            self._env(len(next(iter(tasks.values()))) * episodes),
-            self._act,
-            params,
-            tasks,
-            episodes=episodes,
-            horizon=self._family.horizon,
-            address=address,
-            deterministic=deterministic,
-            title=title_of(self._family),
-        )
 
-    def close(self) -> None:
-        """Closes the environments."""
-        while self._envs:
-            self._envs.popitem()[1].close()
+executors: Registry[Callable[[Resources], Executor], None] = Registry(
+    "executor", "metarl.executors", no_facts=None
+)
 
-    def _env(self, rows: int) -> VectorEnv:
-        if rows in self._envs:
-            self._envs[rows] = self._envs.pop(rows)  # the latest last
-            return self._envs[rows]
-        while len(self._envs) > 1:
-            self._envs.pop(next(iter(self._envs))).close()
-        self._envs[rows] = self._family.make_vec(rows)
-        return self._envs[rows]
+
+@executors.register("inline")
+def inline(resources: Resources) -> Inline:
+    """Step one vector environment in this process."""
+    return Inline(resources.family, resources.act)
+
+
+@executors.register("processes")
+def processes(resources: Resources) -> Processes:
+    """Share the tasks out to worker processes, each of which steps its own rows."""
+    setup = Setup(resources.recipe, resources.module)
+    return Processes(setup, workers=resources.workers, timeout=resources.timeout, warn=resources.warn)

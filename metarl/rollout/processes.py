@@ -11,9 +11,8 @@ import numpy as np
 import torch
 
 from metarl.core.batch import Episodes
-from metarl.core.errors import EnvironmentFailed, RunFailed
+from metarl.core.errors import EnvironmentFailed, RunFailed, shown
 from metarl.core.params import Params, concat, tree_map
-from metarl.rollout.checked import shown
 from metarl.rollout.collector import Tasks
 from metarl.rollout.seeding import Address
 from metarl.rollout.worker import Failure, Job, Setup
@@ -130,7 +129,7 @@ class Processes:
     def _tell(self, what: str, lost: int, tasks: Tasks) -> None:
         told = f"{self._title}: {what}"
         if lost == LIVES:
-            named = shown({name: value.tolist() for name, value in tasks.items()})
+            named = shown({name: value.tolist() for name, value in tasks.items()}, 160)
             raise RunFailed(f"{told} {LIVES} times in a row with the same tasks: {named}")
         self._warn(f"{told}; its {len(next(iter(tasks.values())))} tasks are collected anew")
 

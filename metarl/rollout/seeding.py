@@ -26,6 +26,7 @@ PURPOSES = {
     "bootstrap": 7,
     "baselines": 8,
     "pictures": 9,
+    "policies": 10,
 }
 """Purpose → its number in every address. Append only: another number is another result for every seed."""
 

@@ -27,8 +27,8 @@ from metarl.core.params import Params, tree_map
 from metarl.core.process import STOP_SIGNALS, prepare_process
 from metarl.rollout.acting import acting
 from metarl.rollout.collector import Tasks
-from metarl.rollout.executors import Inline
 from metarl.rollout.family import TaskFamily
+from metarl.rollout.inline import Inline
 from metarl.rollout.observed import observe_task
 from metarl.rollout.seeding import Address
 

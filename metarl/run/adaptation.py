@@ -3,72 +3,116 @@
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
-from typing import Any
+from typing import Any, overload
 
 import gymnasium
 import numpy as np
 import torch
 
-from metarl.core.batch import Episodes, Shots
-from metarl.core.errors import EnvironmentFailed, RequestError
-from metarl.core.params import Params, to_device, tree_map
+from metarl.core.batch import Shots
+from metarl.core.errors import EnvironmentFailed, RequestError, shown
+from metarl.core.params import to_device, tree_map
+from metarl.learn.adapt import Adaptation
 from metarl.learn.problem import TaskData
-from metarl.rollout.collector import collect_in, possibilities
-from metarl.rollout.executors import Inline
+from metarl.rollout.collector import possibilities
+from metarl.rollout.executors import Executor
 from metarl.rollout.family import TaskFamily
+from metarl.rollout.inline import Inline, SingleEnvironment
 from metarl.rollout.seeding import Address
 from metarl.rollout.shots import check_shots
 from metarl.run.agent import Agent
+from metarl.run.episodes import EpisodeSource
+from metarl.run.examples import ExampleSource
 from metarl.run.experience import USES, explore
-from metarl.run.fields import shown
-from metarl.run.lessons import Lessons
 from metarl.run.policy import Policy
 from metarl.run.predictions import predictions
 from metarl.run.predictor import Predictor
-from metarl.run.rollouts import Collector, Rollouts, collector
+from metarl.run.run_state import RunState
 from metarl.run.step_sizes import step_sizes
-from metarl.run.trainer import Trainer
 
 NUMBERS = "biuf"  # kinds of arrays that hold some
 
 
-def adapt_to(
-    run: Trainer,
-    task: Mapping[str, Any] | None,
-    env: gymnasium.Env[Any, Any] | None,
+@overload
+def adapt(
+    run: RunState,
+    task: Mapping[str, Any] | None = None,
+    env: gymnasium.Env[Any, Any] | None = None,
+    shots: None = None,
     *,
-    steps: int,
-    episodes: int,
-    inner_lr: float | Sequence[float] | None,
-    seed: int,
-) -> Policy:
-    """``Run.adapt``; see there."""
-    if bool(task) == (env is not None):
-        raise RequestError("adapt needs a task of the family or an environment (or shots), and not both")
-    if task is not None and not isinstance(task, Mapping):
-        raise RequestError(f"a task is a mapping such as {{'goal': [0.3, -0.2]}}, got {type(task).__name__}")
+    steps: int = 1,
+    episodes: int = 20,
+    inner_lr: float | Sequence[float] | None = None,
+    seed: int = 0,
+) -> Policy: ...
+@overload
+def adapt(
+    run: RunState,
+    task: None = None,
+    env: None = None,
+    *,
+    shots: Sequence[Any],
+    steps: int = 1,
+    episodes: int = 20,
+    inner_lr: float | Sequence[float] | None = None,
+    seed: int = 0,
+) -> Predictor: ...
+def adapt(
+    run: RunState,
+    task: Mapping[str, Any] | None = None,
+    env: gymnasium.Env[Any, Any] | None = None,
+    shots: Sequence[Any] | None = None,
+    *,
+    steps: int = 1,
+    episodes: int = 20,
+    inner_lr: float | Sequence[float] | None = None,
+    seed: int = 0,
+) -> Policy | Predictor:
+    """Adapt the agent to one task by ``steps`` inner steps.
+
+    Args:
+        task: one task of a family of episodes, for example ``{"goal": [0.3, -0.2]}``.
+        env: in its place, any Gymnasium environment with the family's spaces.
+        shots: for a family of labelled examples, the examples (x "shot …", y "shot …").
+        episodes: before each step, in a task or environment.
+        inner_lr: step size, or one for each step (the last serves the rest). None: see ``step_sizes``.
+        seed: of the start states and actions that it adapts to; the policy's own noise is another in each
+            call (``Policy.seed`` fixes it).
+
+    Returns:
+        A ``Policy``, or for shots a ``Predictor``.
+
+    Raises:
+        RequestError: nothing to adapt to, or several things; or what is not the family's.
+    """
+    if sum((bool(task), env is not None, shots is not None)) != 1:
+        raise RequestError("adapt needs a task of the family, an environment or shots, and only one of them")
     if steps < 0 or episodes < 1:
         raise RequestError(f"adapt needs steps >= 0 and episodes >= 1, got {steps} and {episodes}")
+    rates = step_sizes(inner_lr, steps, run.agent)
+    if shots is not None:
+        return _adapt_to_shots(run, shots, run.agent.adaptations(rates, steps))
     agent = run.agent
-    profile = step_sizes(inner_lr, steps, agent)
     address = Address(seed, USES["adapt"])
     with ExitStack() as stack:
         if env is not None:
-            collect_all = _collector_in(agent, env, episodes)
+            executor: Executor = SingleEnvironment(
+                _fitting(agent, env), agent.apply_tasks, agent.episodic.horizon
+            )
+            row = {"environment": np.zeros(1)}
         else:
             executor = stack.enter_context(closing(Inline(agent.episodic, agent.apply_tasks)))
-            collect_all = collector(executor, _row(task or {}, agent.episodic), episodes)
+            row = _row(task, agent.episodic)
         try:
-            source = Rollouts(agent, 1, collect_all, address)
-            policies, _ = explore(agent, run.meta, source, agent.adaptations(profile, steps))
+            source = EpisodeSource(agent, executor, row, address, episodes=episodes)
+            path, _ = explore(agent, run.meta, source, agent.adaptations(rates, steps))
         except (ValueError, EnvironmentFailed) as error:  # such as a task that the family cannot serve
             raise RequestError(str(error)) from error
-    params = tree_map(lambda x: x[0], policies[-1])
-    return Policy.of(agent, params, seed)
+    return Policy.of(agent, tree_map(lambda x: x[0], path[-1]), run.action_noise())
 
 
 def read_task(text: str) -> dict[str, Any]:
-    """One task written as JSON."""
+    """Return one task that is written as JSON."""
     try:
         task = json.loads(text)
     except ValueError:
@@ -78,28 +122,27 @@ def read_task(text: str) -> dict[str, Any]:
     return task
 
 
-def _row(task: Mapping[str, Any], family: TaskFamily) -> dict[str, np.ndarray]:
-    """One task as arrays of one row, which are like those that the family draws; names it refuses itself."""
-    drawn, found = family.sample_tasks(1, np.random.default_rng(0)), {}
+def _row(task: Any, family: TaskFamily) -> dict[str, np.ndarray]:
+    """Return one task as arrays of one row, which are like those that the family draws; names it refuses
+    itself.
+    """
+    if not isinstance(task, Mapping):
+        raise RequestError(f"a task is a mapping such as {{'goal': [0.3, -0.2]}}, got {type(task).__name__}")
+    example, row = family.sample_tasks(1, np.random.default_rng(0)), {}
     for key, value in task.items():
         try:
-            found[key] = np.asarray(value)[None]
+            row[key] = np.asarray(value)[None]
         except ValueError:  # lists of different lengths
-            found[key] = np.empty(0, object)
-        kinds = [(x.shape, x.dtype.kind in NUMBERS) for x in (found[key], drawn.get(key, found[key]))]
+            row[key] = np.empty(0, object)
+        kinds = [(x.shape, x.dtype.kind in NUMBERS) for x in (row[key], example.get(key, row[key]))]
         if kinds[0] != kinds[1]:
-            like = shown(drawn[key][0].tolist())
+            like = shown(example[key][0].tolist())
             raise RequestError(f"{key} of a task must be such as {like}, got {shown(value)}")
-    return found
+    return row
 
 
-def adapt_to_shots(
-    run: Trainer, shots: Sequence[Any], *, steps: int, inner_lr: float | Sequence[float] | None
-) -> Predictor:
-    """``Run.adapt`` for labelled examples; see there."""
+def _adapt_to_shots(run: RunState, shots: Sequence[Any], adaptations: Sequence[Adaptation]) -> Predictor:
     agent, space = run.agent, run.agent.supervised.action_space
-    if steps < 0:
-        raise RequestError(f"adapt needs steps >= 0, got {steps}")
     if not isinstance(shots, (tuple, list)) or len(shots) != 2:
         raise RequestError(f"shots are a pair (x, y), got {shown(shots)}")
     x, y = _numbers("shots_x", shots[0]), _numbers("shots_y", shots[1])
@@ -107,10 +150,7 @@ def adapt_to_shots(
     y = y.astype(np.int64 if labels else np.float32)
     examples = Shots(torch.from_numpy(x.astype(np.float32)), torch.from_numpy(y))
     check_shots(agent.supervised, examples, "shots")
-    lessons = Lessons(agent, examples, examples)
-    path, support = explore(
-        agent, run.meta, lessons, agent.adaptations(step_sizes(inner_lr, steps, agent), steps)
-    )
+    path, support = explore(agent, run.meta, ExampleSource(agent, examples, examples), adaptations)
 
     def outputs(x: torch.Tensor) -> torch.Tensor:
         query = to_device(Shots(x[None], x[None]), agent.device)  # nobody asks for its labels
@@ -122,32 +162,22 @@ def adapt_to_shots(
 
 
 def _numbers(name: str, values: Any) -> np.ndarray:
-    """An array with a task axis of length 1 in front."""
+    """Return an array with a task axis of length 1 in front."""
     try:
-        found = np.asarray(values)
+        array = np.asarray(values)
     except ValueError:  # rows of different lengths
-        found = np.empty(0, object)
-    if found.dtype.kind not in "iuf":
+        array = np.empty(0, object)
+    if array.dtype.kind not in "iuf":
         raise RequestError(f"{name} must be an array of numbers, got {shown(values)}")
-    return found[None]
+    return array[None]
 
 
-def _collector_in(agent: Agent, env: gymnasium.Env[Any, Any], episodes: int) -> Collector:
+def _fitting(agent: Agent, env: gymnasium.Env[Any, Any]) -> gymnasium.Env[Any, Any]:
+    """Return an environment whose spaces are those of the policy."""
+    family = agent.episodic
     for name in ("observation_space", "action_space"):
-        own, theirs = getattr(agent.family, name), getattr(env, name)
-        kinds = [(type(space), space.shape, possibilities(space)) for space in (own, theirs)]
+        of_policy, of_env = getattr(family, name), getattr(env, name)
+        kinds = [(type(space), space.shape, possibilities(space)) for space in (of_policy, of_env)]
         if kinds[0] != kinds[1]:
-            raise RequestError(f"the environment's {name} is {theirs}, the policy's is {own}")
-
-    def run(policies: Params, address: Address, deterministic: bool) -> Episodes:
-        return collect_in(
-            env,
-            agent.apply_tasks,
-            policies,
-            episodes=episodes,
-            horizon=agent.episodic.horizon,
-            address=address,
-            deterministic=deterministic,
-        )
-
-    return run
+            raise RequestError(f"the environment's {name} is {of_env}, the policy's is {of_policy}")
+    return env

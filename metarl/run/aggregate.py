@@ -5,19 +5,18 @@ from pathlib import Path
 from typing import Any
 
 from metarl.core.errors import RequestError
-from metarl.run import evaluation, yamlfile
+from metarl.run import evaluation, groups, yamlfile
 from metarl.run.admission import Trust, admit, check_run
 from metarl.run.files import check_writable
-from metarl.run.groups import check_comparable, check_one_family, find_groups, labels, run_dirs
+from metarl.run.groups import check_comparable, check_one_family, find_groups, labels
 from metarl.run.pooled import save, table
 from metarl.run.report_data import read_run
-from metarl.run.zoo import source
 
 
 def evaluate_runs(
-    names: Sequence[str | Path],
+    run_dirs: Sequence[str | Path],
     *,
-    out: Path | None = None,
+    out: str | Path | None = None,
     family: str | None = None,
     spec: str | None = None,
     trust: Trust = False,
@@ -27,7 +26,7 @@ def evaluate_runs(
     """``evaluate_run`` of each, and a table of what the runs of one configuration give together.
 
     Args:
-        names: run directories, of one family, spec and family arguments.
+        run_dirs: of one family, spec and family arguments.
         out: where the evaluation of one run, or what several give together, is written.
         family: what the runs must be of, likewise ``spec``: evaluating on another one is refused.
         trust: as in ``runs.load``.
@@ -37,16 +36,17 @@ def evaluate_runs(
     Raises:
         RequestError: runs of different families or specs, or an impossible option; nothing is measured.
     """
-    paths = run_dirs(names)
+    paths = groups.run_dirs(run_dirs)
     configs = {str(path): _config(path, trust) for path in paths}
     _check_asked(configs, {"family": family, "spec": spec})
     if len(paths) == 1:
         made = evaluation.evaluate_run(paths[0], out=out, trust=trust, **options)
-        show(f"{names[0]}\n{made.table()}")
+        show(f"{run_dirs[0]}\n{made.table()}")
         return
     check_one_family(configs)
+    out = None if out is None else Path(out)
     _check_out(out, configs)
-    for name, path in zip(names, paths, strict=True):
+    for name, path in zip(run_dirs, paths, strict=True):
         show(f"{name}\n{evaluation.evaluate_run(path, trust=trust, **options).table()}")
     for group in find_groups([read_run(path) for path in paths]):
         if len(group.runs) > 1:
@@ -57,7 +57,7 @@ def evaluate_runs(
 
 
 def _config(path: Path, trust: Trust) -> Mapping[str, Any]:
-    file = check_run(source(path)) / "config.yaml"
+    file = check_run(path) / "config.yaml"
     values = yamlfile.read_mapping(file)
     admit(values, file, trust)
     return values

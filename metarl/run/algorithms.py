@@ -1,14 +1,21 @@
 """The algorithms: names for compositions of learner, rule and order, with the defaults that go with them."""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 
 class Algorithm(NamedTuple):
-    """A meta-learner's name in one line, and the defaults it brings along."""
+    """A meta-learner's name in one line, and the defaults it brings along.
+
+    Attributes:
+        of: what tasks must give, "episodes" or "examples"; None: either.
+        fixed: the defaults without which it would be another algorithm.
+    """
 
     summary: str
     defaults: Mapping[str, Any]
+    of: Literal["episodes", "examples"] | None = None
+    fixed: tuple[str, ...] = ()
 
 
 ALGORITHMS: dict[str, Algorithm] = {
@@ -16,7 +23,9 @@ ALGORITHMS: dict[str, Algorithm] = {
         "model-agnostic meta-learning, differentiated through the inner steps (Finn et al. 2017)", {}
     ),
     "fomaml": Algorithm(
-        "first-order MAML: the inner gradients count as constants (Finn et al. 2017)", {"order": 1}
+        "first-order MAML: the inner gradients count as constants (Finn et al. 2017)",
+        {"order": 1},
+        fixed=("order",),
     ),
     "reptile": Algorithm(
         "the initialisation moves toward the adapted parameters (Nichol et al. 2018)",
@@ -41,6 +50,7 @@ ALGORITHMS: dict[str, Algorithm] = {
         "MAML with low-variance curvature and a clipped, penalised meta-step of several epochs "
         "(Rothfuss et al. 2019)",
         {"objective": "lvc", "meta_optimizer": "ppo", "meta_lr": 1e-3},
+        of="episodes",
     ),
     "e-maml": Algorithm(
         "MAML that also credits the initialisation for what its episodes let the task learn "
@@ -48,16 +58,3 @@ ALGORITHMS: dict[str, Algorithm] = {
         {"learner": "e-maml"},
     ),
 }
-
-# What tasks of labelled examples bring along: no policy, hence no trust region.
-SUPERVISED = {"meta_optimizer": "adam", "objective": "mse"}
-# What a value network brings along: it has no KL, hence no trust region.
-VALUED = {"meta_optimizer": "adam"}
-# Options that have a meaning in one of the two worlds alone.
-EPISODIC_ONLY = (
-    *("episodes", "init_std", "gamma", "gae_lambda"),
-    *("max_kl", "cg_iterations", "cg_damping", "curvature_stride", "support_stride"),
-    *("backtrack_ratio", "max_backtracks", "meta_epochs", "clip", "kl_coefficient", "kl_target"),
-    *("inner_epochs", "baseline", "value_weight"),
-)
-SUPERVISED_ONLY = ("inner_batch", "filters", "statistics")

@@ -20,7 +20,8 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from metarl.core.errors import RequestError
-from metarl.run.files import sync_folder, to_json, warn, write_synced
+from metarl.run.files import sync_folder, to_json, write_synced
+from metarl.run.terminal import warn
 
 FORMAT = 1
 STATE, MANIFEST = "state.safetensors", "manifest.json"

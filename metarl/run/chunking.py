@@ -10,19 +10,18 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
+from metarl.core.rules import rules
 from metarl.learn.chunks import Chunking
 from metarl.rollout.acting import convolves
 from metarl.rollout.collector import readable
-from metarl.rollout.family import Family, TaskFamily, is_supervised
+from metarl.rollout.family import Family, TaskFamily
 from metarl.run.config import TrainConfig
-from metarl.run.networks import blamed
+from metarl.run.data_kinds import EXAMPLES, kind_of
+from metarl.run.networks import model_errors
 
 # Steps of experience in one chunk on a CPU: large enough that overhead does not show, small enough for the
 # caches (2×64 policy, two cores: 20,000 was fastest of 4,000 to 80,000).
 CPU_CHUNK_STEPS = 20_000
-# Coordinates that the LSTM rule updates in one chunk on a CPU: above, its state leaves the caches (0.9 µs a
-# coordinate and step at 44,000, 0.5 µs at 20,000).
-LSTM_CHUNK_COORDINATES = 20_000
 # What the gradient through an inner step takes at its peak, and what the graphs of the curvature take as long
 # as they are held, in multiples of what the network keeps of the steps for one backward pass. Of model cnn,
 # at 84×84 pixels: 4.5 to 6 and 5.2 to 5.9; at 7×7, where memory is no concern, 9 and 11.
@@ -44,10 +43,10 @@ def choose_chunking(
     network convolves, two tasks take other kernels than more do, so on a CPU its chunks are always of two.
     """
     threads = 1 if device.type == "cuda" else (config.threads or 1)
-    if is_supervised(family):
+    if kind_of(family) is EXAMPLES:
         return Chunking(config.chunk or _chunk_of_examples(config, device, module), threads)
     episodic, room = cast(TaskFamily, family), SHARE * _memory(device)
-    with blamed(config):
+    with model_errors(config):
         kept = sum(kept_bytes(network, episodic) for network in (module, critic) if network is not None)
     each = kept * config.episodes * episodic.horizon  # of a task's batch
     size = config.chunk or _chunk_of_episodes(
@@ -81,9 +80,10 @@ def _chunk_of_examples(config: TrainConfig, device: torch.device, module: nn.Mod
         return config.tasks
     if convolves(module):  # larger chunks gain nothing (49 ms a task at 1, 2, 4 and 8), and take more memory
         return min(2, config.tasks)
-    if config.rule == "lstm":
+    at_once = rules.facts(config.rule).coordinates_at_once
+    if at_once is not None:
         coordinates = sum(p.numel() for p in module.parameters())
-        return min(config.tasks, max(2, LSTM_CHUNK_COORDINATES // coordinates))
+        return min(config.tasks, max(2, at_once // coordinates))
     return config.tasks
 
 

@@ -11,14 +11,13 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from metarl.core.errors import RequestError
-from metarl.rollout.family import is_supervised
 from metarl.run.adaptation import read_task
 from metarl.run.admission import Trust
+from metarl.run.data_kinds import EXAMPLES
 from metarl.run.episode_pictures import Picture, Shown, show
 from metarl.run.files import check_writable, write_atomic
 from metarl.run.protocol import Protocol, held_out_tasks
 from metarl.run.runs import Run, load
-from metarl.run.zoo import output
 
 STRIP, STRIP_FRAMES, STRIP_HEIGHT = "frames.png", 6, 160
 CAPTION = 34  # pixels above the pictures
@@ -26,8 +25,8 @@ INK, PAPER = (30, 30, 30), (255, 255, 255)
 
 
 def render_run(
-    run_dir: Path,
-    out: Path,
+    run_dir: str | Path,
+    out: str | Path | None = None,
     *,
     checkpoint: str | int = "best",
     split: str = "test",
@@ -44,30 +43,34 @@ def render_run(
     ``RUN_DIR/frames.png`` takes a strip of the clip, which ``metarl report`` shows.
 
     Args:
-        out: FILE.mp4 (needs the extra ``video``) or FILE.gif.
+        out: FILE.mp4 (needs the extra ``video``) or FILE.gif; ``RUN_DIR/clip.mp4`` if None.
         task: the task as JSON, such as '{"goal": [0.3, -0.2]}'; None takes the first of ``split``.
         trust: as in ``runs.load``.
 
     Raises:
         RequestError: no family of episodes, no such task, or a file that cannot be written; one line.
     """
+    out = Path(run_dir) / "clip.mp4" if out is None else Path(out)
     writer = _writer(out)
     run = load(run_dir, checkpoint, trust)
-    if is_supervised(run.agent.family):
-        told = f"render shows episodes, family {run.agent.family.name!r} gives labelled examples"
-        raise RequestError(f"{told}; its pictures are in metarl report")
-    told_task = _first_task(run, split, seed) if task is None else read_task(task)
-    adapted = run.adapt(task=told_task, steps=steps, episodes=episodes, inner_lr=inner_lr, seed=seed)
+    if run.agent.kind is EXAMPLES:
+        name = run.agent.family.name
+        raise RequestError(
+            f"render shows episodes, family {name!r} gives labelled examples; its pictures are in "
+            "metarl report"
+        )
+    chosen = _first_task(run, split, seed) if task is None else read_task(task)
+    adapted = run.adapt(task=chosen, steps=steps, episodes=episodes, inner_lr=inner_lr, seed=seed)
+    policies = [run.policy.seed(0), adapted.seed(seed)]
     try:
-        shown, speed = show(run.agent.episodic, [run.policy, adapted], told_task, seed, deterministic)
+        shown, speed = show(run.agent.episodic, policies, chosen, seed, deterministic)
     except (
         RuntimeError,
         ValueError,
     ) as error:  # physics that falls apart, a wild action
         raise RequestError(str(error)) from error
     names = ["before", f"after {steps} step{'s' * (steps != 1)} of {episodes} episodes"]
-    with output(run_dir, STRIP) as beside:
-        write_atomic(beside, _png(strip(shown, names)))
+    write_atomic(Path(run_dir) / STRIP, _png(strip(shown, names)))
     writer(out, side_by_side(shown, names), speed)
     return out
 
@@ -144,14 +147,14 @@ def _write_gif(out: Path, frames: Sequence[Picture], speed: int) -> None:
 def _write_mp4(out: Path, frames: Sequence[Picture], speed: int) -> None:
     import imageio_ffmpeg
 
-    beside = out.with_name(f".{secrets.token_hex(4)}-{out.name}")
+    unfinished = out.with_name(f".{secrets.token_hex(4)}-{out.name}")
     height, width = frames[0].shape[:2]
     try:
-        video = imageio_ffmpeg.write_frames(str(beside), (width, height), fps=speed, macro_block_size=2)
+        video = imageio_ffmpeg.write_frames(str(unfinished), (width, height), fps=speed, macro_block_size=2)
         video.send(None)
         for frame in frames:
             video.send(np.ascontiguousarray(frame))
         video.close()
-        beside.replace(out)
+        unfinished.replace(out)
     finally:
-        beside.unlink(missing_ok=True)
+        unfinished.unlink(missing_ok=True)

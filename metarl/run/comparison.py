@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from metarl.core.errors import RequestError
-from metarl.run.files import check_writable, harmless, to_json, write_atomic
+from metarl.run.files import check_writable, to_json, write_atomic
 from metarl.run.groups import Group, check_comparable, find_groups, run_dirs
 from metarl.run.measures import Measure
 from metarl.run.pooled import (
@@ -23,6 +23,7 @@ from metarl.run.report_data import read_run
 from metarl.run.report_numbers import Form, aligned, form_of, number, shown_steps
 from metarl.run.report_pictures import Array
 from metarl.run.statistics import covered, difference, improvement, t_interval
+from metarl.run.terminal import harmless
 
 
 @dataclass(frozen=True)

@@ -1,278 +1,101 @@
-"""The configuration of a run: its fields are the command line's options and the keys of ``config.yaml``.
+"""The configuration of a run, as a value: made, it is complete and possible."""
 
-A field is written once, with its default, what it may be, its unit and where the default comes from; the
-command line's help, the check of every value and ``DEFAULTS`` are read off it.
-"""
-
-# option() is dataclasses.field with its metadata, called once for each field.
-# ruff: noqa: RUF009
-
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import Any
 
-from metarl.run.algorithms import ALGORITHMS
-from metarl.run.fields import auto, defaults, flag, many, number, one_of, option, pairs, text, trusting, whole
+from metarl.rollout.family import Family
+from metarl.rollout.registry import families, make
+from metarl.run import resolve
+from metarl.run.config_fields import TrainFields
+from metarl.run.fields import check_names, defaults
 
-T = TypeVar("T")
-if TYPE_CHECKING:
-    Resolved = Annotated[T, "None until it is resolved"]  # whoever reads a configuration reads a resolved one
-else:
-    Resolved = T | None
-
-
-def _is_model(name: str) -> bool:
-    module, colon, factory = name.partition(":")
-    return name in ("mlp", "cnn", "conv4") or (
-        colon == ":" and factory.isidentifier() and all(part.isidentifier() for part in module.split("."))
-    )
+FAMILY = ("family", "spec", "family_arg")  # the fields that say how the task family is made
 
 
-@dataclass(frozen=True, kw_only=True)
-class TrainConfig:
-    """Everything a training run is told; a field left out is ``None`` until ``resolve`` fills it in.
+@dataclass(frozen=True, kw_only=True, repr=False)
+class TrainConfig(TrainFields):
+    """Everything that decides a training run. A field that is left out, or ``None``, takes its default: the
+    family's, else the algorithm's, else its own. Every attribute is the value that training uses.
 
-    ``metarl train --help`` prints every field with its unit and default. After resolving, only the fields
-    whose type says so may be ``None``.
+    ``metarl train --help`` prints every field with its unit and default. ``algorithm`` and ``family`` must be
+    given.
+
+    Raises:
+        RequestError: an impossible value, or values that make no sense together; one line naming the field,
+            what was given and what is allowed.
     """
 
-    algorithm: Resolved[str] = option(None, one_of(*ALGORITHMS), "meta-learner", "none, must be given")
-    family: Resolved[str] = option(
-        None,
-        text("NAME"),
-        "task family, see metarl list families; or module:Class for one of your own",
-        "none, must be given",
-    )
-    spec: Resolved[str] = option(
-        None, text("NAME"), "which of the family's published definitions", "the family's first"
-    )
-    family_arg: Resolved[Mapping[str, Any]] = option(
-        {}, pairs(), "further arguments of the family; the values are read as YAML"
-    )
+    def __post_init__(self) -> None:
+        self._resolve(as_dict(self))
 
-    model: Resolved[str] = option(
-        None,
-        auto(text("mlp|cnn|conv4|MODULE:FACTORY", "a network (mlp, cnn, conv4, module:factory)", _is_model)),
-        "network; factory(observation_space, action_space) returns an nn.Module",
-        "auto, cnn for policies that observe images, else mlp",
-    )
-    hidden: Resolved[tuple[int, ...]] = option(
-        None,
-        many(whole(1)),
-        "units of each hidden layer of mlp, or of each after the convolutions of cnn",
-        "64 64 (ProMP, Rothfuss et al. 2019); for cnn 512 (Mnih et al. 2015), under 36×36 pixels 64",
-    )
-    activation: Resolved[str] = option("tanh", one_of("tanh", "relu"), "between the layers of mlp (ProMP)")
-    filters: Resolved[int] = option(
-        32, whole(1), "filters of each block of conv4 (Finn et al. 2017 on miniImageNet)"
-    )
-    statistics: Resolved[str] = option(
-        "batch",
-        one_of("batch", "running", "alone"),
-        "what conv4 normalises by at evaluation: the whole query set (transductive, Finn et al. 2017), "
-        "running statistics of the support set (Ravi & Larochelle 2017), or the support set and one query "
-        "alone (Nichol et al. 2018)",
-    )
-    init_std: Resolved[float] = option(
-        1.0,
-        number(above=0),
-        "initial standard deviation of a Gaussian policy, in units of the action space as the policy acts, "
-        "not as the environment scales it (Finn et al. 2017)",
-    )
-    init_from: str | None = option(
-        None, text("FILE"), "initial weights: safetensors, or with --trust an SB3 zip", "drawn from the seed"
-    )
-    trust: Resolved[bool] = trusting()
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> "TrainConfig":
+        """Return the configuration of values by field name, which may still be text, as in a file.
 
-    seed: Resolved[int] = option(1, whole(0), "root of every random draw of the run")
-    iterations: Resolved[int] = option(
-        200, whole(0), "meta-iterations in all (our choice; at most 500 in Finn et al. 2017)"
-    )
-    tasks: Resolved[int] = option(20, whole(1), "tasks in a meta-batch (navigation in Finn et al. 2017)")
-    episodes: Resolved[int] = option(
-        20, whole(1), "episodes of each task before and after each inner step (Finn et al. 2017)"
-    )
-    inner_steps: Resolved[int] = option(1, whole(0), "gradient steps of adaptation (Finn et al. 2017)")
-    inner_lr: float | None = option(
-        None,
-        number(above=0),
-        "step size of adaptation, in parameter units per gradient; where the rule learns them, their start",
-        "the rule's own: 0.1 for sgd and meta-sgd (Finn et al. 2017), 0.001 for adam; lstm has none",
-    )
-    inner_batch: int | None = option(
-        None, auto(whole(1)), "examples of the support set that an inner step uses", "auto, all of them"
-    )
-    inner_epochs: int | None = option(
-        None,
-        auto(whole(1)),
-        "updates on the episodes that one inner step collects",
-        "auto, 3 for objective ppo, else 1",
-    )
-    objective: Resolved[str] = option(
-        "vpg", text("NAME"), "loss of an inner step, see metarl list objectives (Finn et al. 2017)"
-    )
-    baseline: str | None = option(
-        None,
-        one_of("linear", "value"),
-        "what advantages are measured against: linear features fitted to each batch (Finn et al. 2017), or a "
-        "value network that adapts with the policy and bootstraps where time cuts an episode short",
-        "value for objective a2c, else linear",
-    )
-    value_weight: Resolved[float] = option(
-        0.5, number(above=0), "weight of the value network's squared error in the loss (Mnih et al. 2016)"
-    )
-    rule: Resolved[str] = option("sgd", text("NAME"), "update rule of an inner step, see metarl list rules")
-    adapts: Resolved[str] = option(
-        "all",
-        text("all|head|GLOB"),
-        "parameters that adapt: all, those of the last layer, or those whose names match a pattern",
-    )
-    learner: Resolved[str] = option(
-        "maml", text("NAME"), "what becomes of adapted tasks: maml, e-maml or reptile, or a registered name"
-    )
-    order: Resolved[int] = option(
-        2, whole(1, at_most=2), "derivatives: 2 goes through the inner gradients, 1 takes them as constants"
-    )
+        Raises:
+            RequestError: as for any configuration, or a name that is no field's.
+        """
+        config = object.__new__(cls)
+        config._resolve(values)
+        return config
 
-    meta_optimizer: Resolved[str] = option(
-        "trpo", one_of("trpo", "ppo", "adam", "sgd"), "optimiser of the meta-parameters (Finn et al. 2017)"
-    )
-    meta_lr: Resolved[float] = option(
-        1e-3, number(above=0), "step size of adam, sgd and ppo, unused by trpo (ProMP)"
-    )
-    max_grad_norm: float | None = option(
-        None, number(above=0), "norm to which adam, sgd and ppo clip the meta-gradient", "it is not clipped"
-    )
-    meta_epochs: Resolved[int] = option(5, whole(1), "steps of ppo on one meta-batch (ProMP)")
-    clip: Resolved[float] = option(
-        0.3,
-        number(above=0, below=1),
-        "range of the probability ratio on either side of 1 in a ppo step; the objective ppo has 0.2 (ProMP)",
-    )
-    kl_coefficient: Resolved[float] = option(
-        5e-4,
-        number(at_least=0),
-        "first weight of ppo's penalty on the KL, in nats, from the policies that collected the support "
-        "(ProMP)",
-    )
-    kl_target: Resolved[float] = option(
-        0.01, number(above=0), "KL at which ppo keeps the weight of its penalty, in nats (ProMP's code)"
-    )
-    max_kl: Resolved[float] = option(
-        0.01, number(above=0), "bound of a trpo step on the mean KL divergence, in nats (Finn et al. 2017)"
-    )
-    cg_iterations: Resolved[int] = option(
-        10, whole(1), "conjugate-gradient iterations of a trpo step (Finn et al. 2017)"
-    )
-    cg_damping: Resolved[float] = option(
-        1e-5, number(at_least=0), "added to the curvature's diagonal by trpo (Finn et al. 2017)"
-    )
-    curvature_stride: int | None = option(
-        None,
-        auto(whole(1)),
-        "time steps between those that trpo's curvature averages over; 1 uses all (our choice)",
-        "auto, 4, or less where fewer than ten steps of the horizon would be left",
-    )
-    support_stride: int | None = option(
-        None,
-        auto(whole(1)),
-        "time steps between those that the curvature's adaptation uses; 1 uses all (our choice)",
-        "auto, the curvature's with inner steps of at most 0.1, where it does no harm, else 1",
-    )
-    backtrack_ratio: Resolved[float] = option(
-        0.8,
-        number(above=0, below=1),
-        "factor between the trial steps of trpo's line search (Finn et al. 2017)",
-    )
-    max_backtracks: Resolved[int] = option(
-        15, whole(1), "times that trpo's line search may shorten a step (Finn et al. 2017)"
-    )
+    def replace(self, **changes: Any) -> "TrainConfig":
+        """Return a configuration with ``changes``, checked as a new one; other fields keep their values.
 
-    gamma: Resolved[float] = option(
-        0.99, number(at_least=0, at_most=1), "discount of reward, per time step (Finn et al. 2017)"
-    )
-    gae_lambda: Resolved[float] = option(
-        1.0,
-        number(at_least=0, at_most=1),
-        "decay of generalised advantage estimation, per time step (Finn et al. 2017)",
-    )
-    observe_task: Resolved[bool] = option(False, flag(), "show the policy the task's features: the oracle")
+        It shares this one's ``task_family``, unless a field that says how that is made changes.
 
-    device: Resolved[str] = option(
-        "auto", one_of("auto", "cpu", "cuda"), "where the networks run; auto takes the GPU if there is one"
-    )
-    chunk: int | None = option(
-        None, auto(whole(1)), "tasks computed at a time, bounds memory", "auto, chosen for the device"
-    )
-    threads: int | None = option(
-        None, auto(whole(1)), "CPU threads that work on chunks", "auto, the number of usable cores"
-    )
-    executor: Resolved[str] = option(
-        "auto",
-        one_of("auto", "inline", "processes"),
-        "where environments step: in this process, or each a share of the tasks in worker processes; auto "
-        "takes processes for environments that are stepped in Python, where there are cores for them",
-    )
-    workers: int | None = option(
-        None, auto(whole(1)), "worker processes; no effect on inline", "auto, the number of usable cores"
-    )
-    worker_timeout: Resolved[float] = option(
-        120.0,
-        number(above=0),
-        "seconds without a step of any environment after which a worker process counts as stuck and is "
-        "replaced (our choice); no effect on inline",
-    )
+        Raises:
+            RequestError: as for any configuration, or a name that is no field's.
+        """
+        values, config = as_dict(self) | changes, object.__new__(TrainConfig)
+        if repr([values[name] for name in FAMILY]) == repr([getattr(self, name) for name in FAMILY]):
+            vars(config)["task_family"] = self.task_family
+        config._resolve(values)
+        return config
 
-    grace: Resolved[float] = option(
-        20.0,
-        number(above=0, at_most=1e9),
-        "seconds that an iteration under way has to finish after a signal to stop; then it is given up and "
-        "the one before it is saved (our choice; schedulers wait for 30 or more)",
-    )
+    def _resolve(self, values: Mapping[str, Any]) -> None:
+        check_names(values, FIELDS, "the configuration")
+        asked = {name: value for name, value in values.items() if value is not None}
+        self._keep(resolve.layered(FIELDS, asked))
+        self._keep(resolve.settled(FIELDS, self.task_family, as_dict(self), asked))
 
-    logger: Resolved[tuple[str, ...]] = option(
-        (), many(text("NAME"), repeats=True), "mirror of metrics.jsonl: wandb; may be repeated"
-    )
-    wandb_project: Resolved[str] = option("metarl", text("NAME"), "Weights & Biases project")
-    wandb_entity: str | None = option(
-        None, text("NAME"), "Weights & Biases user or team", "the account's own"
-    )
-    wandb_group: str | None = option(None, text("NAME"), "Weights & Biases group of runs")
-    wandb_mode: str | None = option(
-        None,
-        one_of("online", "offline", "disabled"),
-        "how Weights & Biases keeps the run",
-        "what WANDB_MODE says, else online",
-    )
-    max_skipped: Resolved[int] = option(
-        5,
-        whole(1),
-        "iterations in a row without a finite step, which are not applied, before the run stops (our choice)",
-    )
-    checkpoint_every: Resolved[int] = option(
-        10, whole(1), "meta-iterations between checkpoints, each with a validation"
-    )
-    keep_checkpoints: Resolved[int] = option(3, whole(1), "latest checkpoints to keep, besides the best one")
-    validation_tasks: Resolved[int] = option(
-        20, whole(1), "held-out tasks that choose the best checkpoint (our choice)"
-    )
+    def _keep(self, values: Mapping[str, Any]) -> None:
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+
+    @cached_property
+    def task_family(self) -> Family:
+        """The task family, constructed once."""
+        return make(self.family, self.spec, **self.family_arg)
+
+    def __repr__(self) -> str:
+        """Show algorithm and family, and what differs from their defaults."""
+        pair = {"algorithm": self.algorithm, "family": self.family}
+        usual = resolve.filled(self.task_family, resolve.layered(FIELDS, pair), pair)
+        usual |= {"spec": next(iter(getattr(families[self.family], "specs", ())), None)}
+        values = {name: value for name, value in as_dict(self).items() if value != usual[name]}
+        return f"TrainConfig({', '.join(f'{name}={value!r}' for name, value in (pair | values).items())})"
 
 
+FIELDS = {field.name: field for field in dataclasses.fields(TrainConfig)}
 DEFAULTS: dict[str, Any] = defaults(TrainConfig)
 
 
 def as_dict(config: TrainConfig) -> dict[str, Any]:
-    """The fields by name, unset ones included; values are not copied."""
+    """Return the fields by name, those that are ``None`` included; values are not copied."""
     return {name: getattr(config, name) for name in DEFAULTS}
 
 
 def recorded(config: TrainConfig) -> dict[str, Any]:
-    """The fields that files and mirrors are told: all but ``trust``, the word of whoever types it."""
+    """Return the fields that files and mirrors keep: all but ``trust``, the word of whoever types it."""
     return {name: value for name, value in as_dict(config).items() if name != "trust"}
 
 
-def default_path(config: TrainConfig) -> Path:
-    """Where a run goes that was given no directory."""
+def default_path(config: TrainConfig, method: str | None = None) -> Path:
+    """Return where a run goes that was given no directory; ``method`` is its algorithm or says what it is."""
     family = config.family.replace(":", ".")
-    return Path("runs") / f"{family}-{config.spec}-{config.algorithm}-seed{config.seed}"
+    return Path("runs") / f"{family}-{config.spec}-{method or config.algorithm}-seed{config.seed}"

@@ -1,26 +1,25 @@
 """The configuration as a file, ``config.yaml`` of a run or the user's own: one field a line, by its name."""
 
-import difflib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from metarl.core.errors import RequestError
 from metarl.run import yamlfile
 from metarl.run.config import DEFAULTS, TrainConfig, recorded
+from metarl.run.fields import check_names
 
 
-def check_names(values: Mapping[str, Any], source: str) -> None:
-    """Every key is the name of a field.
+def layered(yaml: Mapping[str, Any], command_line: Mapping[str, Any]) -> TrainConfig:
+    """Return the configuration that a file and the words of a command line ask for; the latter win.
+
+    Args:
+        yaml: values by field name (``from_yaml``).
+        command_line: likewise; a value may still be text.
 
     Raises:
-        RequestError: naming ``source``, the first key that is none, and what comes close or else is allowed.
+        RequestError: an unknown name, or what ``TrainConfig`` refuses.
     """
-    for key in values:
-        if key not in DEFAULTS:
-            close = difflib.get_close_matches(str(key).replace("-", "_"), DEFAULTS, cutoff=0.7)
-            hint = f"did you mean {' or '.join(close)}?" if close else f"allowed: {', '.join(DEFAULTS)}"
-            raise RequestError(f"unknown option {key!r} in {source}; {hint}")
+    return TrainConfig.of({**yaml, **{name: v for name, v in command_line.items() if v is not None}})
 
 
 def to_yaml(config: TrainConfig) -> str:
@@ -36,5 +35,5 @@ def from_yaml(path: str | Path) -> dict[str, Any]:
         RequestError: for a file that cannot be read or is no mapping of known names to values.
     """
     values = yamlfile.read_mapping(path)
-    check_names(values, str(path))
+    check_names(values, DEFAULTS, str(path))
     return {name: value for name, value in values.items() if value is not None and name != "trust"}

@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from metarl.rollout.family import TaskFamily
-from metarl.run.files import warn
 from metarl.run.policy import Policy
+from metarl.run.terminal import warn
 
 SIDE = 480  # pixels of a plot
 Picture = NDArray[np.uint8]

@@ -1,4 +1,4 @@
-"""How well an agent adapts to tasks it was not trained on, beside agents that show what that is worth."""
+"""How well an agent adapts to tasks it was not trained on, next to agents that show what that is worth."""
 
 import dataclasses
 import itertools
@@ -7,34 +7,30 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from metarl.core.conv import Normalised
 from metarl.core.errors import RequestError
-from metarl.rollout import seeding
-from metarl.rollout.family import is_supervised
 from metarl.run.admission import Trust
-from metarl.run.agent import Agent, build_agent
-from metarl.run.baselines import baseline_config, baseline_of
+from metarl.run.agent import Agent, with_family_arg
+from metarl.run.baselines import Baseline, Trial
+from metarl.run.baselines import baselines as registry
 from metarl.run.comparable import NAME, protocol_hash
-from metarl.run.experience import USES, Experience
+from metarl.run.config import recorded
+from metarl.run.curve import Curve
+from metarl.run.data_kinds import EXAMPLES
+from metarl.run.experience import Experience
 from metarl.run.files import check_writable
-from metarl.run.loggers import open_mirrors
-from metarl.run.nearest import check_classification, measure_nearest
-from metarl.run.options import BASELINES, SB3_BASELINES
+from metarl.run.mirrors import open_mirrors
 from metarl.run.pictures import pictures
 from metarl.run.progress import Progress
-from metarl.run.protocol import GRID, Protocol, held_out_tasks, measure, standard, tuned
+from metarl.run.protocol import GRID, Protocol, held_out_tasks, measure, result, standard
 from metarl.run.results import Evaluation
-from metarl.run.sb3.names import check_expressible
-from metarl.run.statistics import bootstrap_ci, iqm
+from metarl.run.run_state import RunState
+from metarl.run.sources import open_executor
 from metarl.run.step_sizes import Profile, step_sizes
-from metarl.run.trainer import Trainer
-from metarl.run.worlds import world_of
-from metarl.run.zoo import output
 
 
 def evaluate(
-    run: Trainer,
+    run: RunState,
     *,
     tasks: int | None = None,
     steps: int | None = None,
@@ -59,7 +55,7 @@ def evaluate(
         episodes: of each task before each step and after the last, by default 20.
         inner_lr: step sizes of the first, second, … step; see ``step_sizes``.
         family_arg: arguments of the family in place of those of training (``{"shots": 5}``).
-        baselines: of ``options.BASELINES``; those that need training are trained once, in the run's
+        baselines: names of ``metarl.run.baselines``; those that need training are trained once, in the run's
             directory. Each takes the step size of ``GRID`` that is best on validation tasks, in the same
             proportions from step to step.
         deterministic: measure separate episodes in which the policy takes its most likely action; it still
@@ -70,169 +66,98 @@ def evaluate(
         RequestError: an impossible value, or a split that the family does not have.
     """
     agent = with_family_arg(run.agent, family_arg or {})
-    kinds = _checked(agent, [baselines] if isinstance(baselines, str) else baselines)
+    kinds = [baselines] if isinstance(baselines, str) else list(dict.fromkeys(baselines))
     _check_episodes(agent, episodes, deterministic)
     asked: dict[str, Any] = {"tasks": tasks, "steps": steps, "episodes": episodes}
     asked = {number: value for number, value in asked.items() if value is not None}
-    plain = standard(agent.family)
+    plain = standard(agent.kind)
     protocol = dataclasses.replace(plain, split=split, seed=seed, deterministic=deterministic, **asked)
     name = NAME if protocol == plain and inner_lr is None and not family_arg else "custom"
     profile = step_sizes(inner_lr, protocol.steps, agent)
-    chosen = held_out_tasks(agent, protocol)
-    protocol = dataclasses.replace(protocol, tasks=len(next(iter(chosen.values()))))
-    trained = {kind: _trained(kind, run) for kind in kinds}
-    with _progress(run, profile, trained) as done:
-        with world_of(agent.family).open(agent) as serve:
-            experience = measure(agent, run.meta, profile, protocol, serve)
+    held_out = held_out_tasks(agent, protocol)
+    protocol = dataclasses.replace(protocol, tasks=len(next(iter(held_out.values()))))
+    rivals = {kind: registry[kind] for kind in kinds}
+    begun = {kind: rival.begin(run, agent) for kind, rival in rivals.items()}
+    trained = {kind: rival.train(run, begun[kind]) for kind, rival in rivals.items()}
+    with _progress(run, profile, rivals) as done:
+        with open_executor(agent) as executor:
+            experience = measure(agent, run.meta, profile, protocol, executor)
         done()
-        agents = {"meta": _result(experience, profile, run, protocol)}
-        for kind, baseline in trained.items():
-            own = None if agent.learns_steps else inner_lr
-            agents[kind] = _baseline(kind, run, baseline, agent, protocol, own, done)
+        agents = {"meta": result(experience, profile, protocol, run)}
+        for kind, rival in rivals.items():
+            trial = Trial(kind, run, agent, protocol, inner_lr, done)
+            agents[kind] = {"description": rival.description} | dict(rival.measure(trained[kind], trial))
             done()
-    described = _described(agent, protocol, checkpoint, run.iteration, experience, inner_lr, name)
-    means = _means(agent.metric, agents["meta"]["mean"], experience)
-    return Evaluation(agent.metric, described, means, agents, **pictures(agent, chosen, experience))
+    described = _described(agent, protocol, checkpoint, run, experience, inner_lr, name)
+    metrics = _means(experience, agents["meta"]["mean"])
+    return Evaluation(agent.metric, described, metrics, agents, **pictures(agent, held_out, experience))
 
 
-def _trained(kind: str, run: Trainer) -> Trainer | None:
-    """A baseline that is trained before it is measured."""
-    if kind in ("nearest", "sb3-scratch"):
-        return None
-    if kind not in SB3_BASELINES:
-        return baseline_of(kind, run)
-    from metarl.run.sb3.baselines import sb3_baseline_of  # which takes a second
-
-    return sb3_baseline_of(kind, run)
-
-
-def _scratch(run: Trainer, agent: Agent, protocol: Protocol) -> dict[str, Any]:
-    """What PPO learns of each task from nothing; kept in the run's directory, since it takes a while."""
-    from metarl.run.sb3.baselines import kept, measure_scratch, scratch_file
-
-    def compute() -> dict[str, Any]:
-        with world_of(agent.family).open(agent) as serve:
-            experience, rate = measure_scratch(agent, protocol, serve)
-        result = _result(experience, [rate] * protocol.steps, None, protocol)
-        return result | {"env_steps": 0} | _consumed(experience, protocol.episodes)
-
-    return kept(scratch_file(run.path, agent, protocol), compute)
-
-
-def _means(metric: str, mean: Sequence[float], experience: Experience) -> dict[str, float]:
-    """The evaluated agent's metric after each step, and what is measured beside it, by name and step."""
-    means = {metric: mean}
-    means |= {name: values.mean(1).tolist() for name, values in experience.beside.items()}
-    return {f"{name}/step_{k}": value for name in means for k, value in enumerate(means[name])}
+def _means(experience: Experience, mean: Sequence[float]) -> dict[str, float]:
+    """Return the evaluated agent's curves, means over tasks, as a row; ``mean`` is the family's metric's, in
+    double precision.
+    """
+    row: dict[str, float] = {}
+    for metric, values in experience.curves.items():
+        row |= Curve(metric, values.mean(1).tolist() if row else mean).to_row()
+    return row
 
 
 @contextmanager
 def _progress(
-    run: Trainer, profile: Profile, baselines: Mapping[str, Trainer | None]
+    run: RunState, profile: Profile, rivals: Mapping[str, Baseline]
 ) -> Iterator[Callable[[], None]]:
-    """A bar of an evaluation's measurements, each baseline's step sizes among them; call after each."""
-    searched = len(GRID) if profile else 0
-    total = 1 + sum(1 if baseline is None else searched + 1 for baseline in baselines.values())
+    """Show a bar of an evaluation's measurements, each baseline's step sizes among them; call after each."""
+    total = 1 + sum(rival.measurements if profile else 1 for rival in rivals.values())
     finished = itertools.count(1)
     about = f"evaluating {run.path.absolute().name}"
     with Progress(total, description=about, unit="measurement", lines=1) as progress:
         yield lambda: progress.update(next(finished), {})
 
 
-def _baseline(
-    kind: str,
-    run: Trainer,
-    baseline: Trainer | None,
-    agent: Agent,
-    protocol: Protocol,
-    inner_lr: float | Sequence[float] | None,
-    done: Callable[[], None],
-) -> dict[str, Any]:
-    """What a baseline of the run does on the tasks of ``agent``'s family, with its best step sizes."""
-    if kind == "sb3-scratch":
-        return _scratch(run, agent, protocol)
-    if baseline is None:
-        return _result(measure_nearest(agent, protocol), [], None, protocol)
-    theirs = with_family_arg(baseline.agent, agent.config.family_arg)
-    profile = step_sizes(inner_lr, protocol.steps, theirs)
-    with world_of(theirs.family).open(theirs) as serve:
-        best = tuned(theirs, baseline.meta, profile, protocol, kind, serve, done)
-        experience = measure(theirs, baseline.meta, best, protocol, serve)
-    return _result(experience, best, baseline, protocol)
-
-
 def _check_episodes(agent: Agent, episodes: int | None, deterministic: bool) -> None:
-    """Refuses what is about episodes where there are none."""
-    if is_supervised(agent.family) and (episodes is not None or deterministic):
-        told = "episodes" if episodes is not None else "deterministic"
+    """Refuse what is about episodes where there are none."""
+    if agent.kind is EXAMPLES and (episodes is not None or deterministic):
+        option = "episodes" if episodes is not None else "deterministic"
         raise RequestError(
-            f"{told} has no meaning for family {agent.family.name!r}, which gives labelled examples"
+            f"{option} has no meaning for family {agent.family.name!r}, which gives labelled examples"
         )
-
-
-def _checked(agent: Agent, baselines: Sequence[str]) -> Sequence[str]:
-    """The baselines; what cannot be one is refused before any is trained."""
-    for kind in baselines:
-        if kind not in BASELINES:
-            raise RequestError(f"unknown baseline {kind!r}; allowed: {', '.join(BASELINES)}")
-        if kind == "nearest":
-            check_classification(agent)
-        elif kind in SB3_BASELINES:
-            check_expressible(agent.config, agent.family)
-            build_agent(baseline_config("oracle" if kind == "sb3-oracle" else "random", agent.config))
-        else:
-            build_agent(baseline_config(kind, agent.config))
-    return baselines
-
-
-def with_family_arg(agent: Agent, family_arg: Mapping[str, Any]) -> Agent:
-    """The agent with its family made by further arguments, which must leave the spaces as they are."""
-    if not family_arg:
-        return agent
-    c = agent.config
-    config = dataclasses.replace(c, family_arg={**c.family_arg, **family_arg})
-    family = build_agent(config).family
-    for name in ("observation_space", "action_space"):
-        own, theirs = getattr(agent.family, name), getattr(family, name)
-        if own != theirs:
-            raise RequestError(f"family_arg {dict(family_arg)} makes the {name} {theirs}, the run's is {own}")
-    return dataclasses.replace(agent, config=config, family=family)
 
 
 def _described(
     agent: Agent,
     protocol: Protocol,
     checkpoint: str,
-    iteration: int,
+    run: RunState,
     experience: Experience,
     inner_lr: float | Sequence[float] | None,
-    called: str,
+    name: str,
 ) -> dict[str, Any]:
-    """The protocol as ``evaluation.json`` keeps it."""
+    """Return the protocol as ``evaluation.json`` keeps it."""
     c, family = agent.config, agent.family
-    told = dataclasses.asdict(protocol)
-    if is_supervised(family):
-        for name in ("episodes", "deterministic"):
-            del told[name]
+    details = dataclasses.asdict(protocol)
+    if agent.kind is EXAMPLES:
+        for episodic in ("episodes", "deterministic"):
+            del details[episodic]
         queries = experience.data.query.x.shape[1]  # the rest is support, read in mini-batches or as a whole
-        told |= {"shots": experience.samples // protocol.tasks - queries, "queries": queries}
-        told |= {"statistics": c.statistics} if c.model == "conv4" else {}
+        details |= {"shots": experience.samples // protocol.tasks - queries, "queries": queries}
+        details |= {"statistics": c.statistics} if isinstance(agent.module, Normalised) else {}
     else:
-        told |= {"horizon": agent.episodic.horizon}
-    given = [inner_lr] if isinstance(inner_lr, (int, float)) else inner_lr
+        details |= {"horizon": agent.episodic.horizon}
+    rates = [inner_lr] if isinstance(inner_lr, (int, float)) else inner_lr
     described = {
-        "name": called,
+        "name": name,
         "algorithm": c.algorithm,
         "family": c.family,
         "spec": c.spec,
         "family_arg": dict(c.family_arg),
-        **told,
+        **details,
         "checkpoint": checkpoint,
-        "iteration": iteration,
+        "iteration": run.iteration,
         "tasks_seen_in_training": family.num_tasks is not None or protocol.split == "train",
         "tasks_in_all": family.num_tasks,
         "interval": "95 % bootstrap over tasks",
-        "step_sizes": "own" if given is None else [float(lr) for lr in given],
+        "step_sizes": "own" if rates is None else [float(lr) for lr in rates],
         "inner_lr_grid": list(GRID),
     }
     return described | {"hash": protocol_hash(agent.metric, described)}
@@ -242,46 +167,17 @@ def evaluate_run(
     run_dir: Path,
     *,
     checkpoint: str | int = "best",
-    out: Path | None = None,
+    out: str | Path | None = None,
     trust: Trust = False,
     **options: Any,
 ) -> Evaluation:
     """``evaluate`` at a checkpoint of a run directory, written to ``out`` (``RUN_DIR/evaluation.json``)."""
-    run = Trainer.load(run_dir, checkpoint, trust)
-    with output(run_dir, "evaluation.json", out) as path:
-        check_writable(path)
-        evaluation = evaluate(run, checkpoint=str(checkpoint), **options)
-        evaluation.save(path)
+    run = RunState.load(run_dir, checkpoint, trust)
+    path = run_dir / "evaluation.json" if out is None else Path(out)
+    check_writable(path)
+    evaluation = evaluate(run, checkpoint=str(checkpoint), **options)
+    evaluation.save(path)
     with ExitStack() as stack:
-        for mirror in open_mirrors(run.config, run.path, stack):
+        for mirror in open_mirrors(run.config.logger, recorded(run.config), run.path, stack):
             mirror.evaluation(evaluation.as_dict())
     return evaluation
-
-
-def _result(
-    experience: Experience, profile: Profile, trained: Trainer | None, protocol: Protocol
-) -> dict[str, Any]:
-    assert experience.values is not None, "an evaluation measures"
-    per_task = experience.values.numpy().T.astype(np.float64)
-    rng = seeding.generator(protocol.seed, "bootstrap", USES[protocol.split])
-    result = {
-        "mean": per_task.mean(0).tolist(),
-        "iqm": iqm(per_task[None]).tolist(),
-        "ci95": bootstrap_ci(per_task, rng).tolist(),
-        "per_task": per_task.tolist(),
-        "inner_lr": [lr for lr in profile if lr is not None],
-    }
-    if trained is not None:
-        result[world_of(trained.agent.family).samples] = trained.standing.samples
-        if not is_supervised(trained.agent.family):
-            result |= _consumed(experience, protocol.episodes)
-    return result
-
-
-def _consumed(experience: Experience, episodes: int) -> dict[str, list[Any]]:
-    """What of a task an agent has adapted to before it has each of its values: episodes, and on average over
-    the tasks their environment steps. The last collection only measures.
-    """
-    each = [float(batch.mask.sum((1, 2)).float().mean()) for batch in experience.batches[:-1]]
-    counts = [episodes * k for k in range(len(each) + 1)]
-    return {"episodes": counts, "episode_env_steps": [0.0, *itertools.accumulate(each)]}

@@ -5,13 +5,14 @@ form in which a configuration keeps it, so that every way in is checked by the s
 """
 
 import dataclasses
+import difflib
 import math
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
-from metarl.core.errors import RequestError
+from metarl.core.errors import RequestError, shown
 from metarl.run import yamlfile
 
 V = TypeVar("V")
@@ -22,7 +23,8 @@ class Kind:
     """``accept`` returns the canonical value, or raises ValueError or TypeError for what is not ``allowed``.
 
     ``allowed`` completes "<name> must be …"; ``nargs`` is how many words it takes on the command line, where
-    an option that ``repeats`` adds to what stood before and any other replaces it.
+    an option that ``repeats`` adds to what stood before and any other replaces it. ``parts`` says that values
+    name parts, which are imported where they are ``module:name``, and of which kind (``parts.PARTS``).
     """
 
     metavar: str
@@ -30,20 +32,33 @@ class Kind:
     accept: Callable[[Any], Any]
     nargs: Any = 1
     repeats: bool = False
+    parts: str | None = None
 
 
-def option(default: Any, kind: Kind, text: str, unset: str = "unset") -> Any:
-    """A dataclass field that is unset (``None``) until it is resolved.
+def option(
+    default: Any,
+    kind: Kind,
+    text: str,
+    unset: str = "unset",
+    *,
+    of: Literal["episodes", "examples"] | None = None,
+    examples: Any = None,
+    critic: Any = None,
+) -> Any:
+    """Return a dataclass field that may be left out: ``None`` is unset.
 
     Args:
-        default: what it is when nothing else says so; ``None`` when it may stay unset.
-        kind: what it may be.
-        text: what it means, with its unit and where the default comes from.
+        default: its value when nothing else says so; ``None`` when it may stay unset.
+        kind: its allowed values.
+        text: its meaning, with its unit and where the default comes from.
         unset: what happens where it stays unset, for the help.
+        of: what tasks must give, so that it has a meaning; None: either.
+        examples: its default where tasks give labelled examples, if that is another one.
+        critic: its default beside a value network, if that is another one.
     """
-    return dataclasses.field(
-        default=None, metadata={"default": default, "kind": kind, "text": text, "unset": unset}
-    )
+    metadata = {"default": default, "kind": kind, "text": text, "unset": unset}
+    metadata |= {"of": of, "examples": examples, "critic": critic}
+    return dataclasses.field(default=None, metadata=metadata)
 
 
 def trusting() -> Any:
@@ -51,8 +66,7 @@ def trusting() -> Any:
     return option(
         False,
         flag(),
-        "trust what is opened: a run may name code (module:name in its config.yaml), which is imported, and "
-        "--init-from may be a zip of Stable-Baselines3 (SB3)",
+        "trust what is opened: a run may name code (module:name in its config.yaml), which is imported",
     )
 
 
@@ -74,10 +88,18 @@ def accept(field: "dataclasses.Field[Any]", value: Any) -> Any:
         raise RequestError(f"{field.name} must be {kind.allowed}, got {shown(value)}") from None
 
 
-def shown(value: Any) -> str:
-    """``repr`` on one line, cut where it is long."""
-    line = " ".join(repr(value).split())
-    return line if len(line) <= 80 else line[:77] + "..."
+def check_names(values: Mapping[str, Any], fields: Iterable[str], source: str) -> None:
+    """Check that every key is the name of a field.
+
+    Raises:
+        RequestError: naming ``source``, the first key that is none, and what comes close or else is allowed.
+    """
+    names = list(fields)
+    for key in values:
+        if key not in names:
+            close = difflib.get_close_matches(str(key).replace("-", "_"), names, cutoff=0.7)
+            hint = f"did you mean {' or '.join(close)}?" if close else f"allowed: {', '.join(names)}"
+            raise RequestError(f"unknown option {key!r} in {source}; {hint}")
 
 
 def whole(at_least: int, at_most: int | None = None) -> Kind:
@@ -130,6 +152,11 @@ def text(metavar: str, allowed: str = "text", test: Callable[[str], bool] = bool
     return Kind(metavar, allowed, check)
 
 
+def part(parts: str) -> Kind:
+    """The name of a part: registered, installed, or ``module:name``."""
+    return dataclasses.replace(text("NAME"), parts=parts)
+
+
 def flag() -> Kind:
     """Yes or no; the bare option on a command line means yes."""
     words = {"true": True, "false": False}
@@ -148,9 +175,8 @@ def many(kind: Kind, repeats: bool = False) -> Kind:
     def check(value: Any) -> tuple[Any, ...]:
         return tuple(kind.accept(item) for item in (value if isinstance(value, (list, tuple)) else (value,)))
 
-    return Kind(
-        f"{kind.metavar} [{kind.metavar} ...]", f"a list in which each is {kind.allowed}", check, "*", repeats
-    )
+    metavar, allowed = f"{kind.metavar} ...", f"a list in which each is {kind.allowed}"
+    return Kind(metavar, allowed, check, "*", repeats, kind.parts)
 
 
 def auto(kind: Kind) -> Kind:
@@ -160,6 +186,7 @@ def auto(kind: Kind) -> Kind:
         f"auto or {kind.allowed}",
         lambda value: None if value == "auto" else kind.accept(value),
         kind.nargs,
+        parts=kind.parts,
     )
 
 
@@ -170,7 +197,7 @@ def pairs() -> Kind:
         items = value.items() if isinstance(value, Mapping) else [_pair(word) for word in value]
         return {_keep(key, isinstance(key, str) and key.isidentifier()): _plain(item) for key, item in items}
 
-    return Kind("K=V [K=V ...]", "pairs of a name and a plain value (K=V)", check, "*", True)
+    return Kind("K=V ...", "pairs of a name and a plain value (K=V)", check, "*", True)
 
 
 def _pair(word: Any) -> tuple[str, Any]:

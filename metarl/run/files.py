@@ -5,8 +5,6 @@ import math
 import os
 import re
 import secrets
-import sys
-import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -178,32 +176,3 @@ def _plain(value: Any) -> Any:
     if hasattr(value, "tolist"):  # NumPy arrays and scalars, tensors
         return _plain(value.tolist())
     return str(value) if isinstance(value, Path) else value  # what is left, json refuses by name
-
-
-def harmless(text: str) -> str:
-    """Text whose control characters, which a terminal would obey, are written out; lines stay lines.
-
-    Lines may quote what a stranger's file says.
-    """
-    return "".join(
-        repr(c)[1:-1] if c != "\n" and unicodedata.category(c).startswith("C") else c for c in text
-    )
-
-
-def tell(line: str) -> None:
-    """Print one line on standard error. Telling never costs a run: a closed pipe is ignored."""
-    line = harmless(line)
-    try:
-        with suppress(OSError, ValueError):
-            print(line, file=sys.stderr, flush=True)
-    except RuntimeError:  # from a signal handler that interrupted a print
-        with suppress(OSError):
-            os.write(2, f"{line}\n".encode())
-
-
-def warn(message: str) -> None:
-    """The one way in which everything in ``run`` warns: ``metarl: warning: ...``, one line on standard error.
-
-    Not Python's ``warnings``: those print two lines, may be hidden, and ``-W error`` would end the run.
-    """
-    tell(f"metarl: warning: {' '.join(message.split())}")

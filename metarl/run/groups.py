@@ -15,7 +15,6 @@ from metarl.run.report_data import RunData
 from metarl.run.report_numbers import written
 from metarl.run.report_pictures import Array
 from metarl.run.results import AgentResult, Evaluation
-from metarl.run.zoo import run_dir
 
 # What makes no other configuration of a run: its seed, and how and where it was computed and logged.
 ASIDE = (
@@ -150,7 +149,7 @@ def check_comparable(runs: Sequence[RunData]) -> None:
 
 def run_dirs(names: Sequence[str | Path]) -> list[Path]:
     """Return the run directories that a user means, none of them twice."""
-    paths = [run_dir(name) for name in names]
+    paths = [Path(name) for name in names]
     twice = next((path for i, path in enumerate(paths) if path in paths[:i]), None)
     if twice is not None:
         raise RequestError(f"{twice} is given twice")

@@ -3,20 +3,22 @@
 import math
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
 from typing import Any, NamedTuple
 
 from metarl.core.errors import Diverged
 from metarl.core.params import Meta, all_finite
-from metarl.learn.optimisers import State
+from metarl.learn.problem import State
 from metarl.rollout import seeding
+from metarl.rollout.executors import Executor
 from metarl.rollout.seeding import Address
 from metarl.run.agent import Agent
 from metarl.run.callbacks import Callback
-from metarl.run.experience import USES, Experience, Serve, gather
-from metarl.run.files import warn
+from metarl.run.curve import VALIDATION, Curve
+from metarl.run.data_kinds import EXAMPLES
+from metarl.run.experience import USES, Experience, gather, training_examples
+from metarl.run.sources import source_of
 from metarl.run.state import flatten
-from metarl.run.worlds import world_of
+from metarl.run.terminal import warn
 
 Row = dict[str, Any]
 
@@ -29,96 +31,106 @@ class Standing(NamedTuple):
     """
 
     meta: Meta
-    optimiser: State
+    optimizer: State
     iteration: int = 0
     samples: int = 0
     skipped: int = 0
 
 
 def iterate(
-    agent: Agent, standing: Standing, serve: Serve, callbacks: Sequence[Callback] = ()
+    agent: Agent, standing: Standing, executor: Executor | None, callbacks: Sequence[Callback] = ()
 ) -> tuple[Standing, Row]:
-    """Draw, adapt, draw and step: the next standing, and the iteration's row of metrics.jsonl.
+    """Draw, adapt, draw and step.
 
     A step that is not finite is not taken; it counts as ``skipped``. So does an iteration whose inner steps
     diverge.
+
+    Args:
+        executor: what ``open_executor`` gave.
+
+    Returns:
+        The next standing, and the iteration's row of metrics.jsonl.
     """
     began = time.perf_counter()
-    c, number, world = agent.config, standing.iteration + 1, world_of(agent.family)
+    c, number = agent.config, standing.iteration + 1
     rng = seeding.generator(c.seed, "tasks", USES["train"], number)
     for callback in callbacks:
         callback.on_rollout_start(number)
     tasks = agent.family.sample_tasks(c.tasks, rng, "train")
-    source = serve(tasks, c.episodes, Address(c.seed, USES["train"], number), False)
-    adaptations = agent.adaptations([c.inner_lr], c.inner_steps)
+    source = source_of(agent, executor, tasks, Address(c.seed, USES["train"], number))
     try:
-        experience = world.learn_from(agent, standing.meta, source, adaptations)
+        if agent.kind is EXAMPLES:
+            experience = training_examples(agent, standing.meta, source, c.inner_steps)
+        else:
+            adaptations = [agent.adaptation] * c.inner_steps
+            experience = gather(agent, standing.meta, source, adaptations)
     except Diverged as error:
         return _skipped(agent, standing, error, time.perf_counter() - began)
     for callback in callbacks:
         callback.on_rollout_end(number, experience)
-    problem = agent.learner()(experience.data)
-    meta, optimiser, metrics = agent.optimiser().step(problem, standing.meta, standing.optimiser)
+    options = {name: x for callback in callbacks for name, x in callback.optimizer_options(number).items()}
+    optimizer = agent.optimizer if not options else agent.optimizer_with(options)
+    problem = agent.learner(experience.data)
+    meta, state, metrics = optimizer.step(problem, standing.meta, standing.optimizer)
     skipped = 0
-    judged = math.isfinite(metrics["loss"]) and math.isfinite(metrics["grad_norm"])
-    if not (judged and all_finite(meta) and all_finite(optimiser)):
-        warn(f"iteration {number}: {_not_finite(metrics, meta, optimiser)}; the parameters stay")
-        meta, optimiser, skipped = standing.meta, standing.optimiser, standing.skipped + 1
+    finite = math.isfinite(metrics["loss"]) and math.isfinite(metrics["grad_norm"])
+    if not (finite and all_finite(meta) and all_finite(state)):
+        warn(f"iteration {number}: {_not_finite(metrics, meta, state)}; the parameters stay")
+        meta, state, skipped = standing.meta, standing.optimizer, standing.skipped + 1
     samples = standing.samples + experience.samples
-    row = {"iteration": number, world.samples: samples, "seconds": time.perf_counter() - began}
-    told = agent.rule(c.inner_lr).told(meta.rule)
-    row |= _curve(agent, experience) | metrics | {name: float(x) for name, x in told.items()}
+    row = {"iteration": number, agent.kind.counted: samples, "seconds": time.perf_counter() - began}
+    row |= _curves(experience) | metrics
+    row |= {name: float(x) for name, x in agent.rule.metrics(meta.rule).items()}
     row |= {name: float(x.mean()) for name, x in experience.metrics.items()} | {"skipped": skipped}
-    return Standing(meta, optimiser, number, samples, skipped), row
+    return Standing(meta, state, number, samples, skipped), row
 
 
-def _not_finite(metrics: Row, meta: Meta, optimiser: State) -> str:
-    """What of a meta-step is not finite, in words: the first of those that follow on one another."""
-    for name, told in {"loss": "the loss", "grad_norm": "the norm of the meta-gradient"}.items():
+def _not_finite(metrics: Row, meta: Meta, state: State) -> str:
+    """Return the first part of a meta-step that is not finite, in words and in the order of its making."""
+    for name, words in {"loss": "the loss", "grad_norm": "the norm of the meta-gradient"}.items():
         if not math.isfinite(metrics[name]):
-            return f"{told} is {metrics[name]}"
-    trees = {"the parameter": meta.model, "the update rule's": meta.rule, "the optimiser's": optimiser}
-    found = ((told, name, x) for told, tree in trees.items() for name, x in flatten(tree).items())
-    told, name, _ = next(entry for entry in found if not all_finite(entry[2]))
-    return f"{told} {name} is not finite after the step"
+            return f"{words} is {metrics[name]}"
+    trees = {"the parameter": meta.model, "the update rule's": meta.rule, "the optimizer's": state}
+    tensors = ((words, name, x) for words, tree in trees.items() for name, x in flatten(tree).items())
+    words, name, _ = next(entry for entry in tensors if not all_finite(entry[2]))
+    return f"{words} {name} is not finite after the step"
 
 
 def _skipped(agent: Agent, standing: Standing, error: Diverged, seconds: float) -> tuple[Standing, Row]:
-    """What follows on an iteration without a step, since the adapted parameters were not finite."""
+    """Return what follows on an iteration without a step, since the adapted parameters were not finite."""
     number, samples = standing.iteration + 1, standing.samples + error.samples
     warn(f"iteration {number}: {error}; the parameters stay")
     standing = standing._replace(iteration=number, samples=samples, skipped=standing.skipped + 1)
-    row = {"iteration": number, world_of(agent.family).samples: samples, "seconds": seconds}
-    return standing, row | _no_curve(agent) | {"skipped": standing.skipped}
+    row = {"iteration": number, agent.kind.counted: samples, "seconds": seconds}
+    return standing, row | _no_curves(agent) | {"skipped": standing.skipped}
 
 
-def validate(agent: Agent, meta: Meta, serve: Serve | None = None) -> Row:
-    """The adaptation curve on held-out tasks: always the same tasks, and the same draws.
+def validate(agent: Agent, meta: Meta, executor: Executor | None) -> Row:
+    """Return the adaptation curves on held-out tasks: always the same tasks, and the same draws.
 
-    Not a number where the inner steps diverge. Training hands over the world that it has open.
+    Not a number where the inner steps diverge.
     """
-    c, known = agent.config, agent.family.num_tasks
-    n = c.validation_tasks if known is None else min(c.validation_tasks, known)
+    c, in_all = agent.config, agent.family.num_tasks
+    n = c.validation_tasks if in_all is None else min(c.validation_tasks, in_all)
     tasks = agent.family.sample_tasks(n, seeding.generator(c.seed, "tasks", USES["validation"]), "validation")
-    with ExitStack() as stack:
-        serve = serve or stack.enter_context(world_of(agent.family).open(agent))
-        source = serve(tasks, c.episodes, Address(c.seed, USES["validation"]), False)
-        try:
-            curve = _curve(agent, gather(agent, meta, source, agent.adaptations([c.inner_lr], c.inner_steps)))
-        except Diverged as error:
-            warn(f"validation: {error}")
-            curve = _no_curve(agent)
-    return {f"validation/{name}": value for name, value in curve.items()}
+    source = source_of(agent, executor, tasks, Address(c.seed, USES["validation"]))
+    try:
+        return _curves(gather(agent, meta, source, [agent.adaptation] * c.inner_steps), VALIDATION)
+    except Diverged as error:
+        warn(f"validation: {error}")
+        return _no_curves(agent, VALIDATION)
 
 
-def _curve(agent: Agent, experience: Experience) -> Row:
-    """The means over tasks before each inner step and after the last; none where the meta-learner gave it."""
-    if experience.values is None:
-        return {}
-    found = {agent.metric: experience.values, **experience.beside}
-    return {f"{name}/step_{k}": x for name in found for k, x in enumerate(found[name].mean(-1).tolist())}
+def _curves(experience: Experience, prefix: str = "") -> Row:
+    """Return the means over tasks before each inner step and after the last."""
+    row: Row = {}
+    for metric, values in experience.curves.items():
+        row |= Curve(metric, values.mean(-1).tolist(), prefix).to_row()
+    return row
 
 
-def _no_curve(agent: Agent) -> Row:
-    steps = range(agent.config.inner_steps + 1)
-    return {f"{metric}/step_{k}": math.nan for metric in agent.metrics for k in steps}
+def _no_curves(agent: Agent, prefix: str = "") -> Row:
+    row: Row = {}
+    for metric in agent.metrics:
+        row |= Curve(metric, [math.nan] * (agent.config.inner_steps + 1), prefix).to_row()
+    return row

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TextIO, cast
 
 from metarl.core.errors import RequestError, RunFailed
-from metarl.run.files import is_leftover, warn
+from metarl.run.files import is_leftover
+from metarl.run.terminal import warn
 
 LOCK = ".lock"
 

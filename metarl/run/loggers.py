@@ -1,25 +1,18 @@
-"""Where the numbers of a run go: ``metrics.jsonl``, which is the truth, and the mirrors by name.
+"""``metrics.jsonl``, where the numbers of a run go.
 
 A row is a flat dict, one a finished iteration: ``{"iteration": 7, "env_steps": 840, "return/step_0": -3.5}``.
 """
 
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from metarl.core.errors import RequestError
-from metarl.core.registry import Registry
-from metarl.run.config import TrainConfig, recorded
-from metarl.run.files import named, sync_file, to_json, warn
-from metarl.run.mirrors import Mirror, WandbLogger
+from metarl.run.files import named, sync_file, to_json
+from metarl.run.terminal import warn
 
-__all__ = ["LOGGERS", "JsonlLogger", "Mirror", "WandbLogger", "read_metrics"]
-
-LOGGERS: Registry[Callable[[], Mirror], None] = Registry("logger", "metarl.loggers", no_facts=None)
-LOGGERS.register("wandb")(WandbLogger)
 BLOCK = 1 << 16  # bytes read at a time
 LINE_LIMIT = 1 << 20  # bytes of a row, which has some hundreds
 
@@ -87,23 +80,6 @@ class JsonlLogger:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def open_mirrors(config: TrainConfig, run_dir: Path, stack: ExitStack) -> list[Mirror]:
-    """The configured mirrors, which finish with ``stack``."""
-    c, mirrors = config, [LOGGERS[name]() for name in config.logger]
-    for mirror in mirrors:
-        mirror.start(
-            recorded(c),
-            run_dir,
-            project=c.wandb_project,
-            entity=c.wandb_entity,
-            group=c.wandb_group,
-            mode=c.wandb_mode,
-            name=run_dir.absolute().name,
-        )
-        stack.callback(mirror.finish)
-    return mirrors
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:

@@ -1,32 +1,25 @@
 """Copies of a run's numbers elsewhere; they may fail without hurting it, ``metrics.jsonl`` is the truth."""
 
-import functools
-import json
-import math
-import secrets
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Protocol, TypeVar, cast, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
-from metarl.run.curve import Curve
-from metarl.run.files import to_json, warn, write_atomic
+from metarl.core.registry import Registry
+from metarl.run.terminal import warn
+from metarl.run.wandb_mirror import WandbMirror
 
 
 @runtime_checkable
 class Mirror(Protocol):
-    """No method raises: the first failure costs one warning and no more than the copy."""
+    """A copy of a run's numbers. What a method raises costs one warning and no more than the copy.
 
-    def start(
-        self,
-        config: Mapping[str, Any],
-        run_dir: Path,
-        project: str | None = None,
-        entity: str | None = None,
-        group: str | None = None,
-        mode: str | None = None,
-        name: str | None = None,
-    ) -> None:
+    The registered factory is called with those options of the configuration that begin with the mirror's name
+    and that its signature names without it: ``wandb_project`` is the ``project`` of ``wandb``.
+    """
+
+    def start(self, config: Mapping[str, Any], run_dir: Path) -> None:
         """Open it for a run, or again for a resumed one."""
 
     def row(self, row: Mapping[str, Any]) -> None:
@@ -39,147 +32,64 @@ class Mirror(Protocol):
         """Hand over what is left and close."""
 
 
-Method = TypeVar("Method", bound=Callable[..., None])
+loggers: Registry[Callable[..., Mirror], None] = Registry("logger", "metarl.loggers", no_facts=None)
+loggers.register("wandb")(WandbMirror)
 
 
-def guarded(method: Method) -> Method:
-    """For a mirror's methods: once ``self.failed``, nothing; what is raised goes to ``self.fail(error)``."""
+class Guarded:
+    """A mirror of which nothing is asked any more once a method has raised; that costs one warning."""
 
-    @functools.wraps(method)
-    def call(self: Any, *args: Any, **kwargs: Any) -> None:
-        if not self.failed:
-            try:
-                method(self, *args, **kwargs)
-            except Exception as error:  # noqa: BLE001  whatever happens in there is not worth the run
-                self.fail(error)
+    def __init__(self, name: str, mirror: Mirror) -> None:
+        self.failed = False
+        self._name, self._mirror = name, mirror
 
-    return cast(Method, call)
+    def start(self, config: Mapping[str, Any], run_dir: Path) -> None:
+        """See ``Mirror``."""
+        self._call("start", config, run_dir)
+
+    def row(self, row: Mapping[str, Any]) -> None:
+        """See ``Mirror``."""
+        self._call("row", row)
+
+    def evaluation(self, evaluation: Mapping[str, Any]) -> None:
+        """See ``Mirror``."""
+        self._call("evaluation", evaluation)
+
+    def finish(self) -> None:
+        """See ``Mirror``."""
+        self._call("finish")
+
+    def _call(self, method: str, *args: Any) -> None:
+        if self.failed:
+            return
+        try:
+            getattr(self._mirror, method)(*args)
+        except Exception as error:  # noqa: BLE001  whatever happens in there is not worth the run
+            self.failed = True
+            line = next(iter(str(error).strip().splitlines()), type(error).__name__)
+            warn(f"{self._name}: {line.rstrip('.')}; no longer mirrored; metrics.jsonl has every row")
 
 
-class WandbLogger:
-    """Mirror on Weights & Biases with its files under ``run_dir/wandb``; silent, and never asks for a key.
-
-    Values are drawn over ``iteration``; the evaluation's adaptation curves are a chart, its numbers are in
-    the summary. Without a key or a network the run is kept offline (``wandb sync`` uploads it). A resumed run
-    goes on under its old id, and an iteration that it repeats is not logged twice.
+def open_mirrors(
+    names: Sequence[str], options: Mapping[str, Any], run_dir: Path, stack: ExitStack
+) -> list[Guarded]:
+    """Return the mirrors of these names, which finish with ``stack``.
 
     Args:
-        start_timeout, finish_timeout: seconds after which a missing network is no longer waited for.
+        options: the configuration by name, which mirrors keep, and of which each takes its own settings.
     """
-
-    def __init__(self, start_timeout: float = 15.0, finish_timeout: float = 60.0) -> None:
-        self.failed = False
-        self._warned = False
-        self._run: Any = None
-        self._start_timeout, self._finish_timeout = start_timeout, finish_timeout
-
-    @guarded
-    def start(
-        self,
-        config: Mapping[str, Any],
-        run_dir: Path,
-        project: str | None = None,
-        entity: str | None = None,
-        group: str | None = None,
-        mode: str | None = None,
-        name: str | None = None,
-    ) -> None:
-        """``mode``: online, offline or disabled; None is what WANDB_MODE says, else online."""
-        import wandb  # takes half a second, hence only where it is wanted
-
-        settings = wandb.Settings(
-            silent=True,  # which includes that it asks for nothing
-            quiet=True,
-            console="off",
-            init_timeout=self._start_timeout,
-            finish_timeout=self._finish_timeout,
-            finish_timeout_raises=True,
-        )
-        wandb.setup(settings=settings)  # or the first lines would be printed before init has read them
-        values = json.loads(to_json(dict(config)))
-        labels: dict[str, Any] = {"project": project, "entity": entity, "group": group, "name": name}
-
-        def init(**options: Any) -> Any:
-            return wandb.init(
-                config=values, dir=run_dir, reinit="create_new", settings=settings, **labels, **options
-            )
-
-        folder = Path(run_dir) / "wandb"
-        resume = "allow" if (folder / "id").is_file() and mode != "offline" else None
-        try:
-            self._run = init(mode=mode, id=_run_id(folder), resume=resume)
-        except (wandb.errors.UsageError, wandb.errors.CommError) as error:
-            self._warn(error, f"the run is kept offline in {folder}")
-            held = isinstance(error, wandb.errors.CommError)  # the failed start still occupies its id
-            self._run = init(mode="offline", id=_run_id(folder, renew=held))
-        self._run.define_metric("iteration")
-        self._run.define_metric("env_steps")
-        self._run.define_metric("*", step_metric="iteration")
-
-    @guarded
-    def row(self, row: Mapping[str, Any]) -> None:
-        """Log the finite values; a step that the server knows already is left alone by wandb."""
-        if self._run is not None:
-            self._run.log(_finite(row), step=row["iteration"], commit=True)
-
-    @guarded
-    def evaluation(self, evaluation: Mapping[str, Any]) -> None:
-        """Chart the adaptation curve of each agent; numbers go to the summary as ``evaluation/...``."""
-        if self._run is None:
-            return
-        import wandb
-
-        metric, agents = evaluation["metric"], evaluation["agents"]
-        summary = {f"evaluation/{key}": value for key, value in evaluation.get("metrics", {}).items()}
-        for agent, result in agents.items():
-            summary |= Curve(metric, result["mean"], f"evaluation/{agent}").to_row()
-        self._run.summary.update(_finite(summary))
-        chart = wandb.plot.line_series(
-            xs=[list(range(len(result["mean"]))) for result in agents.values()],
-            ys=[list(result["mean"]) for result in agents.values()],
-            keys=list(agents),
-            title=f"{metric} after each inner step",
-            xname="inner step",
-        )
-        self._run.log({"evaluation/adaptation": chart})
-
-    @guarded
-    def finish(self) -> None:
-        """Upload what is left; after ``finish_timeout`` it stays on the disk for ``wandb sync``."""
-        run, self._run = self._run, None
-        if run is not None:
-            run.finish()
-
-    def fail(self, error: Exception) -> None:
-        """Give the mirror up; the run does not notice."""
-        self.failed, self._run = True, None
-        self._warn(error, "no longer mirrored; metrics.jsonl has every row")
-        if isinstance(error, ConnectionError):  # wandb's own process died; at exit it would print a traceback
-            import wandb
-
-            with suppress(Exception, SystemExit):
-                wandb.teardown()
-
-    def _warn(self, error: Exception, consequence: str) -> None:
-        if not self._warned:
-            self._warned = True
-            lines = str(error).strip().splitlines() or [type(error).__name__]
-            warn(f"wandb: {lines[0].rstrip('.')}; {consequence}")
+    mirrors = []
+    for name in names:
+        mirror = Guarded(name, _made(name, options))
+        mirror.start(options, run_dir)
+        stack.callback(mirror.finish)
+        mirrors.append(mirror)
+    return mirrors
 
 
-def _run_id(folder: Path, renew: bool = False) -> str:
-    """The id under which wandb knows this run, kept in ``folder`` for the day it is resumed."""
-    path = folder / "id"
-    if renew or path.is_symlink() or not path.is_file():
-        folder.mkdir(parents=True, exist_ok=True)
-        write_atomic(path, secrets.token_hex(8))
-    return path.read_text().strip()
-
-
-def _finite(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Without what metrics.jsonl writes as null: a chart has no place for it."""
-    return {
-        key: value
-        for key, value in row.items()
-        if value is not None and not (isinstance(value, float) and not math.isfinite(value))
-    }
+def _made(name: str, options: Mapping[str, Any]) -> Mirror:
+    make_mirror = loggers[name]
+    settings = [
+        setting for setting in inspect.signature(make_mirror).parameters if f"{name}_{setting}" in options
+    ]
+    return make_mirror(**{setting: options[f"{name}_{setting}"] for setting in settings})

@@ -1,68 +1,113 @@
-"""The network that a configuration names, and the weights that it starts from."""
+"""Networks by name, and the one that a configuration names."""
 
-import importlib
-import sys
-from collections.abc import Iterator
+import inspect
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import reduce
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any, cast
 
-import safetensors.torch
+import gymnasium
 from gymnasium.spaces import Box, Discrete, MultiDiscrete
-from safetensors import SafetensorError
 from torch import nn
 
 from metarl.core.cnn import CNN
 from metarl.core.conv import Conv4
-from metarl.core.critic import PREFIX
 from metarl.core.errors import RequestError
 from metarl.core.models import MLP, Choices, Gaussian
 from metarl.core.params import Params, all_finite
+from metarl.core.registry import Registry
 from metarl.rollout.collector import possibilities
-from metarl.rollout.family import Family, is_supervised
+from metarl.rollout.family import Family
 from metarl.run.config import TrainConfig
-from metarl.run.files import is_file, warn
-from metarl.run.sb3.archive import architecture, is_archive, read_archive
-from metarl.run.sb3.names import check_expressible, names_of
-from metarl.run.zoo import is_zoo
+from metarl.run.data_kinds import EXAMPLES, kind_of
+
+IMAGE = 3  # axes of one: (channels, height, width)
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """What a network reads and gives; the defaults suit one of which nothing is known.
+
+    Attributes:
+        axes: of the observations that it reads, in a Box; None for one that refuses what it cannot read.
+        plain: it gives one number for each amount, or for each of the choices, that an action or a label
+            has. A run makes a policy of them; any other network gives what policies draw from by itself.
+        one_choice: as a policy it gives the logits of one choice, and of nothing else.
+    """
+
+    axes: int | None = None
+    plain: bool = False
+    one_choice: bool = False
+
+
+# (observation_space, action_space, further options of a configuration by keyword) -> a module
+models: Registry[Callable[..., nn.Module], ModelFacts] = Registry(
+    "model", "metarl.models", no_facts=ModelFacts()
+)
+
+
+@models.register("mlp", ModelFacts(axes=1, plain=True))
+def mlp(observation_space: Any, action_space: Any, *, hidden: Sequence[int], activation: str = "tanh") -> MLP:
+    """Layers of ``hidden`` units, for vectors."""
+    return MLP(observation_space.shape[0], hidden, outputs_of(action_space), activation)
+
+
+@models.register("cnn", ModelFacts(axes=IMAGE, plain=True))
+def cnn(observation_space: Any, action_space: Any, *, hidden: Sequence[int]) -> CNN:
+    """Convolutions and layers of ``hidden`` units, for images."""
+    return CNN(observation_space.shape, outputs_of(action_space), hidden)
+
+
+@models.register("conv4", ModelFacts(axes=IMAGE, plain=True, one_choice=True))
+def conv4(observation_space: Any, action_space: Any, *, filters: int = 32) -> Conv4:
+    """Four blocks of convolution and batch normalisation, for classes of images."""
+    return Conv4(observation_space.shape, outputs_of(action_space), filters)
 
 
 def network(config: TrainConfig, family: Family) -> nn.Module:
-    """The module for a family's spaces, with weights drawn from torch's generator.
+    """Return the module for a family's spaces, with weights drawn from torch's generator.
+
+    Its factory is called with the two spaces; keyword-only arguments that are named as an option of the
+    configuration are given that option.
 
     Raises:
-        RequestError: the named network does not read what the family gives, or cannot be made.
+        RequestError: the network does not read what the family gives, or cannot be made.
     """
-    if ":" in config.model:
-        return _own_module(config.model, family.observation_space, family.action_space)
-    shape = _shape(family)
-    outputs = sum(_outputs(family))
-    if config.model != "mlp" and len(shape) != 3:
-        raise _misfit(config, family, "an image, a Box of shape (channels, height, width)")
-    if config.model == "conv4":
-        if not is_supervised(family) and not isinstance(family.action_space, Discrete):
-            raise RequestError(
-                f"model 'conv4' gives logits of one choice, family {family.name!r} takes "
-                f"{family.action_space}; use cnn"
-            )
-        return Conv4(shape, outputs, config.filters)
-    if config.model == "mlp" and len(shape) != 1:
-        raise _misfit(config, family, "a one-dimensional Box")
-    net = _net(shape, outputs, config)
-    return net if is_supervised(family) else _policy(net, config, family)
+    factory, facts = models[config.model], models.facts(config.model)
+    if facts.plain:
+        _check_outputs(family)
+    if facts.axes is not None and len(_shape(family)) != facts.axes:
+        raise _misfit(config, family, facts.axes)
+    policy = kind_of(family) is not EXAMPLES
+    if policy and facts.one_choice and not isinstance(family.action_space, Discrete):
+        raise RequestError(
+            f"model {config.model!r} gives logits of one choice, family {family.name!r} takes "
+            f"{family.action_space}; use cnn"
+        )
+    module = factory(family.observation_space, family.action_space, **_options(factory, config))
+    if not isinstance(module, nn.Module):
+        raise RequestError(
+            f"model {config.model!r} returned {type(module).__name__}; allowed: a torch.nn.Module"
+        )
+    return _policy(module, config, family.action_space) if policy and facts.plain else module
 
 
-def _policy(net: nn.Module, config: TrainConfig, family: Family) -> nn.Module:
-    """A network's outputs as what the family's actions are drawn from."""
-    if isinstance(family.action_space, Box):
-        return Gaussian(net, sum(_outputs(family)), config.init_std)
-    return Choices(net, _outputs(family)) if isinstance(family.action_space, MultiDiscrete) else net
+def _options(factory: Callable[..., nn.Module], config: TrainConfig) -> dict[str, Any]:
+    parameters = inspect.signature(factory).parameters.values()
+    named = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY and hasattr(config, p.name)]
+    return {name: getattr(config, name) for name in named}
+
+
+def _policy(module: nn.Module, config: TrainConfig, space: gymnasium.Space[Any]) -> nn.Module:
+    """Return a network whose outputs are what the family's actions are drawn from."""
+    if isinstance(space, Box):
+        return Gaussian(module, outputs_of(space), config.init_std)
+    return Choices(module, possibilities(space)) if isinstance(space, MultiDiscrete) else module
 
 
 def value_network(config: TrainConfig, family: Family) -> nn.Module:
-    """The module that says what a state is worth: ``mlp`` for vectors and ``cnn`` for images, whatever the
-    policy's network is.
+    """Return the module that estimates the value of a state: ``mlp`` for vectors and ``cnn`` for images,
+    whatever the policy's network is.
 
     Its last layer starts at zero. Drawn like the others it would begin with values of tenths of the largest
     possible return, which time-limited episodes go on from: the first advantages would be noise.
@@ -71,89 +116,75 @@ def value_network(config: TrainConfig, family: Family) -> nn.Module:
         RequestError: for observations that neither reads.
     """
     shape = _shape(family)
-    if len(shape) not in (1, 3):
+    if len(shape) not in (1, IMAGE):
         raise RequestError(
             f"baseline 'value' reads a one-dimensional Box or an image, family {config.family!r} observes "
             f"{family.observation_space}; use baseline linear"
         )
-    network = _net(shape, 1, config)
-    last = (network if isinstance(network, MLP) else network.dense)[-1]
+    if len(shape) == IMAGE:
+        module: MLP | CNN = CNN(shape, 1, config.hidden)
+    else:
+        module = MLP(shape[0], config.hidden, 1, config.activation)
+    last = (module if isinstance(module, MLP) else module.dense)[-1]
     nn.init.zeros_(cast(nn.Linear, last).weight)
-    return network
+    return module
 
 
 def _shape(family: Family) -> tuple[int, ...]:
-    """That of an observation in a Box; () for any other space."""
+    """Return the shape of an observation in a Box; () for any other space."""
     space = family.observation_space
     return space.shape if isinstance(space, Box) else ()
 
 
-def _net(shape: tuple[int, ...], outputs: int, config: TrainConfig) -> MLP | CNN:
-    """The network that reads vectors, or the one that reads images."""
-    if len(shape) == 1:
-        return MLP(shape[0], config.hidden, outputs, config.activation)
-    return CNN(shape, outputs, config.hidden)
-
-
-def _outputs(family: Family) -> list[int]:
-    """How many numbers a network gives for the labels or actions; for each component of a MultiDiscrete.
-
-    Arrays of choices "n m" are refused as arrays of amounts are: whoever has some knows how to lay them out.
+def outputs_of(space: gymnasium.Space[Any]) -> int:
+    """Return how many numbers a network gives for an action or a label: of amounts one each, of choices one
+    for each possibility.
     """
-    space, supervised = family.action_space, is_supervised(family)
-    if isinstance(space, Box) and len(space.shape) == 1:
-        return [int(space.shape[0])]
-    several = isinstance(space, MultiDiscrete) and len(space.shape) == 1 and not supervised
-    if isinstance(space, Discrete) or several:
-        return possibilities(space)
-    kind, also = ("labels", "") if supervised else ("actions", " or MultiDiscrete")
+    return int(space.shape[0]) if isinstance(space, Box) else sum(possibilities(space))
+
+
+def _check_outputs(family: Family) -> None:
+    """Refuse arrays of amounts or of choices "n m": whoever has some knows how to lay them out."""
+    space, labels = family.action_space, kind_of(family) is EXAMPLES
+    flat = isinstance(space, Box | MultiDiscrete) and len(space.shape) == 1
+    if isinstance(space, Discrete) or (flat and not (labels and isinstance(space, MultiDiscrete))):
+        return
+    data, also = ("labels", "") if labels else ("actions", " or MultiDiscrete")
     raise RequestError(
-        f"family {family.name!r} has {kind} in {space}; allowed: Discrete, a one-dimensional Box{also}"
+        f"family {family.name!r} has {data} in {space}; allowed: Discrete, a one-dimensional Box{also}"
     )
 
 
-def _misfit(config: TrainConfig, family: Family, reads: str) -> RequestError:
-    instead = {1: "use mlp", 3: "use cnn"}.get(
+def _misfit(config: TrainConfig, family: Family, axes: int) -> RequestError:
+    reads = {1: "a one-dimensional Box", IMAGE: "an image, a Box of shape (channels, height, width)"}
+    instead = {1: "use mlp", IMAGE: "use cnn"}.get(
         len(_shape(family)), "give a network of your own by --model module:factory"
     )
     return RequestError(
-        f"model {config.model!r} reads {reads}, family {config.family!r} observes "
-        f"{family.observation_space}; {instead}"
+        f"model {config.model!r} reads {reads.get(axes, f'a Box with {axes} axes')}, "
+        f"family {config.family!r} observes {family.observation_space}; {instead}"
     )
 
 
-def _own_module(name: str, observation_space: Any, action_space: Any) -> nn.Module:
-    """The network of ``module:factory``, which may stand in the working directory."""
-    module, _, path = name.partition(":")
-    here = str(Path.cwd())
-    if here not in sys.path and "" not in sys.path:
-        sys.path.append(here)
-    try:
-        factory = reduce(getattr, path.split("."), cast(Any, importlib.import_module(module)))
-        made = factory(observation_space, action_space)
-    except Exception as error:  # whatever the user's code raises
-        line = next(iter(str(error).strip().splitlines()), "")
-        raise RequestError(f"model {name!r} cannot be made: {type(error).__name__}: {line}") from error
-    if not isinstance(made, nn.Module):
-        raise RequestError(f"model {name!r} returned {type(made).__name__}; allowed: a torch.nn.Module")
-    return made
-
-
 @contextmanager
-def blamed(config: TrainConfig, cannot: str | None = None) -> Iterator[None]:
-    """Whatever the network or the objective raises becomes one line that names both, or what cannot be."""
+def model_errors(config: TrainConfig, cannot: str | None = None) -> Iterator[None]:
+    """Turn whatever the network or the objective raises into one line that names both.
+
+    Args:
+        cannot: what the network cannot, where the objective has no part in it.
+    """
     try:
         yield
     except RequestError:
         raise
     except Exception as error:
-        told = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
         cannot = cannot or f"be adapted by {config.objective!r}"
-        raise RequestError(f"model {config.model!r} cannot {cannot}: {told}") from error
+        raise RequestError(f"model {config.model!r} cannot {cannot}: {reason}") from error
 
 
 def head(module: nn.Module) -> list[str]:
-    """The parameters of the last layer: of the module that owns a network's last weight matrix."""
+    """Return the names of the last layer's parameters: of the owner of a network's last weight matrix."""
     owners = [name.rpartition(".")[0] for name, p in module.named_parameters() if p.ndim > 1]
     if not owners:
         raise RequestError(f"{type(module).__name__} has no layer with weights; adapts must not be 'head'")
@@ -161,71 +192,8 @@ def head(module: nn.Module) -> list[str]:
     return [name for name, _ in module.named_parameters() if name.startswith(prefix)]
 
 
-def starting_params(config: TrainConfig, family: Family, module: nn.Module, like: Params) -> Params:
-    """The weights of the file ``init_from``, ours or Stable-Baselines3's, once they fit those drawn.
-
-    Raises:
-        RequestError: no such file, one that is not trusted, or another network's; both sides are named.
-    """
-    path = Path(str(config.init_from))
-    if not is_file(path):
-        if is_zoo(path) or is_file(path / "config.yaml"):
-            save = f"metarl.load({str(path)!r}).policy.save('start.safetensors')"
-            told = f"init-from must be a file of weights, got {path}; of a run, in Python: {save}"
-            raise RequestError(told)
-        raise RequestError(f"init-from file {path} does not exist")
-    if not is_archive(path):
-        return read_params(path, like)
-    state, theirs = read_archive(path, config.trust)
-    check_expressible(config, family)
-    weights = [p for p in module.parameters() if p.ndim > 1]
-    ours = architecture(weights, config.activation, family.action_space)
-    if str(theirs) != str(ours):
-        raise RequestError(f"init-from file {path} has {theirs}, the network has {ours}")
-    if theirs.bounds != ours.bounds:
-        warn(f"init-from file {path} acts in {theirs.bounds}, the family in {ours.bounds}; it is cut there")
-    valued = any(name.startswith(PREFIX) for name in like)
-    return fitting(names_of(config, family, module, valued).from_sb3(state), like, path)
-
-
-def read_params(path: Path, like: Params) -> Params:
-    """Weights from a safetensors file that fit the network.
-
-    Raises:
-        RequestError: no safetensors, or weights of another network; both sides are named.
-    """
-    try:
-        found = safetensors.torch.load_file(path)
-    except (SafetensorError, OSError, TypeError, RuntimeError) as error:
-        raise RequestError(f"init-from file {path} is not a safetensors file: {error}") from error
-    return fitting(found, like, path)
-
-
-def fitting(found: Params, like: Params, path: Path) -> Params:
-    """Weights that were found in a file, once they fit the network. A value network's are taken if both have
-    them; what one of the two lacks is told, and stays as it is drawn.
-
-    Raises:
-        RequestError: weights of another network; both sides are named.
-    """
-    has, wants = (any(name.startswith(PREFIX) for name in tree) for tree in (found, like))
-    if has and not wants:
-        warn(f"init-from file {path} has a value network, which is left out")
-        found = {name: x for name, x in found.items() if not name.startswith(PREFIX)}
-    if wants and not has:
-        warn(f"init-from file {path} has no value network; it starts anew")
-        found |= {name: x for name, x in like.items() if name.startswith(PREFIX)}
-    for name in sorted(found.keys() | like.keys()):
-        given = list(found[name].shape) if name in found else "nothing"
-        wanted = list(like[name].shape) if name in like else "nothing"
-        if given != wanted:
-            raise RequestError(f"init-from file {path} has {given} for {name}, the network has {wanted}")
-    check_finite(found, f"init-from file {path}")
-    return {name: found[name].to(like[name].dtype) for name in like}
-
-
 def check_finite(params: Params, origin: str) -> None:
-    """Refuses weights to start from of which some are no numbers: no step from them would be finite."""
+    """Refuse weights to start from of which some are no numbers: no step from them would be finite."""
     for name, tensor in params.items():
         if not all_finite(tensor):
             raise RequestError(f"{origin} has values that are not finite in {name}")

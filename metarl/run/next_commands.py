@@ -4,18 +4,16 @@ import json
 from typing import Any
 
 from metarl.run import yamlfile
-from metarl.run.admission import command
+from metarl.run.next_command import command
 from metarl.run.report_data import RunData
 from metarl.run.report_numbers import rates
-from metarl.run.zoo import is_zoo, place
 
 
 def commands(run: RunData) -> list[str]:
     """Return the command lines that make this run, its evaluation and its page again."""
-    algorithm, again = str(run.config.get("algorithm", "ALGO")), f"{place(run.path)}-again"
-    config = str(run.path if is_zoo(run.path) else run.path / "config.yaml")
+    algorithm, again = str(run.config.get("algorithm", "ALGO")), f"{run.path}-again"
     return [
-        command("train", algorithm, "--config", config, "--out", again, opens=run.config),
+        command("train", algorithm, "--config", run.path / "config.yaml", "--out", again, opens=run.config),
         evaluate_command(run, again),
         command("report", again),
     ]

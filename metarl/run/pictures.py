@@ -10,8 +10,9 @@ from torch import Tensor
 from metarl.core.batch import Episodes, Shots
 from metarl.core.params import tree_map
 from metarl.rollout.collector import Tasks
-from metarl.rollout.family import TaskFamily, is_supervised
+from metarl.rollout.family import TaskFamily
 from metarl.run.agent import Agent
+from metarl.run.data_kinds import EXAMPLES
 from metarl.run.experience import Experience
 from metarl.run.predictions import predictions
 from metarl.run.report_pictures import Array, Fit, Fits, QueryImage, Samples, Traces
@@ -22,7 +23,7 @@ GRID_POINTS, SUPPORT_SHOWN, QUERIES_SHOWN = 101, 3, 10
 
 def pictures(agent: Agent, tasks: Tasks, experience: Experience) -> dict[str, Any]:
     """Return ``traces``, ``fits`` or ``samples`` of an evaluation; nothing where none can be drawn."""
-    if not is_supervised(agent.family):
+    if agent.kind is not EXAMPLES:
         return {"traces": traces(agent.episodic, tasks, experience)}
     observation, label = agent.family.observation_space.shape, agent.family.action_space.shape
     if observation == (1,) and label == (1,) and hasattr(agent.family, "curve"):

@@ -23,8 +23,11 @@ if TYPE_CHECKING:
 class Policy:
     """Parameters with the network that reads them, for one task.
 
-    ``params`` is a dict of tensors on the CPU. Actions are drawn from a generator of the policy's own, so two
-    policies made alike act alike.
+    ``params`` is a dict of tensors on the CPU. Each policy draws its actions from a generator of its own.
+
+    Args:
+        noise: the generator, or a seed of one; None takes a seed from the system.
+        agent: the agent whose network it is, which ``to_sb3`` needs.
     """
 
     def __init__(
@@ -33,25 +36,30 @@ class Policy:
         params: Params,
         observation_space: gymnasium.Space[Any],
         action_space: gymnasium.Space[Any],
-        seed: int = 0,
+        noise: np.random.Generator | int | None = None,
         agent: Agent | None = None,
     ) -> None:
         self._agent = agent
         self.params = to_device(params, "cpu")
         self.observation_space, self.action_space = observation_space, action_space
         self._apply = apply
-        self._rng = np.random.default_rng(seed)
+        self._rng = np.random.default_rng(noise)
 
     @classmethod
-    def of(cls, agent: Agent, params: Params, seed: int = 0) -> "Policy":
-        """A policy of an agent, whose network and family it knows."""
+    def of(cls, agent: Agent, params: Params, noise: np.random.Generator | int | None = None) -> "Policy":
+        """Return a policy of an agent, whose network and family it knows."""
         family = agent.episodic
-        return cls(agent.apply, params, family.observation_space, family.action_space, seed, agent)
+        return cls(agent.apply, params, family.observation_space, family.action_space, noise, agent)
+
+    def seed(self, seed: int) -> "Policy":
+        """Draw actions from a seed from now on: two policies of one seed draw alike. Return the policy."""
+        self._rng = np.random.default_rng(seed)
+        return self
 
     def predict(
         self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False
     ) -> tuple[np.ndarray, Any]:
-        """The action for one observation, or one for each row of a batch of them.
+        """Return the action for one observation, or one for each row of a batch of them.
 
         Args:
             observation: shape of the observation space, with or without a leading batch axis.
@@ -78,7 +86,7 @@ class Policy:
         return write_atomic(Path(path), safetensors.torch.save(self.params))
 
     def to_sb3(self, env: "gymnasium.Env[Any, Any] | VecEnv | None" = None, **options: Any) -> "PPO":
-        """The policy as a PPO model of Stable-Baselines3, on the CPU: it acts alike and goes on learning.
+        """Return the policy as a PPO model of Stable-Baselines3, on the CPU: it acts alike and learns on.
 
         Args:
             env: what it is to learn in; None leaves that to ``set_env`` or ``PPO.load(..., env=env)``.

@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from metarl.run.files import harmless, to_json, write_atomic
+from metarl.run.files import to_json, write_atomic
 from metarl.run.groups import Group
 from metarl.run.measures import Measure
 from metarl.run.report_numbers import Form, aligned, form_of, shown_steps
 from metarl.run.report_pictures import Array
 from metarl.run.statistics import covered, iqm, mean, stratified_bootstrap_ci, t_interval
+from metarl.run.terminal import harmless
 
 
 @dataclass(frozen=True)

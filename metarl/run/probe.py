@@ -16,11 +16,21 @@ from metarl.rollout import seeding
 from metarl.rollout.collector import chooses, possibilities, readable
 from metarl.rollout.shots import check_shots, sample_shots
 from metarl.run.agent import Agent
-from metarl.run.networks import blamed
+from metarl.run.data_kinds import EXAMPLES
+from metarl.run.networks import model_errors
 
 
-def probe_policy(agent: Agent, meta: Meta) -> None:
-    """Acts once for two tasks and adapts once to a batch of zeros, as training will.
+def probe(agent: Agent, meta: Meta) -> None:
+    """Try the network and the family as training will use them.
+
+    Raises:
+        RequestError: one of them fails; one line.
+    """
+    (_probe_network if agent.kind is EXAMPLES else _probe_policy)(agent, meta)
+
+
+def _probe_policy(agent: Agent, meta: Meta) -> None:
+    """Act once for two tasks and adapt once to a batch of zeros, as training will.
 
     Raises:
         RequestError: the network fails at either, or its actions are not those of the family; one line.
@@ -29,7 +39,7 @@ def probe_policy(agent: Agent, meta: Meta) -> None:
     observation = agent.family.observation_space
     dtype = torch.from_numpy(readable(np.zeros(1, observation.dtype))).dtype
     each, obs = expand(meta, 2), torch.zeros(2, 1, 2, *(observation.shape or ()), dtype=dtype)
-    with blamed(agent.config):
+    with model_errors(agent.config):
         with torch.no_grad():
             cpu = to_device(each.model, "cpu")
             policy = agent.apply_tasks(cpu, obs[:, :, 0])
@@ -47,8 +57,8 @@ def probe_policy(agent: Agent, meta: Meta) -> None:
         _adapt(agent, each, _zeros(obs, actions))
 
 
-def probe_network(agent: Agent, meta: Meta) -> None:
-    """Predicts for the shots of two training tasks and adapts to them once, as training will.
+def _probe_network(agent: Agent, meta: Meta) -> None:
+    """Predict for the shots of two training tasks and adapt to them once, as training will.
 
     Raises:
         RequestError: the family's examples are not what its spaces promise, the network fails, or its outputs
@@ -69,10 +79,10 @@ def probe_network(agent: Agent, meta: Meta) -> None:
     each = expand(meta, len(support.x))
     classes = getattr(family.action_space, "n", None)
     fitting = "mse" if classes is None else "accuracy"
-    if family.metric != fitting:
+    if family.metric in ("mse", "accuracy") and family.metric != fitting:
         given = f"the metric {family.metric!r} for labels in {family.action_space}"
         raise RequestError(f"family {family.name!r} has {given}; allowed: {fitting}")
-    with blamed(agent.config):
+    with model_errors(agent.config):
         with torch.no_grad():
             cpu = to_device(each.model, "cpu")
             outputs: Tensor = agent.apply_tasks(cpu, support.x)
@@ -89,7 +99,7 @@ def probe_network(agent: Agent, meta: Meta) -> None:
 
 
 def _adapt(agent: Agent, each: Meta, batch: Any) -> None:
-    unroll(agent.adaptation(agent.config.inner_lr), each, [to_device(batch, agent.device)])
+    unroll(agent.adaptation, each, [to_device(batch, agent.device)])
 
 
 def _compare(agent: Agent, params: Params, inputs: Tensor) -> None:

@@ -4,26 +4,32 @@ import dataclasses
 import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import torch
 
 from metarl.core.errors import RequestError
 from metarl.core.params import Meta
 from metarl.rollout import seeding
 from metarl.rollout.collector import Tasks
-from metarl.rollout.family import SPLITS, Family, is_supervised
+from metarl.rollout.executors import Executor
+from metarl.rollout.family import SPLITS
 from metarl.rollout.seeding import Address
 from metarl.run.agent import Agent
-from metarl.run.experience import USES, Experience, Serve, Source, gather
-from metarl.run.files import tell
+from metarl.run.data_kinds import EPISODES, EXAMPLES, DataKind
+from metarl.run.experience import USES, Experience, Source, gather
 from metarl.run.measures import measure_of
+from metarl.run.run_state import RunState
+from metarl.run.sources import source_of
+from metarl.run.statistics import bootstrap_ci, iqm
 from metarl.run.step_sizes import Profile
-from metarl.run.worlds import world_of
+from metarl.run.terminal import tell
 
 # Step sizes tried for each baseline on validation tasks; 0 is for one that gains nothing by adapting.
 GRID = (0.0, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+
 # Tasks of labelled examples measured at a time: bounds the memory of many tasks and steps.
 BLOCK = 50
 
@@ -51,16 +57,15 @@ class Protocol:
                 raise RequestError(f"{name} must be at least {least}, got {getattr(self, name)}")
 
 
-def standard(family: Family) -> Protocol:
-    """The protocol of an evaluation that is told nothing else."""
-    tasks, steps = (600, 10) if is_supervised(family) else (40, 3)
-    return Protocol("test", tasks, steps, episodes=20, seed=1, deterministic=False)
+def standard(kind: DataKind) -> Protocol:
+    """Return the protocol of an evaluation that asks for nothing else."""
+    return Protocol("test", kind.tasks, kind.steps, episodes=20, seed=1, deterministic=False)
 
 
 def held_out_tasks(agent: Agent, protocol: Protocol) -> Tasks:
-    """The tasks of a protocol, the same for every agent; each once where the family has fewer in all."""
-    known = agent.family.num_tasks
-    n = protocol.tasks if known is None else min(protocol.tasks, known)
+    """Return a protocol's tasks, the same for every agent; each once where the family has fewer in all."""
+    in_all = agent.family.num_tasks
+    n = protocol.tasks if in_all is None else min(protocol.tasks, in_all)
     rng = seeding.generator(protocol.seed, "tasks", USES[protocol.split])
     try:
         return agent.family.sample_tasks(n, rng, protocol.split)
@@ -69,45 +74,49 @@ def held_out_tasks(agent: Agent, protocol: Protocol) -> Tasks:
 
 
 def measure(
-    agent: Agent, meta: Meta, profile: Profile, protocol: Protocol, serve: Serve | None = None
+    agent: Agent, meta: Meta, profile: Profile, protocol: Protocol, executor: Executor | None
 ) -> Experience:
-    """One agent's experience under a protocol, with the step sizes ``profile``.
+    """Return one agent's experience under a protocol, with the step sizes ``profile``.
 
-    Labelled examples are taken ``BLOCK`` tasks at a time; ``values`` and ``samples`` are of all tasks, the
-    rest is that of the first block. Where several measurements follow one another, ``serve`` is what they
-    share: an open world of the agent's.
+    ``curves`` and ``samples`` are of all tasks; the rest is that of the first block of tasks, where a block
+    is measured at a time.
+
+    Args:
+        executor: what ``open_executor`` gave, which several measurements may share.
     """
     adaptations = agent.adaptations(profile, protocol.steps)
-    found: list[Experience] = []
-    with ExitStack() as stack:
-        serve = serve or stack.enter_context(world_of(agent.family).open(agent))
-        for source in sources(agent, protocol, serve):
-            try:
-                experience = gather(agent, meta, source, adaptations)
-            except ValueError as error:  # such as an action that is not finite, after too large a step
-                told = f"the agent cannot be measured with step sizes {list(profile)}: {error}"
-                raise RequestError(told) from error
-            found.append(experience if not found else experience._replace(data=found[0].data, path=()))
-    values = torch.cat([experience.values for experience in found if experience.values is not None], 1)
-    beside = {
-        name: torch.cat([experience.beside[name] for experience in found], 1) for name in found[0].beside
-    }
-    samples = sum(experience.samples for experience in found)
-    return found[0]._replace(values=values, beside=beside, samples=samples)
+    blocks: list[Experience] = []
+    for source in sources(agent, protocol, executor):
+        try:
+            experience = gather(agent, meta, source, adaptations)
+        except ValueError as error:  # such as an action that is not finite, after too large a step
+            raise RequestError(
+                f"the agent cannot be measured with step sizes {list(profile)}: {error}"
+            ) from error
+        blocks.append(experience if not blocks else experience._replace(data=blocks[0].data, path=()))
+    curves = {metric: torch.cat([block.curves[metric] for block in blocks], 1) for metric in blocks[0].curves}
+    return blocks[0]._replace(curves=curves, samples=sum(block.samples for block in blocks))
 
 
-def sources(agent: Agent, protocol: Protocol, serve: Serve) -> Iterator[Source]:
-    """Where the held-out tasks' batches come from, a block of tasks at a time."""
+def sources(agent: Agent, protocol: Protocol, executor: Executor | None) -> Iterator[Source]:
+    """Yield the sources of the held-out tasks' batches, a block of tasks at a time."""
     tasks = held_out_tasks(agent, protocol)
     n = len(next(iter(tasks.values())))
-    block = min(n, BLOCK) if is_supervised(agent.family) else n
+    block = min(n, BLOCK) if agent.kind is EXAMPLES else n
     bounds = [*range(0, n, block), n]
     if n - bounds[-2] == 1 < block and n > 1:  # one task alone would take other kernels, hence other bits
         del bounds[-2]
     for first, end in itertools.pairwise(bounds):
         rows = {key: x[first:end] for key, x in tasks.items()}
         address = Address(protocol.seed, USES[protocol.split], first_task=first)
-        yield serve(rows, protocol.episodes, address, protocol.deterministic)
+        yield source_of(
+            agent,
+            executor,
+            rows,
+            address,
+            episodes=protocol.episodes,
+            deterministic=protocol.deterministic,
+        )
 
 
 def tuned(
@@ -116,22 +125,22 @@ def tuned(
     profile: Profile,
     protocol: Protocol,
     name: str,
-    serve: Serve | None = None,
+    executor: Executor | None,
     done: Callable[[], None] = lambda: None,
 ) -> Profile:
-    """``profile`` scaled so that it starts with the entry of ``GRID`` that does best on validation tasks.
+    """Return ``profile`` scaled to start with the entry of ``GRID`` that does best on validation tasks.
 
-    Best is the best mean of the metric over the adapted steps, and of equals the best of what is measured
-    beside it. What each entry gave is printed, and ``done`` called after it. Where the rule has learned its
+    Best is the best mean of the metric over the adapted steps, and of equals the best of the agent's further
+    metrics. The value of each entry is printed, and ``done`` called after it. Where the rule has learned its
     steps there is nothing to choose.
     """
     if not profile or None in profile:
         return list(profile)
-    tasks = min(protocol.tasks, BLOCK) if is_supervised(agent.family) else protocol.tasks
+    tasks = min(protocol.tasks, BLOCK) if agent.kind is EXAMPLES else protocol.tasks
     validation = dataclasses.replace(protocol, split="validation", tasks=tasks)
     best = best_of(
         GRID,
-        lambda first: measure(agent, meta, scaled(profile, first), validation, serve),
+        lambda first: measure(agent, meta, scaled(profile, first), validation, executor),
         agent.metric,
         name,
         "step size",
@@ -148,7 +157,7 @@ def best_of(
     what: str,
     done: Callable[[], None] = lambda: None,
 ) -> float:
-    """The entry of ``grid`` with the best experience on validation tasks, ``tried(entry)``: see ``tuned``.
+    """Return the entry of ``grid`` with the best experience, ``tried(entry)``: see ``tuned``.
 
     Raises:
         RequestError: with none of them has the agent been measured.
@@ -156,24 +165,57 @@ def best_of(
     scores: dict[float, tuple[float, ...]] = {}
     for entry in grid:
         try:
-            found = tried(entry)
+            experience = tried(entry)
         except RequestError:  # it diverged
             scores[entry] = (math.nan,)
             continue
         finally:
             done()
-        assert found.values is not None, "an evaluation measures"
-        scores[entry] = tuple(float(x[1:].mean()) for x in (found.values, *found.beside.values()))
+        scores[entry] = tuple(float(x[1:].mean()) for x in experience.curves.values())
     finite = {entry: score for entry, score in scores.items() if all(map(math.isfinite, score))}
     if not finite:
         raise RequestError(f"{name} cannot be measured with any {what} of {', '.join(map(str, grid))}")
     best = (min if measure_of(metric).lower_is_better else max)(finite, key=lambda entry: finite[entry])
-    told = ", ".join(f"{entry:g}: {score[0]:.4g}" for entry, score in scores.items())
-    tell(f"metarl: {name}: mean {metric} on validation tasks by {what} {told}; best {best:g}")
+    listed = ", ".join(f"{entry:g}: {score[0]:.4g}" for entry, score in scores.items())
+    tell(f"metarl: {name}: mean {metric} on validation tasks by {what} {listed}; best {best:g}")
     return best
 
 
 def scaled(profile: Profile, first: float) -> list[float]:
-    """The same proportions from step to step, starting with ``first``."""
+    """Return the same proportions from step to step, starting with ``first``."""
     rates = [lr for lr in profile if lr is not None]
     return [first * (lr / rates[0]) for lr in rates]
+
+
+def result(
+    experience: Experience, profile: Profile, protocol: Protocol, trained: RunState | None = None
+) -> dict[str, Any]:
+    """Return an agent's entry of ``evaluation.json``.
+
+    Args:
+        profile: the step sizes that it was measured with.
+        trained: the run that it stands for, if it is one.
+    """
+    per_task = experience.values.numpy().T.astype(np.float64)
+    rng = seeding.generator(protocol.seed, "bootstrap", USES[protocol.split])
+    entry = {
+        "mean": per_task.mean(0).tolist(),
+        "iqm": iqm(per_task[None]).tolist(),
+        "ci95": bootstrap_ci(per_task, rng).tolist(),
+        "per_task": per_task.tolist(),
+        "inner_lr": [lr for lr in profile if lr is not None],
+    }
+    if trained is not None:
+        kind = trained.agent.kind
+        entry[kind.counted] = trained.standing.samples
+        entry |= consumed(experience, protocol.episodes) if kind is EPISODES else {}
+    return entry
+
+
+def consumed(experience: Experience, episodes: int) -> dict[str, list[Any]]:
+    """Return what of a task an agent has adapted to before each of its values: episodes, and on average over
+    the tasks their environment steps. The last collection only measures.
+    """
+    steps = [float(batch.mask.sum((1, 2)).float().mean()) for batch in experience.batches[:-1]]
+    counts = [episodes * k for k in range(len(steps) + 1)]
+    return {"episodes": counts, "episode_env_steps": [0.0, *itertools.accumulate(steps)]}

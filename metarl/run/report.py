@@ -15,7 +15,6 @@ from metarl.run.report_data import RunData, read_run
 from metarl.run.report_html import page, section
 from metarl.run.report_together import together
 from metarl.run.report_words import facts, headline
-from metarl.run.zoo import output
 
 SECTIONS = (
     ("Adaptation", sections.adaptation),
@@ -30,7 +29,7 @@ SECTIONS = (
 )
 
 
-def write_report(run_dirs: Sequence[Path], out: Path | None = None) -> Path:
+def write_report(run_dirs: Sequence[str | Path], out: str | Path | None = None) -> Path:
     """Write the page of one or several run directories and return where it is.
 
     Args:
@@ -43,11 +42,11 @@ def write_report(run_dirs: Sequence[Path], out: Path | None = None) -> Path:
     if not run_dirs:
         raise RequestError("report needs at least one run directory, got none")
     page = render([read_run(Path(path)) for path in run_dirs])
-    with output(run_dirs[0], "report.html", out) as path:
-        try:
-            return write_atomic(path, page)
-        except OSError as error:
-            raise RequestError(f"cannot write {path}: {error.strerror}") from None
+    path = Path(run_dirs[0]) / "report.html" if out is None else Path(out)
+    try:
+        return write_atomic(path, page)
+    except OSError as error:
+        raise RequestError(f"cannot write {path}: {error.strerror}") from None
 
 
 def render(runs: Sequence[RunData]) -> str:

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 
-from metarl.run.admission import command
 from metarl.run.comparison import (
     Comparison,
     Versus,
@@ -17,6 +16,7 @@ from metarl.run.comparison import (
     seeds_words,
 )
 from metarl.run.figures import Gap, differences
+from metarl.run.next_command import command
 from metarl.run.pooled import shared_protocol
 from metarl.run.report_html import figure, looks, mark, page, pairs, section, table
 from metarl.run.report_numbers import count, number

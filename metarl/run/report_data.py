@@ -17,7 +17,6 @@ from metarl.run.measures import Measure, measure_of
 from metarl.run.report_numbers import is_whole
 from metarl.run.report_pictures import LARGEST, Array
 from metarl.run.results import Evaluation
-from metarl.run.zoo import made, source
 
 STRIP_LIMIT = 1 << 26  # bytes; a strip has some hundred thousand
 T = TypeVar("T")
@@ -62,7 +61,7 @@ def read_run(path: Path) -> RunData:
     Raises:
         RequestError: it is no run directory, or one of the files is damaged; one line.
     """
-    folder = check_run(source(path))
+    folder = check_run(path)
     config, metrics = yamlfile.read_mapping(folder / "config.yaml"), folder / "metrics.jsonl"
     rows = read_metrics(metrics) if metrics.is_file() else []  # none before the first iteration is done
     return RunData(
@@ -70,8 +69,8 @@ def read_run(path: Path) -> RunData:
         config,
         _if_there(read_json, folder / "machine.json") or {},
         rows,
-        _if_there(Evaluation.read, made(path, "evaluation.json")),
-        _if_there(_read_strip, made(path, "frames.png")),
+        _if_there(Evaluation.read, path / "evaluation.json"),
+        _if_there(_read_strip, path / "frames.png"),
     )
 
 

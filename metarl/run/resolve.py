@@ -1,205 +1,110 @@
-"""The one way from defaults to a configuration, and the checks at its end."""
+"""From the values that are asked for to all values of a configuration: layers, then what others settle."""
 
 import dataclasses
 import inspect
-import os
 from collections.abc import Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from metarl.core.errors import RequestError
-from metarl.core.registry import Registry
 from metarl.rollout.family import Family, is_supervised
-from metarl.rollout.registry import families, make
-from metarl.run.admission import Trust, admit, check_run
-from metarl.run.algorithms import ALGORITHMS, SUPERVISED, VALUED
-from metarl.run.combinations import settle
-from metarl.run.config import DEFAULTS, TrainConfig, as_dict
-from metarl.run.config_file import check_names, from_yaml
-from metarl.run.fields import accept
-from metarl.run.loggers import LOGGERS
-from metarl.run.zoo import source
+from metarl.rollout.registry import families
+from metarl.run.algorithms import ALGORITHMS
+from metarl.run.combinations import open_values, refusal
+from metarl.run.devices import usable_cores
+from metarl.run.fields import Kind, accept, check_names
+from metarl.run.parts import registry_of
 
-if TYPE_CHECKING:
-    import torch
-
-_FIELDS = {field.name: field for field in dataclasses.fields(TrainConfig)}
+Fields = Mapping[str, "dataclasses.Field[Any]"]
 
 
-def resolve(
-    algorithm: str | None = None,
-    family: str | None = None,
-    yaml: Mapping[str, Any] | None = None,
-    command_line: Mapping[str, Any] | None = None,
-) -> TrainConfig:
-    """Lay the layers over one another and check the outcome once.
+def layered(fields: Fields, asked: Mapping[str, Any]) -> dict[str, Any]:
+    """Lay the defaults over one another, and what is asked for over them; each value is checked alone.
 
-    Later ones win: ``DEFAULTS`` (and ``SUPERVISED`` where the family gives labelled examples, ``VALUED``
-    where a value network is asked for), the algorithm's defaults, the family's defaults, ``yaml``,
-    ``command_line``. In each of them ``None`` is unset.
-
-    Args:
-        algorithm: name of the meta-learner; else the command line's, else the file's.
-        family: name of the task family; likewise.
-        yaml: what a file says, by field name (``from_yaml``).
-        command_line: what was asked for directly, by field name.
-
-    Returns:
-        A configuration in which only fields that allow it are ``None``.
+    Later layers win: the fields' own defaults, those for labelled examples or for a value network, the
+    algorithm's, the family's, ``asked``. In each of them ``None`` is unset.
 
     Raises:
         RequestError: one line naming the field, what was given and what is allowed.
     """
-    asked = [_set(yaml or {}), _set(command_line or {}), _set({"algorithm": algorithm, "family": family})]
-    for values in asked:
-        check_names(values, "the configuration")
-    named = {name: value for values in asked for name, value in values.items()}
-    algorithm, family = _checked("algorithm", named), _checked("family", named)
-    own = getattr(families[family], "defaults", {})
-    check_names(own, f"the defaults of family {family!r}")
-    world = SUPERVISED if is_supervised(families[family]) else {}
-    critic = VALUED if named.get("objective") == "a2c" or named.get("baseline") == "value" else {}
-    layers = [DEFAULTS, world, critic, ALGORITHMS[algorithm].defaults, own, named]
-    values = {name: value for layer in layers for name, value in layer.items()}
-    return _check(values, asked=named)
-
-
-def resolved(config: TrainConfig) -> TrainConfig:
-    """``resolve`` for a configuration made in Python; one that is resolved already comes back equal."""
-    return resolve(command_line=as_dict(config))
-
-
-def load_config(path: str | Path, trust: Trust = False) -> TrainConfig:
-    """The resolved configuration that a file describes which may come from anybody: a run's ``config.yaml``.
-
-    Args:
-        trust: whether it may name code, which is imported; or the names that it may have.
-    """
-    values = from_yaml(path)
-    admit(values, Path(path), trust)
-    return resolve(yaml=values, command_line={"trust": trust is True})
-
-
-def read_config(path: Path, trust: Trust) -> TrainConfig:
-    """The configuration of the run in a directory, which may come from anybody."""
-    return load_config(check_run(source(path)) / "config.yaml", trust)
-
-
-def validate(config: TrainConfig) -> TrainConfig:
-    """Check a resolved configuration, for instance after ``dataclasses.replace``; returns its canonical form.
-
-    Raises:
-        RequestError: one line naming the field, what was given and what is allowed.
-    """
-    values = as_dict(config)
-    return _check(values, asked=values)
-
-
-def choose_device(name: str) -> "tuple[torch.device, str]":
-    """The device to run on, and in a few words why.
-
-    Args:
-        name: ``auto`` (the GPU if there is one), ``cpu`` or ``cuda``.
-
-    Raises:
-        RequestError: for ``cuda`` where there is none; it is never replaced silently.
-    """
-    import torch
-
-    if name == "cpu":
-        return torch.device("cpu"), "asked for"
-    if torch.cuda.is_available():
-        return torch.device(
-            "cuda"
-        ), f"{'asked for' if name == 'cuda' else 'auto'}: {torch.cuda.get_device_name()}"
-    if name == "cuda":
-        why = (
-            "this PyTorch is built without CUDA"
-            if torch.version.cuda is None
-            else "PyTorch finds no CUDA device"
-        )
-        raise RequestError(f"device 'cuda' is not available ({why}); allowed here: auto, cpu")
-    return torch.device("cpu"), "auto: no CUDA device"
-
-
-def choose_executor(name: str, workers: int, family: Family) -> tuple[str, str]:
-    """The executor that is to collect episodes, and in a few words why.
-
-    Args:
-        name: ``auto`` (processes for environments that are stepped in Python), ``inline`` or ``processes``.
-        workers: how many processes there may be.
-    """
-    if name != "auto":
-        return name, "asked for"
-    if is_supervised(family):
-        return "inline", "auto: labelled examples"
-    if getattr(family, "stepped", "native") == "native":
-        return "inline", "auto: all rows step together"
-    if workers == 1:
-        return "inline", "auto: one core"
-    return "processes", "auto: environments stepped in Python"
-
-
-def usable_cores() -> int:
-    """Cores this process may run on, which a container or a scheduler may limit."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _set(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if value is not None}
-
-
-def _checked(name: str, values: Mapping[str, Any]) -> str:
-    if name not in values:
-        allowed = ", ".join(ALGORITHMS) if name == "algorithm" else ", ".join(families)
-        raise RequestError(f"{name} is not set; allowed: {allowed}")
-    return str(accept(_FIELDS[name], values[name]))
-
-
-def _check(values: Mapping[str, Any], asked: Mapping[str, Any]) -> TrainConfig:
-    """Each value alone, then what makes sense together; ``asked`` are those that are nobody's default."""
-    checked: dict[str, Any] = {
-        name: None if value is None else accept(_FIELDS[name], value) for name, value in values.items()
-    }
-    for name in ("threads", "workers"):
-        checked[name] = checked[name] or usable_cores()
-    unset = [name for name, value in checked.items() if value is None and DEFAULTS[name] is not None]
-    if unset:
-        raise RequestError(f"{unset[0]} is not set; resolve the configuration first")
+    asked = _accepted(fields, asked)
+    for name, known in (("algorithm", ALGORITHMS), ("family", families)):
+        if name not in asked:
+            raise RequestError(f"{name} is not set; allowed: {', '.join(known)}")
+    cls = families[asked["family"]]
+    usual = getattr(cls, "defaults", {})
+    check_names(usual, fields, f"the defaults of family {asked['family']!r}")
+    critic = asked.get("baseline") == "value" or (
+        "objective" in asked and registry_of("objectives").facts(asked["objective"]).needs_critic
+    )
+    layers = (
+        {name: field.metadata["default"] for name, field in fields.items()},
+        {name: field.metadata["examples"] for name, field in fields.items() if is_supervised(cls)},
+        {name: field.metadata["critic"] for name, field in fields.items() if critic},
+        ALGORITHMS[asked["algorithm"]].defaults,
+        usual,
+    )
+    values: dict[str, Any] = dict.fromkeys(fields)
+    for layer in layers:
+        values |= _accepted(fields, layer)
+    values |= asked
     for name in ("name", "spec"):
-        if name in checked["family_arg"]:
+        if name in values["family_arg"]:
             raise RequestError(f"family_arg has {name!r}, which has an option of its own: --family, --spec")
-    family = make(checked["family"], checked["spec"], **checked["family_arg"])
-    checked["spec"] = family.spec
-    for name in checked["logger"]:
-        LOGGERS[name]
-    for kind, registry in _parts().items():
-        registry[checked[kind]]
-    checked["inner_lr"] = _step_size(checked["rule"], checked["inner_lr"], "inner_lr" in asked)
-    settle(family, checked)
-    return TrainConfig(**checked)
+    return values
 
 
-def _step_size(rule: str, given: float | None, asked: bool) -> float | None:
-    """The step size for a rule: its own default where none is given, None for a rule that takes none.
+def settled(
+    fields: Fields, family: Family, values: Mapping[str, Any], asked: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Fill in what the family and other values decide, and refuse what makes no sense together.
 
-    What a family brings along is meant for gradient descent.
+    Args:
+        values: all of them by name, each checked alone (``layered``).
+        asked: those that are nobody's default.
+
+    Raises:
+        RequestError: one line naming the field, what was given and what is allowed.
     """
-    if not asked and rule not in ("sgd", "meta-sgd"):
-        given = None
-    own = inspect.signature(_parts()["rule"][rule]).parameters
-    if "lr" in own:
-        if given is None and own["lr"].default is inspect.Parameter.empty:
-            raise RequestError(f"inner_lr is not set, and rule {rule!r} has no step size of its own")
-        return float(own["lr"].default) if given is None else given
-    if given is not None and asked:
-        raise RequestError(f"inner_lr has no meaning for rule {rule!r}, which learns its steps; got {given}")
-    return None  # a family's default is meant for rules that take one
+    for name, field in fields.items():
+        kind: Kind = field.metadata["kind"]
+        if kind.parts and values[name] is not None:
+            for part in values[name] if isinstance(values[name], tuple) else [values[name]]:
+                if part != "auto":
+                    registry_of(kind.parts)[part]
+    complete = filled(family, values, asked)
+    if complete["inner_lr"] is None:
+        _check_step_size(values["rule"], values["inner_lr"] if "inner_lr" in asked else None)
+    if line := refusal(fields, family, complete):
+        raise RequestError(line)
+    return complete
 
 
-def _parts() -> dict[str, Registry[Any, Any]]:
-    from metarl.core.objectives import objectives  # loads torch, for which many a refusal need not wait
-    from metarl.core.rules import rules
-    from metarl.learn.learners import learners
+def filled(family: Family, values: Mapping[str, Any], asked: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``values`` with those that the family, the machine and other values decide."""
+    complete = dict(values) | {"spec": family.spec}
+    for name in ("threads", "workers"):
+        complete[name] = complete[name] or usable_cores()
+    # A family's step size is meant for gradient descent.
+    meant = "inner_lr" in asked or registry_of("rules").facts(complete["rule"]).gradient_descent
+    complete["inner_lr"] = _step_size(complete["rule"], complete["inner_lr"] if meant else None)
+    return open_values(family, complete)
 
-    return {"objective": objectives, "rule": rules, "learner": learners}
+
+def _accepted(fields: Fields, layer: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values that a layer sets, each in the form in which a configuration keeps it."""
+    return {name: accept(field, layer[name]) for name, field in fields.items() if layer.get(name) is not None}
+
+
+def _step_size(rule: str, lr: float | None) -> float | None:
+    """Return the step size for a rule: its own default where ``lr`` is None, None if it takes or has none."""
+    parameter = inspect.signature(registry_of("rules")[rule]).parameters.get("lr")
+    if parameter is None or lr is not None:
+        return lr if parameter else None
+    return None if parameter.default is inspect.Parameter.empty else float(parameter.default)
+
+
+def _check_step_size(rule: str, asked: float | None) -> None:
+    if "lr" in inspect.signature(registry_of("rules")[rule]).parameters:
+        raise RequestError(f"inner_lr is not set, and rule {rule!r} has no step size of its own")
+    if asked is not None:
+        raise RequestError(f"inner_lr has no meaning for rule {rule!r}, which learns its steps; got {asked}")

@@ -10,7 +10,7 @@ from types import FrameType
 from typing import Any
 
 from metarl.core.process import STOP_SIGNALS
-from metarl.run.files import tell
+from metarl.run.terminal import tell
 
 ECHO = (
     0.25  # s; timeout(1), uv and make pass on a signal that the process was sent already: not a second wish

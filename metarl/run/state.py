@@ -21,7 +21,7 @@ def restore(tensors: Mapping[str, Tensor], like: Tree, where: str) -> Tree:
     """The inverse of ``flatten``, for a tree of ``like``'s structure, shapes, types and devices.
 
     Raises:
-        RequestError: the tensors are those of another network or optimiser; both sides are named. Or some are
+        RequestError: the tensors are those of another network or optimizer; both sides are named. Or some are
             not finite, which no run ever saves.
     """
     wanted = flatten(like)

@@ -4,15 +4,15 @@ import math
 from collections.abc import Sequence
 
 from metarl.core.errors import RequestError
-from metarl.rollout.family import is_supervised
 from metarl.run.agent import Agent
+from metarl.run.data_kinds import EXAMPLES
 
 # A step size for each inner step; None where the rule has learned its own.
 Profile = Sequence[float | None]
 
 
 def step_sizes(inner_lr: float | Sequence[float] | None, steps: int, agent: Agent) -> Profile:
-    """One step size for each of ``steps`` inner steps.
+    """Return one step size for each of ``steps`` inner steps.
 
     A number serves all of them, the last of several numbers the rest. None: the step size of training; with
     episodes for as many steps as were trained and half of it for further ones, as Finn et al. 2017 evaluate.
@@ -23,7 +23,7 @@ def step_sizes(inner_lr: float | Sequence[float] | None, steps: int, agent: Agen
         RequestError: no number at all, one that is not finite and above 0, or any where the rule learned its
             step sizes.
     """
-    if agent.learns_steps:
+    if agent.rule.learns:
         if inner_lr is not None:
             rule = agent.config.rule
             raise RequestError(
@@ -33,7 +33,7 @@ def step_sizes(inner_lr: float | Sequence[float] | None, steps: int, agent: Agen
     if inner_lr is None:
         c = agent.config
         assert c.inner_lr is not None, "a rule that learns no step sizes has one"
-        trained = steps if is_supervised(agent.family) else max(c.inner_steps, 1)
+        trained = steps if agent.kind is EXAMPLES else max(c.inner_steps, 1)
         return [c.inner_lr if k < trained else c.inner_lr / 2 for k in range(steps)]
     rates = [float(inner_lr)] if isinstance(inner_lr, (int, float)) else [float(lr) for lr in inner_lr]
     if not rates or not all(math.isfinite(lr) and lr > 0 for lr in rates):

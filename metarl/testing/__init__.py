@@ -2,7 +2,9 @@
 the truth of small MDPs without sampling, to hold an estimator against (``exact_meta_gradient``).
 """
 
-from metarl.testing.enumeration import (
+from metarl.testing.check_family import check_family
+from metarl.testing.check_rule import check_rule
+from metarl.testing.exact import (
     FiniteMDP,
     MetaGradient,
     Trajectories,
@@ -13,8 +15,6 @@ from metarl.testing.enumeration import (
     one_by_one,
     trajectories,
 )
-from metarl.testing.families import check_family
-from metarl.testing.rules import check_rule
 
 __all__ = [
     "FiniteMDP",

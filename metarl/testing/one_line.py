@@ -1,4 +1,4 @@
-"""How contract tests fail: with an AssertionError of one line."""
+"""Contract tests fail with an AssertionError of one line."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def one_line(subject: str, where: str) -> Iterator[None]:
-    """Whatever is raised within becomes an AssertionError "``subject``: what is wrong".
+    """Turn whatever is raised within into an AssertionError "``subject``: what is wrong".
 
     Args:
         subject: what is tested.

@@ -8,7 +8,7 @@ import numpy as np
 from gymnasium.vector import VectorEnv
 
 from metarl.rollout.family import Array, TaskFamily, Tasks
-from metarl.testing.tasks import drawn, features, rows, unlike
+from metarl.testing.tasks import draw_tasks, features, rows, unlike
 
 
 class Start(NamedTuple):
@@ -26,7 +26,7 @@ class Script(NamedTuple):
     actions: Array
 
     def of_rows(self, order: list[int]) -> "Script":
-        """The part of some rows."""
+        """Return the part of some rows."""
         starts = {
             t: Start(mask[order], [seeds[i] for i in order], tasks and rows(tasks, order))
             for t, (mask, seeds, tasks) in self.starts.items()
@@ -35,7 +35,7 @@ class Script(NamedTuple):
 
 
 class Moment(NamedTuple):
-    """What all rows show after a reset or a step, arrays "n ...".
+    """Everything that rows show after a reset or a step, arrays "n ...".
 
     ``age`` counts each row's steps since its reset; ``task`` is empty after a step. ``success`` is NaN where
     nothing is said of it, else 0 or 1.
@@ -50,17 +50,17 @@ class Moment(NamedTuple):
     task: dict[str, Array]
 
     def of_rows(self, order: list[int]) -> "Moment":
-        """The part of some rows."""
+        """Return the part of some rows."""
         age, obs, reward, terminated, truncated, success = (x[order] for x in self[:6])
         return Moment(age, obs, reward, terminated, truncated, success, rows(self.task, order))
 
     @property
     def done(self) -> Array:
-        """Which rows have ended."""
+        """Return the rows that have ended, bool "n"."""
         return np.asarray(self.terminated | self.truncated)
 
     def at(self, row: int) -> str:
-        """Where a row stands, in words."""
+        """Return in words where a row stands."""
         return f"of row {row} at step {self.age[row]}" if self.age[row] else f"of row {row} after its reset"
 
 
@@ -88,7 +88,7 @@ class OneByOne:
         return np.stack(self._obs), {"task": {key: np.stack([t[key] for t in self._task]) for key in names}}
 
     def step(self, actions: Array) -> tuple[Array, Array, Array, Array, dict[str, Any]]:
-        """A step of each that goes on; the others stay as they are."""
+        """Step each row that goes on; the others stay as they are."""
         reward, success = np.zeros(len(self.envs)), np.full(len(self.envs), np.nan)
         for i in np.flatnonzero(~(self._terminated | self._truncated)):
             obs, *outcome, info = self.envs[i].step(actions[i])
@@ -103,7 +103,7 @@ Player: TypeAlias = VectorEnv[Any, Any, Any] | OneByOne
 
 
 def play(player: Player, script: Script, family: TaskFamily, what: str) -> list[Moment]:
-    """What is to be seen, moment by moment; an AssertionError where something has not the form it has to."""
+    """Yield what is to be seen, moment by moment; a wrong form is an AssertionError."""
     n, moments = script.actions.shape[1], list[Moment]()
     age, reward = np.zeros(n, np.int64), np.zeros(n)
     terminated, truncated = np.zeros((2, n), bool)
@@ -155,7 +155,7 @@ def _started(player: Player, start: Start, family: TaskFamily, what: str) -> tup
 
 
 def _observed(obs: Any, lead: tuple[int, ...], space: gymnasium.Space[Any], what: str) -> Array:
-    """A copy of observations whose shape and dtype are right."""
+    """Copy observations, whose shape and dtype must be right."""
     seen, wanted = np.array(obs), (*lead, *(space.shape or ()))
     if seen.shape != wanted or seen.dtype != space.dtype:
         found = f"{seen.dtype} {seen.shape}"
@@ -174,7 +174,7 @@ def _outcome(outcome: Sequence[Any], lead: tuple[int, ...], what: str) -> tuple[
 
 
 def _success(info: Any, lead: tuple[int, ...], what: str) -> Array:
-    """Whether an info says that rows succeed, as 0 and 1; NaN if it does not speak of it."""
+    """Return 1 for rows that succeed by an info, else 0; NaN if it does not speak of it."""
     if not isinstance(info, Mapping) or "success" not in info:
         return np.full(lead, np.nan)
     found = np.asarray(info["success"])
@@ -186,11 +186,11 @@ def _success(info: Any, lead: tuple[int, ...], what: str) -> Array:
 
 
 def _named(info: Any, lead: tuple[int, ...], family: TaskFamily, what: str) -> dict[str, Array]:
-    """A copy of the tasks that an info names, whose names and shapes are right."""
+    """Copy the tasks that an info names, whose names and shapes must be right."""
     task = info.get("task") if isinstance(info, Mapping) else None
     if not isinstance(task, Mapping):
         raise AssertionError(f"{what}: reset names no info['task'], expected a dict")
-    shapes = {key: (*lead, *x.shape[1:]) for key, x in drawn(family, 1).items()}
+    shapes = {key: (*lead, *x.shape[1:]) for key, x in draw_tasks(family, 1).items()}
     if sorted(task) != sorted(shapes):
         raise AssertionError(f"{what}: info['task'] has {sorted(task)}, expected {sorted(shapes)}")
     for key, wanted in shapes.items():

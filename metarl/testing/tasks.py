@@ -8,7 +8,7 @@ import numpy as np
 from metarl.rollout.family import Array, Family, Tasks
 
 
-def drawn(family: Family, n: int, split: str = "train", seed: int = 0) -> dict[str, Array]:
+def draw_tasks(family: Family, n: int, split: str = "train", seed: int = 0) -> dict[str, Array]:
     """``n`` tasks of a split, after a look at their form."""
     tasks = family.sample_tasks(n, np.random.default_rng(seed), split)
     if not isinstance(tasks, Mapping) or not tasks:
@@ -30,7 +30,7 @@ def rows(tasks: Tasks, which: Any) -> dict[str, Any]:
 
 
 def unlike(one: Tasks, two: Tasks) -> str:
-    """Which entry of tasks differs, "" if none does."""
+    """Return the first entry of tasks that differs, "" if none does."""
     if sorted(one) != sorted(two):
         return f"set of names, {sorted(one)} or {sorted(two)},"
     for key in one:
@@ -40,13 +40,13 @@ def unlike(one: Tasks, two: Tasks) -> str:
 
 
 def distinct(tasks: Tasks) -> set[bytes]:
-    """The different ones among tasks."""
+    """Return the different ones among tasks."""
     columns = [tasks[key] + 0 for key in sorted(tasks)]  # no minus zeros
     return {b"".join(x[i].tobytes() for x in columns) for i in range(len(columns[0]))}
 
 
 def features(family: Family, tasks: Tasks) -> Array:
-    """What an oracle sees of tasks, after a look at its form."""
+    """Return what an oracle sees of tasks, after a look at its form."""
     given = {key: x.copy() for key, x in tasks.items()}
     seen, n = family.task_features(given), len(next(iter(tasks.values())))
     if key := unlike(given, tasks):

@@ -15,7 +15,7 @@ def normal(seed: int, *shape: int) -> Tensor:
 
 
 def cast(tree: Any, dtype: torch.dtype) -> Any:
-    """The floating-point tensors of a tree in another precision, the others as they are."""
+    """Return a tree with its floating-point tensors in another precision."""
     return tree_map(lambda x: x.to(dtype) if x.is_floating_point() else x, tree)
 
 
@@ -31,7 +31,7 @@ def derivatives(outputs: Any, inputs: Any) -> list[Tensor]:
 
 
 def places(tree: Any) -> list[str]:
-    """Where each leaf stands: ``.model['head']``."""
+    """Return the place of each leaf: ``.model['head']``."""
     return [pytree.keystr(path) for path, _ in pytree.tree_leaves_with_path(tree)]
 
 
@@ -43,7 +43,7 @@ def form(tree: Any) -> str:
 
 
 def different(a: Any, b: Any, tolerance: float = 0.0) -> str:
-    """Where two trees of tensors differ, "" if nowhere.
+    """Return the first place at which two trees of tensors differ, "" if nowhere.
 
     ``tolerance`` is relative to the largest entry of a tensor of ``b``, or to 1 if that is smaller.
     """

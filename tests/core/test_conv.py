@@ -10,7 +10,7 @@ from torch.func import functional_call, vmap
 from torch.nn import functional as F
 
 from metarl.core.batch import Shots
-from metarl.core.conv import MOMENTUM, Conv4, Normalised, episode_statistics, observe, predict_alone
+from metarl.core.conv import MOMENTUM, Conv4, Normalised, Statistics, observe, predict_alone
 from metarl.core.errors import RequestError
 from metarl.core.models import MLP, functional, initial_params
 from metarl.core.objectives import cross_entropy
@@ -191,10 +191,20 @@ def test_running_statistics_are_those_of_torch_s_own_layers() -> None:
             close(ours[f"var.{i}"], theirs[i][1].running_var)
 
 
+def running(
+    module: Conv4, path: list[Params], support: list[Tensor], momentum: float = MOMENTUM
+) -> Statistics:
+    """Statistics after the steps of one episode, which starts afresh."""
+    statistics = module.fresh_statistics(path[0])
+    for params, x in zip(path, support, strict=True):
+        statistics = observe(module, statistics, params, x, momentum)
+    return statistics
+
+
 def test_the_statistics_of_an_episode_worked_by_hand() -> None:
     module, params, x = network(), drawn_params(1), [images(1, 3), images(2, 4)]
     first, second = (module.statistics(params, batch) for batch in x)
-    found = episode_statistics(module, [params, params], x, momentum=0.75)
+    found = running(module, [params, params], x, momentum=0.75)
     h = F.conv2d(x[0], params["conv.0"], padding=1).transpose(0, 1).flatten(1)
     close(first["mean.0"], h.mean(1))
     close(first["var.0"], h.var(1))  # unbiased
@@ -205,7 +215,7 @@ def test_the_statistics_of_an_episode_worked_by_hand() -> None:
 def test_only_the_normalisation_by_batch_sees_the_other_images() -> None:
     module, params, x = network(), drawn_params(1), images(1, 6)
     others = torch.cat([x[:1], images(2, 5)])
-    statistics = episode_statistics(module, [params], [images(3, 5)])
+    statistics = running(module, [params], [images(3, 5)])
     close(module.predict(params, x, statistics)[0], module.predict(params, others, statistics)[0])
     close(module.predict(params, x, statistics)[:1], module.predict(params, x[:1], statistics))
     by_batch = functional(module)
@@ -223,17 +233,12 @@ def test_episodes_of_all_tasks_together_equal_each_alone() -> None:
     trajectory, support = [drawn_params(k, tasks=2) for k in range(3)], [images(k, 2, 4) for k in range(3)]
 
     def episode(trajectory: list[Params], support: list[Tensor], query: Tensor) -> Tensor:
-        statistics = episode_statistics(module, trajectory[:2], support[:2])
+        statistics = running(module, trajectory[:2], support[:2])
         return module.predict(trajectory[2], query, statistics)
 
     together = vmap(episode)(trajectory, support, query)
     for i in range(2):
         close(together[i], episode(one(trajectory, i), one(support, i), query[i]))
-
-
-def test_a_step_without_images_is_an_error() -> None:
-    with pytest.raises(ValueError, match="zip"):
-        episode_statistics(network(), [drawn_params(1)] * 2, [images(1, 3)])
 
 
 def test_queries_alone_each_have_a_batch_with_the_support_images() -> None:

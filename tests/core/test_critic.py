@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 import reference
-from metarl.core.baselines import value_unit, with_critic_advantage
+from metarl.core.advantages import value_unit, with_critic_advantage
 from metarl.core.batch import Episodes
 from metarl.core.critic import PREFIX, critic_params, values, values_of_tasks, with_critic
 from metarl.core.models import MLP

@@ -14,6 +14,9 @@ from metarl.core.objectives import clipped, cross_entropy, dice, mse, objectives
 from tiny import close, close_params, episodes, model, one, predictor, shots
 
 KINDS = ["gaussian", "categorical", "choices"]
+OF_EPISODES = [name for name in objectives if objectives.facts(name).of == "episodes"]
+# Objectives with the second derivatives of another where the batch was collected.
+TWINS = {"a2c": "vpg", "ppo": "lvc", "surrogate": "lvc"}
 CLIP = 0.05  # the behaviour policy of the tiny episodes is nearer than usual
 OBJECTIVES = [
     (vpg, reference.vpg),
@@ -56,36 +59,10 @@ def test_a_ratio_that_overflows_in_the_padding_has_no_say() -> None:
     close_params(*(gradient(lambda p, b=b: surrogate(apply, p, b), params) for b in (odd, batch)))
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("name", ["vpg", "lvc", "dice", "ppo"])
-def test_padding_has_no_say(kind: str, name: str) -> None:
-    apply, params = model(kind)
-    batch = one(episodes(1, params, kind), 1)
-    noise = {
-        field: getattr(batch, field)
-        + 3 * (1 - batch.mask).reshape(2, 4, *[1] * (getattr(batch, field).ndim - 2))
-        for field in ("obs", "reward", "log_prob", "advantage")
-    }
-    other = dataclasses.replace(batch, **noise)
-    before, after = (gradient(lambda p, b=b: objectives[name](apply, p, b), params) for b in (batch, other))
-    close(objectives[name](apply, params, other), objectives[name](apply, params, batch))
-    close_params(after, before)
-
-
 def on_policy(params: dict[str, torch.Tensor], kind: str = "gaussian") -> Episodes:
     batch = one(episodes(1, params, kind), 0)
     log_prob = reference.log_prob(reference.policy(params, batch.obs), batch.action)
     return dataclasses.replace(batch, log_prob=log_prob)
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_surrogate_at_the_behaviour_policy_is_the_mean_advantage_and_its_gradient_is_vpg_s(kind: str) -> None:
-    apply, params = model(kind)
-    batch = on_policy(params, kind)
-    steps = batch.mask > 0
-    close(surrogate(apply, params, batch), -batch.advantage[steps].mean())
-    ours = gradient(lambda p: surrogate(apply, p, batch), params)
-    close_params(ours, gradient(lambda p: vpg(apply, p, batch), params))
 
 
 def test_ratio_is_one_also_for_actions_outside_the_action_space() -> None:
@@ -113,34 +90,76 @@ def test_each_step_counts_once_whatever_its_episode(objective: Any) -> None:
     close(objective(apply, params, ones), -expected / 5)
 
 
+# All of them, and whether their facts are true
+
+
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("name", ["lvc", "dice", "ppo"])
-def test_where_the_batch_was_collected_every_estimator_is_the_policy_gradient(name: str, kind: str) -> None:
-    """And their Hessians are four different ones, which is what a meta-gradient of order 2 sees."""
-    apply, params = model(kind)
+@pytest.mark.parametrize("name", OF_EPISODES)
+def test_where_the_batch_was_collected_each_is_the_policy_gradient(name: str, kind: str) -> None:
+    """Second derivatives, which a meta-gradient of order 2 sees, are those of vpg or not as the facts say."""
+    (apply, params), objective = model(kind), objectives[name]
     batch = on_policy(params, kind)
-    found = gradient(lambda p: objectives[name](apply, p, batch), params)
-    close_params(found, gradient(lambda p: vpg(apply, p, batch), params))
+    ours, plain = (gradient(lambda p, o=o: o(apply, p, batch), params) for o in (objective, vpg))
+    close_params(ours, plain)
+    good = dataclasses.replace(batch, advantage=torch.ones_like(batch.advantage))
+    along = gradient(lambda p: objective(apply, p, good), params)
+    new = {n: p - 0.01 * along[n] for n, p in params.items()}
+    gained = apply(new, batch.obs).log_prob(batch.action) - apply(params, batch.obs).log_prob(batch.action)
+    assert float((gained * batch.mask).sum()) > 0
 
     def hessian_product(objective: Any) -> torch.Tensor:
         theta = reference.leaves(params)
         grads = torch.autograd.grad(objective(apply, theta, batch), list(theta.values()), create_graph=True)
-        along = sum(g.sum() for g in grads)
-        again = torch.autograd.grad(along, list(theta.values()), allow_unused=True)
-        return torch.cat([g.reshape(-1) for g in again if g is not None])
+        total = torch.stack([g.sum() for g in grads]).sum()
+        again = torch.autograd.grad(total, list(theta.values()), materialize_grads=True)
+        return torch.cat([g.reshape(-1) for g in again])
 
-    others = [objectives[other] for other in ("vpg", "lvc", "dice") if other != name and name != "ppo"]
-    for other in others:
-        assert float((hessian_product(objectives[name]) - hessian_product(other)).norm()) > 1e-2
-    if name == "ppo":  # within its range it is lvc
-        close(hessian_product(objectives["ppo"]), hessian_product(surrogate))
+    apart = {
+        other: (hessian_product(objective) - hessian_product(objectives[other])).norm() > 1e-2
+        for other in ("vpg", "lvc", "dice")
+    }
+    assert bool(apart["vpg"]) is objectives.facts(name).second_order
+    assert not apart[TWINS.get(name, name)] and sum(map(bool, apart.values())) == 2
 
 
-@pytest.mark.parametrize(("name", "same"), [("lvc", surrogate), ("a2c", vpg), ("ppo", clipped(0.2))])
-def test_one_estimator_under_two_names(name: str, same: Any) -> None:
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", OF_EPISODES)
+def test_padding_has_no_say_and_single_steps_make_up_an_average(name: str, kind: str) -> None:
+    """Only an objective that averages steps is the mean of what it is on each of them alone."""
+    (apply, params), objective, facts = model(kind), objectives[name], objectives.facts(name)
+    batch = one(episodes(1, params, kind), 1)  # episodes of 1 and 4 steps
+    noise = {
+        field: getattr(batch, field)
+        + 3 * (1 - batch.mask).reshape(2, 4, *[1] * (getattr(batch, field).ndim - 2))
+        for field in ("obs", "reward", "log_prob", "advantage")
+    }
+    noisy = dataclasses.replace(batch, **noise)
+    close(objective(apply, params, noisy), objective(apply, params, batch))
+    close_params(*(gradient(lambda p, b=b: objective(apply, p, b), params) for b in (noisy, batch)))
+    single = []
+    for place in batch.mask.nonzero().tolist():
+        mask = torch.zeros_like(batch.mask)
+        mask[tuple(place)] = 1
+        single.append(objective(apply, params, dataclasses.replace(batch, mask=mask)))
+    apart = float((torch.stack(single).mean() - objective(apply, params, batch)).abs())
+    assert (apart < 1e-12) is facts.averages_steps
+    recorded = dataclasses.replace(batch, log_prob=batch.log_prob - 0.1)
+    reads_ratio = not torch.equal(objective(apply, params, recorded), objective(apply, params, batch))
+    assert reads_ratio is not facts.on_policy  # without a ratio, nothing is right for another policy
+
+
+def test_what_each_reads() -> None:
+    read = {name: objectives.facts(name).of for name in objectives}
+    assert {name for name, of in read.items() if of == "examples"} == {"cross-entropy", "mse"}
+    assert None not in read.values()
+    assert [name for name in objectives if objectives.facts(name).needs_critic] == ["a2c"]
+    assert {name: n for name in objectives if (n := objectives.facts(name).inner_epochs) > 1} == {"ppo": 3}
+
+
+def test_the_surrogate_at_the_behaviour_policy_is_the_mean_advantage() -> None:
     apply, params = model()
-    batch = one(episodes(1, params), 1)
-    assert torch.equal(objectives[name](apply, params, batch), same(apply, params, batch))
+    batch = on_policy(params)
+    close(surrogate(apply, params, batch), -batch.advantage[batch.mask > 0].mean())
 
 
 def test_clipping_by_hand() -> None:
@@ -156,17 +175,6 @@ def test_clipping_by_hand() -> None:
     row = Episodes(**{**fields, "mask": ones, "advantage": advantage})
     row = dataclasses.replace(row, log_prob=apply(params, row.obs).log_prob(row.action) - ratio.log())
     close(clipped(0.2)(apply, params, row), torch.tensor(-(2.4 + 1.0 - 3.0 - 1.6) / 4, dtype=torch.float64))
-
-
-@pytest.mark.parametrize("objective", [vpg, surrogate])
-def test_descent_makes_good_actions_likelier(objective: Any) -> None:
-    apply, params = model()
-    batch = on_policy(params)
-    good = dataclasses.replace(batch, advantage=torch.ones_like(batch.advantage))
-    grad = gradient(lambda p: objective(apply, p, good), params)
-    new = {name: p - 0.01 * grad[name] for name, p in params.items()}
-    gained = apply(new, batch.obs).log_prob(batch.action) - apply(params, batch.obs).log_prob(batch.action)
-    assert float((gained * batch.mask).sum()) > 0
 
 
 # Labelled examples -------------------------------------------------------------------------------

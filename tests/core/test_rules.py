@@ -11,9 +11,9 @@ from torch.func import vmap
 import reference
 from metarl.core.errors import RequestError
 from metarl.core.objectives import vpg
-from metarl.core.params import Meta, Params, detach, expand, leaves, ravel, split, tree_map
+from metarl.core.params import Meta, Params, detach, expand, leaves, ravel, tree_map
 from metarl.core.rules import Rule, adam, lstm, meta_sgd, only, rules, sgd
-from metarl.learn.adapt import adapt, begin_tasks, unroll
+from metarl.learn.adapt import adapt, unroll
 from tiny import close, close_params, data, generator, model, randn
 
 LOSS = torch.zeros((), dtype=torch.float64)
@@ -31,9 +31,9 @@ def run(rule: Rule, learned: Params, params: Params, grads: list[Params]) -> Par
     return params
 
 
-def by_torch(optimiser: type[torch.optim.Optimizer], grads: list[Params], **options: Any) -> Params:
+def by_torch(optimizer: type[torch.optim.Optimizer], grads: list[Params], **options: Any) -> Params:
     theirs = reference.leaves(model()[1])
-    stepper = optimiser(list(theirs.values()), **options)
+    stepper = optimizer(list(theirs.values()), **options)
     for g in grads:
         for name, p in theirs.items():
             p.grad = g[name]
@@ -44,23 +44,17 @@ def by_torch(optimiser: type[torch.optim.Optimizer], grads: list[Params], **opti
 # sgd
 
 
-def test_sgd_moves_by_the_step_size_times_the_gradient() -> None:
+def test_sgd_and_meta_sgd_move_by_their_step_sizes_times_the_gradient() -> None:
     _, params = model()
     grads = gradients(50)
     new, carry = sgd(0.25).step({}, (), params, grads, LOSS)
     assert carry == ()
     close_params({n: new[n] - params[n] for n in params}, {n: -0.25 * grads[n] for n in params})
-
-
-def test_sgd_equals_torch_over_three_steps() -> None:
+    alpha = gradients(70)  # of either sign
+    new, _ = meta_sgd().step(alpha, (), params, grads, LOSS)
+    close_params(new, {n: p - alpha[n] * grads[n] for n, p in params.items()})
     grads = [gradients(10 * k) for k in range(3)]
-    close_params(run(sgd(0.1), {}, model()[1], grads), by_torch(torch.optim.SGD, grads, lr=0.1))
-
-
-def test_sgd_passes_gradients_on_to_both_parameters_and_gradient() -> None:
-    p, g = torch.tensor(2.0, requires_grad=True), torch.tensor(3.0, requires_grad=True)
-    new, _ = sgd(0.5).step({}, (), {"x": p}, {"x": g}, LOSS)
-    assert [float(x) for x in torch.autograd.grad(new["x"], [p, g])] == [1.0, -0.5]
+    close_params(run(sgd(0.1), {}, params, grads), by_torch(torch.optim.SGD, grads, lr=0.1))
 
 
 # meta-sgd
@@ -74,13 +68,6 @@ def test_meta_sgd_starts_as_sgd_with_a_step_size_for_each_entry() -> None:
         n: (p.shape, p.dtype) for n, p in params.items()
     }
     close_params(run(rule, alpha, params, grads), run(sgd(0.07), {}, params, grads), 1e-14)
-
-
-def test_meta_sgd_moves_each_entry_by_its_own_step_size() -> None:
-    _, params = model()
-    alpha, grads = gradients(70), gradients(50)  # of either sign
-    new, _ = meta_sgd().step(alpha, (), params, grads, LOSS)
-    close_params(new, {n: p - alpha[n] * grads[n] for n, p in params.items()})
 
 
 # adam
@@ -146,24 +133,14 @@ def test_adam_s_meta_gradient_is_right_where_a_gradient_is_zero() -> None:
 # all of them
 
 
-@pytest.mark.parametrize("name", ["adam", "lstm", "meta-sgd", "sgd"])
-def test_rules_are_found_by_name_and_have_defaults(name: str) -> None:
-    assert name in rules and rules[name]().name == name
-
-
-def test_only_learning_rules_have_parameters_of_their_own() -> None:
-    assert [name for name in rules if rules[name]().init(model()[1], generator(0))] == ["lstm", "meta-sgd"]
-
-
 @pytest.mark.parametrize("name", list(rules))
-def test_the_memory_of_each_task_is_its_own(name: str) -> None:
-    """Also where ``begin`` does not look at the task: memories are split and moved by tasks."""
-    rule, (apply, params) = rules[name](), model()
-    meta = expand(Meta(params, rule.init(params, generator(0))), 3)
-    inner = begin_tasks(adapt(apply, vpg, rule), meta)
-    for x in leaves(inner.carry):
-        assert isinstance(x, Tensor) and x.shape[0] == 3
-    assert [len(leaves(one)[0]) for one in split(inner, 1)] == [1, 1, 1]
+def test_what_each_is_known_by(name: str) -> None:
+    rule, facts = rules[name](), rules.facts(name)
+    assert rule.name == name
+    assert rule.learns is only(rule, HEAD).learns is (name in ("lstm", "meta-sgd"))
+    assert bool(rule.init(model()[1], generator(0))) is rule.learns
+    assert facts.first_order is (name == "lstm") and facts.fixed_step is (name == "sgd")
+    assert facts.gradient_descent is (name in ("sgd", "meta-sgd"))
 
 
 def test_an_unknown_rule_is_refused_with_the_known_ones() -> None:
@@ -187,40 +164,13 @@ def test_impossible_numbers_are_refused(name: str, options: dict[str, float], wo
         rules[name](**options)
 
 
-def meta_loss(rule: Rule, meta: Meta, steps: int, order: int = 2) -> Tensor:
-    """Sum over three tasks of the loss after ``steps`` inner steps by policy gradients."""
-    apply, params = model()
-    tasks = data(steps, params)
-    adapted = unroll(adapt(apply, vpg, rule, order), expand(meta, 3), tasks.support).params
-    return vmap(lambda p, batch: vpg(apply, p, batch))(adapted, tasks.query).sum()
-
-
 def meta_gradient(rule: Rule, base: Meta, steps: int, order: int = 2) -> list[Tensor]:
-    meta = tree_map(lambda x: x.clone().requires_grad_(), base)
-    return list(
-        torch.autograd.grad(meta_loss(rule, meta, steps, order), leaves(meta), materialize_grads=True)
-    )
-
-
-def moving(base: Meta, leaf: int, entry: int, h: float) -> Meta:
-    moved = tree_map(torch.clone, base)
-    leaves(moved)[leaf].view(-1)[entry] += h
-    return moved
-
-
-@pytest.mark.parametrize("steps", [1, 3])
-@pytest.mark.parametrize(
-    "rule",
-    [sgd(0.3), meta_sgd(0.3), adam(0.1), only(sgd(0.3), HEAD)],
-    ids=["sgd", "meta-sgd", "adam", "only"],
-)
-def test_the_meta_gradient_equals_central_differences(rule: Rule, steps: int) -> None:
-    """For an entry of each tensor; the LSTM, which stops a gradient by definition, is in test_lstm."""
-    params = model()[1]
-    base = Meta(params, rule.init(params, generator(0)))
-    for leaf, grad in enumerate(meta_gradient(rule, base, steps)):
-        up, down = (float(meta_loss(rule, moving(base, leaf, -1, h), steps)) for h in (1e-5, -1e-5))
-        assert float(grad.view(-1)[-1]) == pytest.approx((up - down) / 2e-5, rel=1e-5, abs=1e-8)
+    """Of the sum over three tasks of the loss after ``steps`` inner steps by policy gradients."""
+    apply, params = model()
+    tasks, meta = data(steps, params), tree_map(lambda x: x.clone().requires_grad_(), base)
+    adapted = unroll(adapt(apply, vpg, rule, order), expand(meta, 3), tasks.support).params
+    loss = vmap(lambda p, batch: vpg(apply, p, batch))(adapted, tasks.query).sum()
+    return list(torch.autograd.grad(loss, leaves(meta), materialize_grads=True))
 
 
 # only
@@ -242,7 +192,7 @@ def seen_by(names: Any) -> tuple[Rule, list[Any]]:
         seen.extend([list(params), list(grads)])
         return sgd(0.1).step(learned, carry, params, grads, loss)
 
-    return only(Rule("noting", init, begin, step), names), seen
+    return only(Rule("noting", step=step, begin=begin, init=init), names), seen
 
 
 def test_the_masked_rule_sees_the_named_parameters_alone() -> None:
@@ -277,15 +227,16 @@ def test_under_the_mask_the_body_learns_from_the_query_alone_at_order_1() -> Non
     by_query = dict(zip(after, torch.autograd.grad(loss, leaves(after)), strict=True))
     found = dict(zip(params, meta_gradient(rule, base, 3, order=1), strict=True))
     close_params(found, {n: g.sum(0) for n, g in by_query.items()})
-    # At order 2 the body also bends the gradient that the head follows; central differences see it above.
+    # At order 2 the body also bends the gradient that the head follows.
     second = dict(zip(params, meta_gradient(rule, base, 3, order=2), strict=True))
     assert not torch.allclose(second["net.0.weight"], found["net.0.weight"], atol=1e-3)
 
 
 def test_a_mask_with_unknown_names_is_refused_with_the_known_ones() -> None:
     _, params = model()
-    rule = only(sgd(), ["net.2.weight", "head"])
-    for call in (lambda: rule.init(params, generator(0)), lambda: rule.begin({}, params)):
+    plain, learning = (only(rule, ["net.2.weight", "head"]) for rule in (sgd(), meta_sgd()))
+    assert learning.learns and not plain.learns
+    for call in (lambda: learning.init(params, generator(0)), lambda: plain.begin({}, params)):
         with pytest.raises(RequestError, match=r"^no parameter is called head; allowed: .*net\.0\.weight, "):
             call()
 

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from metarl.run.protocol import Protocol
-from metarl.run.resolve import resolved
 from tiny_runs import tiny
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
@@ -55,11 +54,11 @@ def test_a_memory_s_value_at_a_step_is_the_mean_of_the_episodes_played_then(full
 def test_ppo_takes_the_steps_it_is_given_and_is_trained_once(
     full_table: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = resolved(tiny(iterations=1))
+    config = tiny(iterations=1)
     size = config.tasks * config.episodes * config.family_arg["horizon"]  # of a rollout
     first = full_table.of_ppo("sb3-pretrained", config, 2 * size, tmp_path / "run")
     assert first.standing.samples == 2 * size
-    monkeypatch.setattr("metarl.run.sb3.baselines.train_on_tasks", None)  # which would fail
+    monkeypatch.setattr("metarl.run.sb3_baselines.train_on_tasks", None)  # which would fail
     again = full_table.of_ppo("sb3-pretrained", config, 2 * size, tmp_path / "run")
     for name, value in first.meta.model.items():
         np.testing.assert_array_equal(again.meta.model[name], value)

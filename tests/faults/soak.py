@@ -4,7 +4,7 @@ Two runs, one that collects inline and one in worker processes, are trained by `
 resume`` in processes that get SIGKILL at random moments: about half of them anywhere, half in a phase that
 was drawn, so that the short ones (a save, a row, a resume) are met too; now and then SIGTERM, after which
 the exit status must be 143. At the end each run is resumed to a round number of iterations and compared
-with one that was trained so far in one go: weights, optimiser and every number on record. What must not
+with one that was trained so far in one go: weights, optimizer and every number on record. What must not
 grow with the length of a run (memory, open files, its directory but for its rows, time of an iteration) is
 measured along the way. Whatever is not as it must be ends with status 1.
 

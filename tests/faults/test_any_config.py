@@ -28,15 +28,14 @@ from metarl.core.objectives import objectives
 from metarl.core.params import all_finite
 from metarl.core.rules import rules
 from metarl.learn.learners import learners
-from metarl.rollout.executors import Inline
+from metarl.rollout.executors import executors
 from metarl.rollout.family import is_supervised
 from metarl.rollout.registry import families
 from metarl.run import checkpoint as store
-from metarl.run import rollouts
-from metarl.run.algorithms import EPISODIC_ONLY, SUPERVISED_ONLY
 from metarl.run.config import TrainConfig
 from metarl.run.fields import Kind
-from metarl.run.loggers import LOGGERS
+from metarl.run.mirrors import loggers
+from metarl.run.parts import registry_of
 from tiny_runs import rows
 
 EXAMPLES = int(os.environ.get("METARL_EXAMPLES", "100"))
@@ -85,6 +84,9 @@ OWN: dict[str, st.SearchStrategy[Any]] = {
     "rule": st.sampled_from(rules.names()),
     "objective": st.sampled_from(objectives.names()),
     "learner": st.sampled_from(learners.names()),
+    "meta_optimizer": st.sampled_from(registry_of("optimizers").names()),
+    "model": st.sampled_from(["auto", *registry_of("models").names()]),
+    "executor": st.sampled_from(["auto", *registry_of("executors").names()]),
     "logger": st.lists(st.sampled_from(["wandb", "wandb", "nothing"]), max_size=2),
     "device": st.sampled_from(["auto", "cpu"]),  # the same everywhere
 }
@@ -146,7 +148,8 @@ def drawn(draw: st.DrawFn) -> tuple[dict[str, Any], dict[str, Any]]:
         values["spec"] = draw(st.sampled_from([*CLASSES[values["family"]].specs, values["spec"]]))
     in_file = draw(st.sets(st.sampled_from(sorted(values))))
     given_examples = values["family"] in CLASSES and is_supervised(CLASSES[values["family"]])
-    unfit = {*values, *(EPISODIC_ONLY if given_examples else SUPERVISED_ONLY)}
+    other = "episodes" if given_examples else "examples"
+    unfit = {*values, *(name for name, field in FIELDS.items() if field.metadata["of"] == other)}
     small = {name: value for name, value in SMALL.items() if name not in unfit}
     return (
         {name: value for name, value in values.items() if name not in in_file},
@@ -188,8 +191,8 @@ class Silent:
 def _cheap(monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither processes nor services, which take seconds and have tests of their own."""
 
-    monkeypatch.setitem(LOGGERS._parts, "wandb", Silent)
-    monkeypatch.setattr(rollouts, "executor_of", lambda agent: Inline(agent.episodic, agent.apply_tasks))
+    monkeypatch.setitem(loggers._parts, "wandb", Silent)
+    monkeypatch.setitem(executors._parts, "processes", executors["inline"])
 
 
 @contextlib.contextmanager

@@ -19,7 +19,6 @@ from metarl.run import checkpoint as store
 from metarl.run.checkpoint import MANIFEST, STATE
 from metarl.run.config_file import to_yaml
 from metarl.run.loggers import JsonlLogger
-from metarl.run.resolve import resolved
 from metarl.run.runs import Run, train
 from tiny_runs import alike, rows, tiny
 
@@ -128,7 +127,7 @@ def test_a_full_disk_ends_training_with_1_and_the_run_goes_on_where_there_is_roo
     capsys: Capture,
 ) -> None:
     options: dict[str, Any] = {"iterations": 6, "checkpoint_every": 2}
-    Path("tiny.yaml").write_text(to_yaml(resolved(tiny(**options))))
+    Path("tiny.yaml").write_text(to_yaml(tiny(**options)))
     with monkeypatch.context() as patch:
         full_from(call, owner, name, patch)
         assert main(["train", "--config", "tiny.yaml", "--out", "run"]) == 1
@@ -157,7 +156,7 @@ def test_on_a_full_disk_nothing_that_stood_there_is_lost(run: Path, capsys: Capt
 
 
 def test_a_run_that_cannot_begin_can_be_begun_again(tmp_path: Path, capsys: Capture) -> None:
-    Path("tiny.yaml").write_text(to_yaml(resolved(tiny(iterations=1))))
+    Path("tiny.yaml").write_text(to_yaml(tiny(iterations=1)))
     line = ["train", "--config", "tiny.yaml", "--out", "run"]
     for size in (0, 300):  # without room for the lock's few bytes, and with
         with files_of_at_most(size):
@@ -174,7 +173,7 @@ OTHERS = {
         {"hidden": [9]},
         "checkpoint 4 of run has [8] for meta.model.net.0.bias, this configuration has [9]",
     ),
-    "another optimiser": ({"meta_optimizer": "sgd"}, "checkpoint 4 of run has "),
+    "another optimizer": ({"meta_optimizer": "sgd"}, "checkpoint 4 of run has "),
     "another rule": ({"rule": "meta-sgd"}, "checkpoint 4 of run has nothing for meta.rule."),
     "another family": ({"family": "bandit", "spec": None, "family_arg": {}}, "checkpoint 4 of run has "),
     "a family of examples": ({"family": "sinusoid", "spec": None, "family_arg": {}}, ""),

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from metarl.run.config_file import to_yaml
-from metarl.run.resolve import resolved
 from metarl.run.runs import Run, train
 from tiny_runs import alike, rows, tiny
 
@@ -31,7 +30,7 @@ MOUNTS = shutil.which("unshare") and not subprocess.run([*ALONE, "true"], captur
 @pytest.mark.skipif(not MOUNTS, reason="nobody may mount here")
 def test_a_run_that_has_filled_its_disk_goes_on_once_there_is_room(tmp_path: Path) -> None:
     options: dict[str, Any] = {"iterations": 20, "checkpoint_every": 1, "keep_checkpoints": 30}
-    Path("tiny.yaml").write_text(to_yaml(resolved(tiny(**options))))
+    Path("tiny.yaml").write_text(to_yaml(tiny(**options)))
     Path("disk").mkdir()
     metarl = [sys.executable, "-c", "import sys; from metarl.cli import main; sys.exit(main())"]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}

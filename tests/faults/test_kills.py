@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from metarl.run.config_file import to_yaml
-from metarl.run.resolve import resolved
 from tiny_runs import rows, taught
 
 # Each child dies at the n-th moment, for every n: before it opens, makes, renames or removes something in
@@ -18,7 +17,7 @@ KILLS = """
 import dataclasses, os, shutil, signal, sys
 from pathlib import Path
 from metarl.run import checkpoint, files, loggers, trainer
-from metarl.run.resolve import load_config
+from metarl.run.admission import load_config
 from metarl.run.runs import resume, train
 
 EVENTS = {"open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.truncate"}
@@ -111,7 +110,7 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of runs that were killed once or twice and then resumed, and ``straight``."""
     folder = tmp_path_factory.mktemp("killed")
     config = folder / "config.yaml"
-    config.write_text(to_yaml(resolved(taught(iterations=2, checkpoint_every=1, keep_checkpoints=1))))
+    config.write_text(to_yaml(taught(iterations=2, checkpoint_every=1, keep_checkpoints=1)))
     command = [sys.executable, "-W", "ignore", "-c", KILLS, folder / "runs", config]
     done = subprocess.run(
         command,

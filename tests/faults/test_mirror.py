@@ -13,8 +13,7 @@ import wandb
 
 from metarl.cli import main
 from metarl.run.config_file import to_yaml
-from metarl.run.loggers import LOGGERS, WandbLogger
-from metarl.run.resolve import resolved
+from metarl.run.loggers import WandbMirror, loggers
 from metarl.run.runs import Run, train
 from strangers import forgotten_wandb
 from tiny_runs import alike, tiny
@@ -30,7 +29,7 @@ def unmirrored(tmp_path_factory: pytest.TempPathFactory) -> Run:
 @pytest.fixture(autouse=True)
 def stranger(tmp_path: Path, monkeypatch: Patch) -> Iterator[None]:
     """A machine whose owner never heard of wandb."""
-    monkeypatch.setitem(LOGGERS._parts, "wandb", partial(WandbLogger, start_timeout=1.0, finish_timeout=5.0))
+    monkeypatch.setitem(loggers._parts, "wandb", partial(WandbMirror, start_timeout=1.0, finish_timeout=5.0))
     with forgotten_wandb(tmp_path / "home", monkeypatch):
         yield
 
@@ -86,7 +85,7 @@ def test_the_run_is_what_it_would_have_been(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     trouble(monkeypatch)
-    Path("tiny.yaml").write_text(to_yaml(resolved(tiny(iterations=3, checkpoint_every=2))))
+    Path("tiny.yaml").write_text(to_yaml(tiny(iterations=3, checkpoint_every=2)))
     assert main(["train", "--config", "tiny.yaml", "--logger", "wandb", "--out", "run"]) == 0
     (warning,) = [line for line in capsys.readouterr().err.splitlines() if "warning" in line]
     assert told in warning

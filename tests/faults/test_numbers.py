@@ -21,7 +21,6 @@ from metarl.rollout.registry import families
 from metarl.run import checkpoint as store
 from metarl.run.callbacks import Callback
 from metarl.run.config_file import to_yaml
-from metarl.run.resolve import resolved
 from metarl.run.runs import Run, resume, train
 from tiny_runs import alike, rows, taught, tiny
 
@@ -49,7 +48,7 @@ def straight(tmp_path_factory: pytest.TempPathFactory) -> Run:
 def test_an_environment_that_fails_ends_the_run_at_its_last_good_state(
     what: str, collection: int, straight: Run, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    Path("faulty.yaml").write_text(to_yaml(resolved(tiny(**FAULTY))))
+    Path("faulty.yaml").write_text(to_yaml(tiny(**FAULTY)))
     with monkeypatch.context() as patch:
         patch.setattr(Faulty, "what", what)
         patch.setattr(Faulty, "at", collection)
@@ -120,7 +119,7 @@ def test_weights_that_are_not_finite_are_no_start(tmp_path: Path, capsys: Captur
     params = dict(train(tiny(iterations=0), tmp_path / "good").meta.model)
     params["net.0.weight"][0, 0] = torch.inf
     Path("bad.safetensors").write_bytes(safetensors.torch.save(params))
-    Path("tiny.yaml").write_text(to_yaml(resolved(tiny())))
+    Path("tiny.yaml").write_text(to_yaml(tiny()))
     capsys.readouterr()
     for options, origin, name in [
         ("--init-from bad.safetensors", "init-from file bad.safetensors", "net.0.weight"),

@@ -8,7 +8,6 @@ import torch
 from hostile_files import snapshot
 from metarl.cli import main
 from metarl.run.config_file import to_yaml
-from metarl.run.resolve import resolved
 from tiny_runs import tiny
 
 BAD = {
@@ -24,7 +23,7 @@ def test_a_file_that_asks_for_what_cannot_be_is_refused(
     text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """For a new run, and as the configuration of one that is there."""
-    Path("good.yaml").write_text(to_yaml(resolved(tiny(iterations=1))))
+    Path("good.yaml").write_text(to_yaml(tiny(iterations=1)))
     assert main(["train", "--config", "good.yaml", "--out", "run"]) == 0
     for path in (Path("bad.yaml"), Path("run/config.yaml")):
         path.write_text(f"algorithm: maml\nfamily: point-goal\n{text}")
@@ -43,7 +42,7 @@ def test_a_gpu_that_is_not_there_is_never_replaced_in_training(
 ) -> None:
     """A run of one is evaluated without, which a warning tells."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    Path("good.yaml").write_text(to_yaml(resolved(tiny(iterations=1))))
+    Path("good.yaml").write_text(to_yaml(tiny(iterations=1)))
     assert main(["train", "--config", "good.yaml", "--out", "run"]) == 0
     config = Path("run/config.yaml")
     config.write_text(config.read_text().replace("device: cpu", "device: cuda"))

@@ -21,7 +21,6 @@ from metarl.run import checkpoint as store
 from metarl.run import iteration, signals, trainer, worlds
 from metarl.run.config_file import to_yaml
 from metarl.run.lock import LOCK, alone_in
-from metarl.run.resolve import resolved
 from metarl.run.runs import Run, resume, train
 from metarl.run.signals import Stopped
 from tiny_runs import alike, rows, tiny
@@ -145,7 +144,7 @@ SAVING = """
 import os, signal, sys, time
 from pathlib import Path
 from metarl.run import checkpoint as store
-from metarl.run.resolve import load_config
+from metarl.run.admission import load_config
 from metarl.run.runs import train
 from metarl.run.signals import ECHO
 
@@ -166,7 +165,7 @@ train(load_config(Path(sys.argv[1])), sys.argv[2])
 
 def test_a_second_signal_in_a_save_ends_at_once_and_costs_no_checkpoint(tmp_path: Path) -> None:
     config = tmp_path / "config.yaml"
-    config.write_text(to_yaml(resolved(tiny(iterations=4, checkpoint_every=2))))
+    config.write_text(to_yaml(tiny(iterations=4, checkpoint_every=2)))
     run = tmp_path / "run"
     done = subprocess.run([sys.executable, "-c", SAVING, config, run], check=False, capture_output=True)
     assert done.returncode == -signal.SIGTERM

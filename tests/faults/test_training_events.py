@@ -10,7 +10,7 @@ import pytest
 from metarl.core.errors import RunFailed
 from metarl.core.objectives import objectives, surrogate
 from metarl.core.params import tree_map
-from metarl.learn.optimisers import MetaOptimiser
+from metarl.learn.optimizers import MetaOptimizer
 from metarl.run import checkpoint as store
 from metarl.run.agent import Agent
 from metarl.run.callbacks import Callback
@@ -22,10 +22,10 @@ MAX_SKIPPED = RARELY["max_skipped"]
 
 
 def poison(monkeypatch: pytest.MonkeyPatch, when: set[int], what: str = "meta") -> None:
-    """From now on the meta-optimiser's steps of these numbers, from 1, are not finite."""
-    healthy, calls = Agent.optimiser, []
+    """From now on the meta-optimizer's steps of these numbers, from 1, are not finite."""
+    healthy, calls = Agent.optimizer, []
 
-    def poisoned(agent: Agent) -> MetaOptimiser:
+    def poisoned(agent: Agent) -> MetaOptimizer:
         init, step = healthy(agent)
 
         def wrapped(*arguments: Any) -> Any:
@@ -38,13 +38,13 @@ def poison(monkeypatch: pytest.MonkeyPatch, when: set[int], what: str = "meta") 
                 state = tree_map(lambda x: x * math.nan, state)
             return meta, state, metrics
 
-        return MetaOptimiser(init, wrapped)
+        return MetaOptimizer(init, wrapped)
 
-    monkeypatch.setattr(Agent, "optimiser", poisoned)
+    monkeypatch.setattr(Agent, "optimizer", poisoned)
 
 
 @pytest.mark.parametrize("optimizer", ["trpo", "adam"])
-def test_a_loss_that_is_no_number_is_counted_whatever_the_optimiser(
+def test_a_loss_that_is_no_number_is_counted_whatever_the_optimizer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, optimizer: str
 ) -> None:
     def no_number(apply: Any, params: Any, batch: Any) -> Any:
@@ -61,7 +61,7 @@ def test_a_loss_that_is_no_number_is_counted_whatever_the_optimiser(
 
 @pytest.mark.parametrize(
     ("what", "told"),
-    [("meta", "the parameter log_std is not finite after the step"), ("state", "the optimiser's ")],
+    [("meta", "the parameter log_std is not finite after the step"), ("state", "the optimizer's ")],
 )
 def test_a_step_that_is_not_finite_is_not_taken(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], what: str, told: str
@@ -70,7 +70,7 @@ def test_a_step_that_is_not_finite_is_not_taken(
     poison(monkeypatch, {2, 3}, what)
     run = train(tiny(iterations=3, **RARELY), tmp_path / "run")
     assert same(run.meta, before.meta)
-    assert same(run.standing.optimiser, before.standing.optimiser)
+    assert same(run.standing.optimizer, before.standing.optimizer)
     warned = [line for line in capsys.readouterr().err.splitlines() if "; the parameters stay" in line]
     assert len(warned) == 2
     assert all(f"iteration {n}: {told}" in line for n, line in zip((2, 3), warned, strict=True))
@@ -97,7 +97,7 @@ def test_too_many_in_a_row_end_the_run_at_its_last_good_state(
     saved = Run.resume(tmp_path / "run")
     assert (saved.iteration, saved.standing.skipped) == (2 + MAX_SKIPPED, MAX_SKIPPED)
     assert same(saved.meta, good.meta)
-    assert same(saved.standing.optimiser, good.standing.optimiser)
+    assert same(saved.standing.optimizer, good.standing.optimizer)
     run = resume(tmp_path / "run", 4 + MAX_SKIPPED)  # healthy again
     assert [row["skipped"] for row in rows(run.path)][-2:] == [0, 0]
 

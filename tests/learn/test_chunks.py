@@ -17,7 +17,7 @@ from metarl.learn.adapt import adapt
 from metarl.learn.chunks import Chunking, map_chunks, run_all
 from metarl.learn.maml import maml
 from metarl.learn.problem import TaskData
-from metarl.learn.trust import Trust
+from metarl.learn.trust_region import TrustRegion
 
 TASKS, EPISODES, STEPS = 8, 4, 50
 
@@ -74,13 +74,20 @@ def everything(chunking: Chunking, order: int, products: int = 1) -> Tensor:
     module = GaussianMLP(3, 2, hidden=(64, 64))
     apply, meta = policy(module), Meta(initial_params(module), {})
     data = TaskData((episodes(1), episodes(2)), episodes(3))
-    problem = maml(apply, adapt(apply, vpg, sgd(0.1), order), surrogate, chunking, Trust(apply, 4))(data)
+    problem = maml(
+        apply, adapt(apply, vpg, sgd(0.1), order), surrogate, chunking, trust_region=TrustRegion(apply, 4)
+    )(data)
     point = problem.at(meta)
     elsewhere = problem.losses(Meta({n: p + 0.01 for n, p in meta.model.items()}, {}), point)
     assert problem.curvature is not None and elsewhere.kl is not None
     curvature = problem.curvature(meta)
     product = [curvature(ravel(point.grad)) for _ in range(products)][-1]
-    return torch.cat([x.reshape(-1) for x in (*leaves(point[:3]), *leaves(tuple(elsewhere)), product)])
+    return torch.cat(
+        [
+            x.reshape(-1)
+            for x in (*leaves((point.loss, point.grad, point.policies)), *leaves(tuple(elsewhere)), product)
+        ]
+    )
 
 
 @pytest.mark.parametrize("order", [1, 2])
@@ -98,13 +105,13 @@ def test_graphs_that_are_not_held_are_built_anew_with_the_same_bits(
 ) -> None:
     built: list[int] = []
 
-    class Counted(Trust):
+    class Counted(TrustRegion):
         def curvature(self, adaptation: Any, meta: Any, data: Any) -> Any:
             built.append(data.tasks)
             return super().curvature(adaptation, meta, data)
 
     expected = everything(Chunking(2, 1), 2)
-    monkeypatch.setitem(globals(), "Trust", Counted)
+    monkeypatch.setitem(globals(), "TrustRegion", Counted)
     assert torch.equal(everything(Chunking(2, 1, held), 2, products=3), expected)
     kept = 2 * (held // 2)
     assert sum(built) == kept + 3 * (8 - kept)

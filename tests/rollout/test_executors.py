@@ -9,7 +9,8 @@ import torch
 from metarl.core.params import leaves
 from metarl.rollout.acting import acting
 from metarl.rollout.collector import collect
-from metarl.rollout.executors import Executor, Inline
+from metarl.rollout.executors import Executor
+from metarl.rollout.inline import Inline
 from metarl.rollout.processes import Processes
 from tiny_families import Field
 from worker_runs import ADDRESS, collected, inline, network, policies

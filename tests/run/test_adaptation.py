@@ -9,7 +9,7 @@ import pytest
 import torch
 from gymnasium.spaces import Box, Discrete
 
-from metarl.core.baselines import with_advantage
+from metarl.core.advantages import with_advantage
 from metarl.core.batch import Episodes
 from metarl.core.errors import RequestError
 from metarl.core.models import MLP, GaussianMLP

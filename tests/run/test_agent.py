@@ -16,16 +16,17 @@ from metarl.core.params import expand, ravel, tree_map
 from metarl.learn.adapt import Adaptation, unroll
 from metarl.learn.learners import learners
 from metarl.learn.maml import maml
+from metarl.learn.trust_region import TrustRegion
 from metarl.run.agent import build_agent
+from metarl.run.devices import usable_cores
 from metarl.run.policy import Policy
-from metarl.run.resolve import resolved, usable_cores
-from tiny_runs import agent, gathered, meta_of, same, tiny
+from tiny_runs import agent, gathered, meta_of, same, starting_meta, tiny
 
 # Initial weights ---------------------------------------------------------------------------------
 
 
 def test_weights_are_xavier_uniform_biases_zero_and_the_deviation_as_asked() -> None:
-    params = agent(hidden=(64, 32), init_std=0.5).starting_meta().model
+    params = starting_meta(agent(hidden=(64, 32), init_std=0.5)).model
     for name, (fan_in, fan_out) in {"net.0": (2, 64), "net.2": (64, 32), "net.4": (32, 2)}.items():
         weight, bound = params[f"{name}.weight"], math.sqrt(6 / (fan_in + fan_out))
         assert weight.shape == (fan_out, fan_in)
@@ -38,20 +39,20 @@ def test_weights_are_xavier_uniform_biases_zero_and_the_deviation_as_asked() -> 
 def test_weights_depend_on_the_seed_and_on_nothing_else() -> None:
     torch.manual_seed(1)
     before = torch.get_rng_state()
-    first = agent().starting_meta()
+    first = starting_meta(agent())
     assert torch.equal(torch.get_rng_state(), before)  # the user's own draws go on as they were
     torch.manual_seed(2)
-    assert same(first, agent(tasks=7, chunk=3, inner_lr=0.7).starting_meta())
-    assert not same(first, agent(seed=4).starting_meta())
+    assert same(first, starting_meta(agent(tasks=7, chunk=3, inner_lr=0.7)))
+    assert not same(first, starting_meta(agent(seed=4)))
 
 
 def test_weights_come_back_from_a_saved_policy(tmp_path: Path) -> None:
     built = agent()
-    meta = tree_map(lambda x: x + 1, built.starting_meta())
+    meta = tree_map(lambda x: x + 1, starting_meta(built))
     family = built.family
     policy = Policy(built.apply, meta.model, family.observation_space, family.action_space)
     path = policy.save(tmp_path / "policy.safetensors")
-    assert same(agent(init_from=str(path), seed=9).starting_meta(), meta)
+    assert same(starting_meta(agent(init_from=str(path), seed=9)), meta)
 
 
 @pytest.mark.parametrize(
@@ -71,7 +72,7 @@ def test_weights_of_another_network_are_refused_and_both_sides_named(
     path = tmp_path / "other.safetensors"
     safetensors.torch.save_file(tensors, path)
     with pytest.raises(RequestError) as caught:
-        agent(init_from=str(path)).starting_meta()
+        starting_meta(agent(init_from=str(path)))
     assert str(path) in str(caught.value)
     assert told in str(caught.value)
 
@@ -80,7 +81,7 @@ def test_a_file_that_is_absent_or_no_safetensors_is_refused_in_one_line(tmp_path
     (tmp_path / "text").write_text("no weights")
     for name, told in {"absent": "does not exist", "text": "is not a safetensors file"}.items():
         with pytest.raises(RequestError, match=told) as caught:
-            agent(init_from=str(tmp_path / name)).starting_meta()
+            starting_meta(agent(init_from=str(tmp_path / name)))
         assert "\n" not in str(caught.value)
 
 
@@ -90,18 +91,18 @@ def test_a_file_that_is_absent_or_no_safetensors_is_refused_in_one_line(tmp_path
 def test_the_action_space_decides_the_policy() -> None:
     obs = torch.zeros(5, 2)
     built = agent()
-    gaussian = built.apply(built.starting_meta().model, obs)
+    gaussian = built.apply(starting_meta(built).model, obs)
     assert isinstance(gaussian, DiagGaussian)
     assert gaussian.mean.shape == (5, 2)
     built = agent(family="tiny_families:Corridor")
-    categorical = built.apply(built.starting_meta().model, obs[:, :1])
+    categorical = built.apply(starting_meta(built).model, obs[:, :1])
     assert isinstance(categorical, Categorical)
     assert categorical.logits.shape == (5, 3)
 
 
 def test_hidden_layers_and_activation_are_those_asked_for() -> None:
     built = agent(hidden=(5, 6), activation="relu")
-    params = built.starting_meta().model
+    params = starting_meta(built).model
     torch.manual_seed(0)
     params = tree_map(lambda x: x + torch.randn_like(x), params)
     x, layer = torch.randn(7, 2), nn.functional.linear
@@ -122,7 +123,7 @@ def test_first_order_cuts_the_derivative_of_the_inner_gradient_and_nothing_else(
         built = agent(algorithm=algorithm)
         data = gathered(built, [0.5]).data
         meta = tree_map(lambda x: x.requires_grad_(), expand(meta_of(built), 4))
-        adapted = unroll(built.adaptation(0.5), meta, data.support).params
+        adapted = unroll(built.adaptations([0.5], 1)[0], meta, data.support).params
         total = sum(x.sum() for x in adapted.values())
         found[algorithm] = adapted, torch.autograd.grad(total, list(meta.model.values()))
     assert same(found["maml"][0], found["fomaml"][0])
@@ -140,7 +141,8 @@ def test_each_inner_step_has_its_step_size_and_the_last_serves_the_rest() -> Non
         return float(ravel(inner.params).sub(ravel(meta.model)).norm())
 
     lengths = [length(adaptation) for adaptation in built.adaptations([0.1, 0.2], 4)]
-    assert lengths == pytest.approx([length(built.adaptation(1.0)) * lr for lr in (0.1, 0.2, 0.2, 0.2)], 1e-4)
+    one = length(built.adaptations([1.0], 1)[0])
+    assert lengths == pytest.approx([one * lr for lr in (0.1, 0.2, 0.2, 0.2)], 1e-4)
     assert built.adaptations([0.1], 0) == []
 
 
@@ -156,7 +158,7 @@ def test_what_is_measured_is_what_the_family_says() -> None:
 def test_an_oracle_observes_the_task() -> None:
     built = agent(observe_task=True)
     assert built.family.observation_space.shape == (4,)
-    assert built.starting_meta().model["net.0.weight"].shape == (8, 4)
+    assert starting_meta(built).model["net.0.weight"].shape == (8, 4)
     env = built.family.make_vec(2)
     goals = np.array([[0.1, 0.2], [0.3, -0.4]])
     obs, _ = env.reset(seed=0, options={"task": {"goal": goals}})
@@ -165,7 +167,7 @@ def test_an_oracle_observes_the_task() -> None:
 
 
 def test_configuration_holds_what_was_chosen() -> None:
-    config = build_agent(resolved(tiny(chunk=None, threads=None, device="auto"))).config
+    config = build_agent(tiny(chunk=None, threads=None, device="auto")).config
     assert config.device in ("cpu", "cuda")
     assert config.chunk >= 2
     assert config.threads >= 1
@@ -191,15 +193,14 @@ def test_short_episodes_are_not_thinned_to_their_first_steps(
     """Of two steps every fourth is the first alone, where the curvature may see a single state."""
     found: list[Any] = []
 
-    def spy(*arguments: Any) -> Any:
-        found.append(arguments[-1])
-        return maml(*arguments)
+    def spy(*arguments: Any, trust_region: TrustRegion) -> Any:
+        found.append(trust_region)
+        return maml(*arguments, trust_region=trust_region)
 
     monkeypatch.setitem(learners._parts, "maml", spy)
-    agent(family_arg={"horizon": horizon}, support_stride=2).learner()
-    agent(family_arg={"horizon": horizon}).learner()
-    agent(family_arg={"horizon": horizon}, curvature_stride=4).learner()
-    kept = [(trust.stride, trust.support_stride) for trust in found]
+    for strides in ({"support_stride": 2}, {}, {"curvature_stride": 4}):
+        assert agent(family_arg={"horizon": horizon}, **strides).learner
+    kept = [(region.stride, region.support_stride) for region in found]
     assert kept == [(stride, 2), (stride, stride), (4, 4)]  # what is asked for is done
 
 

@@ -14,16 +14,26 @@ from metarl.core.rules import rules
 from metarl.learn.adapt import unroll
 from metarl.learn.learners import learners
 from metarl.learn.maml import maml
-from metarl.learn.optimisers import optimisers
+from metarl.learn.optimizers import optimizers
 from metarl.learn.problem import Point, TaskData
 from metarl.learn.reptile import reptile
 from metarl.run.agent import Agent
 from metarl.run.algorithms import ALGORITHMS
 from metarl.run.config import DEFAULTS, TrainConfig
-from metarl.run.lessons import deal, open_lessons
-from metarl.run.resolve import resolve
+from metarl.run.experience import training_examples
 from metarl.run.runs import train
-from tiny_runs import ADDRESS, TAUGHT, TINY, agent, gathered, meta_of, pupil, rows, same, tasks_of
+from tiny_runs import (
+    TAUGHT,
+    TINY,
+    agent,
+    configured,
+    examples_of,
+    gathered,
+    meta_of,
+    pupil,
+    rows,
+    same,
+)
 
 FAMILIES = ["sinusoid", "point-goal"]
 METRIC = {"sinusoid": "mse", "point-goal": "return"}
@@ -45,7 +55,7 @@ def config(algorithm: str, family: str, **changes: Any) -> TrainConfig:
 )
 def test_each_trains(algorithm: str, family: str, tmp_path: Path) -> None:
     whole = train(config(algorithm, family, tasks=2, validation_tasks=2), tmp_path / "whole")
-    start = whole.agent.starting_meta()
+    start = whole.agent.initial_meta()
     assert not any(map(torch.equal, leaves(whole.meta.model), leaves(start.model)))
     assert bool(start.rule) is (algorithm in LEARNED)
     assert not any(map(torch.equal, leaves(whole.meta.rule), leaves(start.rule)))
@@ -62,11 +72,11 @@ def test_each_trains(algorithm: str, family: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("algorithm", "why"), [("promp", "needs a policy"), ("e-maml", "credits the choice")]
+    ("algorithm", "why"), [("promp", "'promp' is of episodes"), ("e-maml", "'e-maml' is of episodes")]
 )
 def test_those_that_need_episodes_refuse_examples_by_name(algorithm: str, why: str) -> None:
     with pytest.raises(RequestError, match=rf"{why}.*'sinusoid' gives labelled examples; (allowed|use)"):
-        resolve(algorithm, "sinusoid")
+        configured(algorithm, "sinusoid")
 
 
 COMPOSITIONS: dict[str, dict[str, Any]] = {
@@ -87,23 +97,23 @@ def test_a_name_stands_for_a_composition(family: str) -> None:
     for algorithm, parts in COMPOSITIONS.items():
         if family == "sinusoid" and algorithm in OF_EPISODES:
             continue
-        found = resolve(algorithm, family)
+        found = configured(algorithm, family)
         assert {name: getattr(found, name) for name in parts} == parts
         assert found.learner in learners
         assert found.rule in rules
-        assert found.meta_optimizer in optimisers
+        assert found.meta_optimizer in optimizers
         assert ALGORITHMS[algorithm].summary
 
 
 def test_the_lstm_takes_a_trust_region_where_there_is_a_policy() -> None:
-    assert resolve("lstm", "point-goal").meta_optimizer == "trpo"
-    assert resolve("lstm", "sinusoid").meta_optimizer == "adam"
-    assert resolve("lstm", "sinusoid").meta_lr == 1e-3
+    assert configured("lstm", "point-goal").meta_optimizer == "trpo"
+    assert configured("lstm", "sinusoid").meta_optimizer == "adam"
+    assert configured("lstm", "sinusoid").meta_lr == 1e-3
 
 
 def test_what_an_algorithm_brings_along_can_be_said_otherwise() -> None:
     for name, value in {"order": 2, "inner_steps": 3, "max_grad_norm": 0.5, "statistics": "batch"}.items():
-        assert getattr(resolve("lstm", "sinusoid", command_line={name: value}), name) == value
+        assert getattr(configured("lstm", "sinusoid", **{name: value}), name) == value
     assert set().union(*(algorithm.defaults for algorithm in ALGORITHMS.values())) <= set(DEFAULTS)
     assert (learners["maml"], learners["reptile"]) == (maml, reptile)
 
@@ -116,19 +126,17 @@ def dealt(family: str) -> TaskData:
     if family == "point-goal":
         return gathered(agent(), [0.1, 0.1]).data
     built = pupil()
-    with open_lessons(built) as serve:
-        source = serve(tasks_of(built), 1, ADDRESS, False)
-        return deal(built, meta_of(built), source, built.adaptations([0.1], 2)).data
+    return training_examples(built, meta_of(built), examples_of(built), 2).data
 
 
 def built_and_its_point(algorithm: str, family: str, **changes: Any) -> tuple[Agent, Point]:
     built = (agent if family == "point-goal" else pupil)(algorithm=algorithm, inner_steps=2, **changes)
-    return built, built.learner()(dealt(family)).at(meta_of(built))
+    return built, built.learner(dealt(family)).at(meta_of(built))
 
 
 def adapted(built: Agent, family: str) -> Params:
     each = expand(meta_of(built), 4)
-    return unroll(built.adaptation(built.config.inner_lr), each, dealt(family).support).params
+    return unroll(built.adaptation, each, dealt(family).support).params
 
 
 def close(a: Params, b: Params) -> None:
@@ -179,7 +187,7 @@ def test_meta_sgd_begins_as_maml_and_learns_each_step_size(family: str) -> None:
     same_start = built.initial_meta()
     plain = (agent if family == "point-goal" else pupil)(inner_steps=2)
     ours, theirs = (
-        b.learner()(dealt(family)).at(m) for b, m in ((built, same_start), (plain, plain.initial_meta()))
+        b.learner(dealt(family)).at(m) for b, m in ((built, same_start), (plain, plain.initial_meta()))
     )
     torch.testing.assert_close(ours.loss, theirs.loss)
     close(ours.grad.model, theirs.grad.model)
@@ -202,11 +210,11 @@ def test_the_lstm_learns_its_weights_which_the_seed_draws(family: str) -> None:
 def test_the_meta_gradient_is_clipped_where_a_norm_is_given(optimizer: str) -> None:
     built, free = built_and_its_point("maml", "sinusoid", meta_optimizer=optimizer)
     norm = float(ravel(free.grad).norm())
-    state = built.optimiser().init(meta_of(built))
-    problem = built.learner()(dealt("sinusoid"))
+    state = built.optimizer.init(meta_of(built))
+    problem = built.learner(dealt("sinusoid"))
 
     def step(max_norm: float | None) -> torch.Tensor:
-        clipping = pupil(meta_optimizer=optimizer, inner_steps=2, max_grad_norm=max_norm).optimiser()
+        clipping = pupil(meta_optimizer=optimizer, inner_steps=2, max_grad_norm=max_norm).optimizer
         return ravel(clipping.step(problem, meta_of(built), state)[0]) - ravel(meta_of(built))
 
     assert torch.equal(step(None), step(2 * norm))

@@ -14,7 +14,6 @@ from metarl.learn.chunks import Chunking
 from metarl.run import chunking
 from metarl.run.chunking import choose_chunking, kept_bytes
 from metarl.run.config import TrainConfig
-from metarl.run.resolve import resolved
 from metarl.run.runs import train
 from metarl_envs import PointGoal
 from tiny_families import Spot
@@ -37,7 +36,7 @@ def chosen(
     tasks: int, episodes: int, threads: int, device: str = "cpu", module: nn.Module | None = None
 ) -> Chunking:
     """For episodes of 100 steps."""
-    config = resolved(tiny(tasks=tasks, episodes=episodes, chunk=None, threads=threads))
+    config = tiny(tasks=tasks, episodes=episodes, chunk=None, threads=threads)
     return choose_chunking(config, torch.device(device), PointGoal(horizon=100), module or nn.Linear(2, 2))
 
 
@@ -102,7 +101,7 @@ def test_what_a_network_keeps_of_an_observation_by_hand() -> None:
 
 def test_a_network_that_cannot_read_the_observations_is_refused_by_name() -> None:
     with pytest.raises(RequestError, match=r"^model 'mlp' cannot be adapted by 'vpg': RuntimeError: "):
-        choose_chunking(resolved(tiny()), torch.device("cpu"), PointGoal(), nn.Linear(3, 2))
+        choose_chunking(tiny(), torch.device("cpu"), PointGoal(), nn.Linear(3, 2))
 
 
 class Wide(nn.Module):
@@ -143,7 +142,7 @@ def test_memory_bounds_the_threads_the_held_graphs_and_on_a_gpu_the_chunk(
         return chosen(10, 1, 4, "cpu", module).held
 
     assert [held(n) for n in (10, 9.5, 3, 0.5)] == [None, 9, 3, 0]
-    thinned = resolved(tiny(tasks=10, episodes=1, chunk=2, threads=1, curvature_stride=5, support_stride=2))
+    thinned = tiny(tasks=10, episodes=1, chunk=2, threads=1, curvature_stride=5, support_stride=2)
     with_memory(9.5 * graph / chunking.SHARE, monkeypatch)
     found = choose_chunking(thinned, torch.device("cpu"), PointGoal(horizon=100), module)
     assert found.held is None  # of 27 that fit
@@ -152,7 +151,7 @@ def test_memory_bounds_the_threads_the_held_graphs_and_on_a_gpu_the_chunk(
 
 
 def test_a_value_network_takes_its_share(monkeypatch: pytest.MonkeyPatch) -> None:
-    config = resolved(tiny(tasks=10, episodes=1, chunk=None, threads=4))
+    config = tiny(tasks=10, episodes=1, chunk=None, threads=4)
     each, family = kept_bytes(Wide(), PointGoal()) * 100, PointGoal(horizon=100)
     with_memory(12 * chunking.GRADIENT * each / chunking.SHARE * 1.001, monkeypatch)
     alone = choose_chunking(config, torch.device("cpu"), family, Wide())
@@ -162,7 +161,7 @@ def test_a_value_network_takes_its_share(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def tiny_chunk(size: int) -> TrainConfig:
-    return resolved(tiny(tasks=10, episodes=1, chunk=size, threads=4))
+    return tiny(tasks=10, episodes=1, chunk=size, threads=4)
 
 
 def test_the_memory_is_the_machine_s_or_the_container_s(monkeypatch: pytest.MonkeyPatch) -> None:

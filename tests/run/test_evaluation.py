@@ -10,10 +10,10 @@ import pytest
 from metarl.core.errors import RequestError
 from metarl.run.comparable import protocol_hash
 from metarl.run.evaluation import evaluate, evaluate_run
-from metarl.run.protocol import GRID, Protocol, measure
+from metarl.run.protocol import GRID, Protocol
 from metarl.run.results import Evaluation
 from metarl.run.runs import Run, train
-from tiny_runs import rows, same, tiny
+from tiny_runs import measured, rows, same, tiny
 
 FEW: dict[str, Any] = {"tasks": 5, "steps": 2, "episodes": 3}
 
@@ -110,7 +110,7 @@ def test_progress_is_told_of_each_measurement(run: Run, capsys: pytest.CaptureFi
 def test_step_k_is_worth_the_episodes_that_serve_step_k_plus_1(run: Run) -> None:
     found = evaluate(run, **FEW)
     protocol = Protocol("test", 5, 2, 3, 1, False)
-    experience = measure(run.agent, run.meta, [0.1, 0.05], protocol)
+    experience = measured(run.agent, run.meta, [0.1, 0.05], protocol)
     for k, batch in enumerate(experience.batches):
         returns = (batch.reward * batch.mask).sum(-1).mean(-1)
         np.testing.assert_allclose(np.array(found.per_task)[:, k], returns, rtol=1e-6)

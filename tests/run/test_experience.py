@@ -5,7 +5,7 @@ from contextlib import closing
 import pytest
 import torch
 
-from metarl.core.baselines import with_advantage, with_critic_advantage
+from metarl.core.advantages import with_advantage, with_critic_advantage
 from metarl.core.batch import Episodes
 from metarl.core.critic import values_of_tasks
 from metarl.core.models import GaussianMLP
@@ -44,10 +44,10 @@ def test_each_batch_is_collected_by_the_policies_of_its_step() -> None:
     built = agent()
     found = gathered(built, [0.1, 0.3])
     assert len(found.batches) == 3
-    inner = begin_tasks(built.adaptation(0.1), expand(meta_of(built), 4))
+    inner = begin_tasks(built.adaptations([0.1], 1)[0], expand(meta_of(built), 4))
     policies = [inner.params]
     for batch, lr in zip(found.data.support, [0.1, 0.3], strict=True):
-        inner, _ = step_tasks(built.adaptation(lr), expand(meta_of(built), 4), inner, batch)
+        inner, _ = step_tasks(built.adaptations([lr], 1)[0], expand(meta_of(built), 4), inner, batch)
         policies.append(inner.params)
     for k, (params, batch) in enumerate(zip(policies, found.batches, strict=True)):
         with closing(built.family.make_vec(12)) as env:
@@ -66,12 +66,12 @@ def test_each_batch_is_collected_by_the_policies_of_its_step() -> None:
 def test_the_meta_learner_adapts_to_what_collection_used() -> None:
     built = agent(inner_steps=2)
     found = gathered(built, [0.1, 0.1])
-    repeated = unroll(built.adaptation(0.1), expand(meta_of(built), 4), found.data.support).params
+    repeated = unroll(built.adaptations([0.1], 1)[0], expand(meta_of(built), 4), found.data.support).params
     for name, value in repeated.items():
         torch.testing.assert_close(found.params[name], value, rtol=1e-5, atol=1e-7)
     # At the policies that collected the query, every ratio is 1, and the mean of the advantages is 0.
-    assert abs(float(built.learner()(found.data).at(meta_of(built)).loss)) < 1e-5
-    elsewhere = agent(inner_steps=2, inner_lr=0.5).learner()(found.data).at(meta_of(built))
+    assert abs(float(built.learner(found.data).at(meta_of(built)).loss)) < 1e-5
+    elsewhere = agent(inner_steps=2, inner_lr=0.5).learner(found.data).at(meta_of(built))
     assert abs(float(elsewhere.loss)) > 1e-3
 
 
@@ -153,10 +153,11 @@ def test_an_inner_step_of_several_epochs_is_as_many_updates_on_the_same_episodes
     assert [id(batch) for batch in found.data.support] == [
         id(batch) for batch in (found.batches[0],) * 3 + (found.batches[1],) * 3
     ]
-    inner, each = begin_tasks(built.adaptation(0.1), expand(meta_of(built), 4)), expand(meta_of(built), 4)
+    each = expand(meta_of(built), 4)
+    inner = begin_tasks(built.adaptation, each)
     for batch, lr in zip(found.batches[:2], [0.1, 0.3], strict=True):
         for _ in range(3):
-            inner, _ = step_tasks(built.adaptation(lr), each, inner, batch)
+            inner, _ = step_tasks(built.adaptations([lr], 1)[0], each, inner, batch)
     for name, value in inner.params.items():
         torch.testing.assert_close(found.params[name], value.detach(), rtol=1e-5, atol=1e-7)
     assert found.values.shape == (3, 4)
@@ -164,7 +165,7 @@ def test_an_inner_step_of_several_epochs_is_as_many_updates_on_the_same_episodes
     # The meta-learner repeats all six: at the policies that collected the query, every ratio is 1.
     repeated = agent(objective="ppo", inner_epochs=3, inner_steps=2)
     data = gathered(repeated, [0.1, 0.1]).data
-    assert abs(float(repeated.learner()(data).at(meta_of(repeated)).loss)) < 1e-5
+    assert abs(float(repeated.learner(data).at(meta_of(repeated)).loss)) < 1e-5
 
 
 def test_each_task_is_credited_with_what_its_query_gained_over_the_others() -> None:

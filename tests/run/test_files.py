@@ -13,16 +13,14 @@ from metarl.core.errors import RequestError, RunFailed
 from metarl.run import files
 from metarl.run.files import (
     clear_leftovers,
-    harmless,
     is_leftover,
     read_json,
     read_limited,
     resumable,
-    tell,
     to_json,
-    warn,
     write_atomic,
 )
+from metarl.run.terminal import harmless, tell, warn
 
 
 @pytest.mark.parametrize("data", ["θ′ = θ − α∇L", b"\x00\xff\n", "", b""])

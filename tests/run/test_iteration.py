@@ -1,7 +1,5 @@
 """One meta-iteration, and one validation, as functions."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -14,12 +12,12 @@ from metarl.rollout.seeding import Address
 from metarl.run import iteration
 from metarl.run.agent import Agent
 from metarl.run.callbacks import Callback
-from metarl.run.experience import USES, Experience, Serve, Source, World
-from metarl.run.iteration import Row, Standing, iterate, validate
+from metarl.run.experience import USES, Experience, Source
+from metarl.run.iteration import Row, Standing, iterate
 from metarl.run.policy import Policy
-from metarl.run.worlds import world_of
+from metarl.run.sources import open_executor, source_of
 from metarl_envs import PointGoal
-from tiny_runs import agent, same
+from tiny_runs import agent, same, validated
 
 
 class Kept(Callback):
@@ -33,15 +31,14 @@ class Kept(Callback):
 
 def iterated(built: Agent, start: Standing | None = None) -> tuple[Standing, Row, Experience]:
     kept = Kept()
-    world = iteration.world_of(built.family)
-    with world.open(built) as serve:
-        after, row = iterate(built, start or standing(built), serve, [kept])
+    with open_executor(built) as executor:
+        after, row = iterate(built, start or standing(built), executor, [kept])
     return after, row, kept.experience
 
 
 def standing(built: Agent, **values: Any) -> Standing:
     meta = built.initial_meta()
-    return Standing(meta, built.optimiser().init(meta), **values)
+    return Standing(meta, built.optimizer.init(meta), **values)
 
 
 def test_an_iteration_is_a_function_of_where_the_run_stands() -> None:
@@ -77,28 +74,17 @@ def test_tasks_are_drawn_for_each_iteration_and_apart_for_validation(monkeypatch
         drawn.append((split, sample(family, n, rng, split)["goal"]))
         return {"goal": drawn[-1][1]}
 
-    def watched(family: Any) -> World:
-        world = world_of(family)
-
-        @contextmanager
-        def opened(built: Agent) -> Iterator[Serve]:
-            with world.open(built) as serve:
-
-                def served(tasks: Any, episodes: int, address: Address, deterministic: bool) -> Source:
-                    addresses.append(address)
-                    return serve(tasks, episodes, address, deterministic)
-
-                yield served
-
-        return world._replace(open=opened)
+    def watched(built: Agent, executor: Any, tasks: Any, address: Address) -> Source:
+        addresses.append(address)
+        return source_of(built, executor, tasks, address)
 
     monkeypatch.setattr(PointGoal, "sample_tasks", sampled)
-    monkeypatch.setattr(iteration, "world_of", watched)
+    monkeypatch.setattr(iteration, "source_of", watched)
     built = agent()
     for n in (0, 1):
         iterated(built, standing(built, iteration=n))
     for _ in range(2):
-        validate(built, built.initial_meta())
+        validated(built, built.initial_meta())
     (first, second, *validations) = (goals for _, goals in drawn)
     assert [split for split, _ in drawn] == ["train", "train", "validation", "validation"]
     assert not np.isin(first, second).any()
@@ -116,7 +102,7 @@ def test_the_step_goes_down_the_meta_gradient(inner_steps: int) -> None:
     assert len(experience.data.support) == inner_steps
     meta = {name: value.clone().requires_grad_() for name, value in start.meta.model.items()}
     each = expand(start.meta._replace(model=meta), 4)
-    adapted = unroll(built.adaptation(0.1), each, experience.data.support).params
+    adapted = unroll(built.adaptations([0.1], 1)[0], each, experience.data.support).params
     query = experience.data.query
     ratio = torch.vmap(built.apply)(adapted, query.obs).log_prob(query.action).sub(query.log_prob).exp()
     loss = -(ratio * query.advantage * query.mask).sum() / query.mask.sum()  # every episode is whole here
@@ -144,7 +130,7 @@ def test_reptile_reports_the_kl_from_the_adapted_policies_to_those_after_its_ste
     data = experience.data
     mean, std = [], []
     for meta in (start.meta, after.meta):
-        adapted = unroll(built.adaptation(0.3), expand(meta, 4), data.support).params
+        adapted = unroll(built.adaptations([0.3], 1)[0], expand(meta, 4), data.support).params
         policy = torch.vmap(built.apply)(adapted, data.query.obs)
         mean.append(policy.mean)
         std.append(policy.log_std.exp())
@@ -161,26 +147,26 @@ def test_reptile_reports_the_kl_from_the_adapted_policies_to_those_after_its_ste
 def test_validation_measures_what_it_is_given_on_tasks_of_its_own() -> None:
     built = agent()
     meta = built.initial_meta()
-    first = validate(built, meta)
+    first = validated(built, meta)
     assert list(first) == ["validation/return/step_0", "validation/return/step_1"]
-    assert validate(built, meta) == first
+    assert validated(built, meta) == first
     other = meta._replace(model={name: value + 0.1 for name, value in meta.model.items()})
-    assert validate(built, other) != first
-    assert validate(agent(seed=9), meta) != first
+    assert validated(built, other) != first
+    assert validated(agent(seed=9), meta) != first
 
 
 def test_validation_of_finitely_many_tasks_takes_each_once() -> None:
     corners = {"spec": "promp", "family_arg": {"horizon": 40}, "init_std": 10.0}
     some, few, many = (agent(validation_tasks=n, **corners) for n in (3, 4, 20))
-    assert validate(few, few.initial_meta()) == validate(many, many.initial_meta())
-    assert validate(few, few.initial_meta()) != validate(some, some.initial_meta())
+    assert validated(few, few.initial_meta()) == validated(many, many.initial_meta())
+    assert validated(few, few.initial_meta()) != validated(some, some.initial_meta())
 
 
 def test_a_policy_that_walks_to_the_goal_is_worth_more() -> None:
     """The value is a return: larger for a policy that acts better."""
     built = agent(observe_task=True, init_std=0.01, inner_steps=0)
     meta = built.initial_meta()
-    worth = validate(built, meta)["validation/return/step_0"]
+    worth = validated(built, meta)["validation/return/step_0"]
     ideal = dict(meta.model)
     ideal["net.0.weight"] = torch.zeros(8, 4)
     ideal["net.2.weight"] = torch.zeros(2, 8)
@@ -191,4 +177,4 @@ def test_a_policy_that_walks_to_the_goal_is_worth_more() -> None:
     policy = Policy(built.apply, ideal, family.observation_space, family.action_space)
     action, _ = policy.predict([0.0, 0.0, 0.05, -0.05], deterministic=True)
     assert action == pytest.approx([0.5, -0.5], rel=0.01)
-    assert validate(built, meta._replace(model=ideal))["validation/return/step_0"] > worth + 1
+    assert validated(built, meta._replace(model=ideal))["validation/return/step_0"] > worth + 1

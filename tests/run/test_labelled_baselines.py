@@ -10,13 +10,12 @@ import torch
 from metarl.core.errors import RequestError
 from metarl.run import protocol
 from metarl.run.algorithms import ALGORITHMS
-from metarl.run.baselines import TRAINED, baseline_config, baseline_of, is_few_shot, train_baseline
 from metarl.run.callbacks import Callback
 from metarl.run.config import as_dict
 from metarl.run.evaluation import evaluate_run
-from metarl.run.resolve import resolved
 from metarl.run.runs import Run, load, train
-from metarl_envs.sinusoid import Sinusoid
+from metarl.run.trained_baselines import TRAINED, baseline_config, baseline_of, is_few_shot, train_baseline
+from metarl_envs.few_shot.classification.sinusoid import Sinusoid
 from tiny_runs import IMAGES, rows, same, taught, tiny
 
 BLOBS: dict[str, Any] = {"family": "tiny_families:Blobs", "inner_lr": 0.5}
@@ -31,7 +30,7 @@ def blobs(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 def changes(kind: str, **values: Any) -> dict[str, Any]:
     """What a baseline's configuration changes."""
-    before = resolved(taught(**values))
+    before = taught(**values)
     after = as_dict(baseline_config(kind, before))
     return {name: value for name, value in after.items() if value != getattr(before, name)}
 
@@ -80,7 +79,7 @@ def test_it_can_be_trained_whatever_the_algorithm(algorithm: str, tmp_path: Path
     run = train(taught(**options, inner_steps=2, iterations=1), tmp_path / "run")
     for kind in TRAINED:
         found = baseline_of(kind, run)
-        assert not found.agent.learns_steps
+        assert not found.agent.rule.learns
         assert (found.config.learner, found.config.rule) == ("maml", "sgd")
     assert same(baseline_of("random", run).meta.model, run.agent.initial_meta().model)
     assert len(rows(run.path / "baselines" / "pretrained")) == 2
@@ -124,10 +123,10 @@ def test_the_baseline_that_learns_nothing_is_no_run(tmp_path: Path) -> None:
 
 
 def test_few_shots_are_those_whose_labels_are_the_task_s_own() -> None:
-    assert is_few_shot(resolved(taught(**BLOBS)))
-    assert is_few_shot(resolved(taught(**IMAGES)))
-    assert not is_few_shot(resolved(taught()))
-    assert not is_few_shot(resolved(tiny(family="tiny_families:Corridor")))
+    assert is_few_shot(taught(**BLOBS))
+    assert is_few_shot(taught(**IMAGES))
+    assert not is_few_shot(taught())
+    assert not is_few_shot(tiny(family="tiny_families:Corridor"))
 
 
 def test_pretrained_tells_all_training_classes_apart(blobs: Run) -> None:

@@ -11,9 +11,9 @@ from metarl.core.errors import RequestError
 from metarl.run import protocol
 from metarl.run.comparable import protocol_hash
 from metarl.run.evaluation import evaluate_run
-from metarl.run.protocol import GRID, Protocol, measure, tuned
+from metarl.run.protocol import GRID, Protocol
 from metarl.run.runs import Run, train
-from tiny_runs import IMAGES, pupil, rows, same, taught
+from tiny_runs import IMAGES, measured, pupil, rows, same, taught, tuned_rates
 
 FEW: dict[str, Any] = {"tasks": 5, "steps": 2}
 PROTOCOL = Protocol("test", 5, 2, 20, 1, False)
@@ -113,7 +113,7 @@ def test_the_table_says_how_many_examples(waves: Run) -> None:
 
 def test_step_k_is_the_metric_on_the_query_after_k_steps(waves: Run) -> None:
     found = waves.evaluate(**FEW)
-    experience = measure(waves.agent, waves.meta, [0.05, 0.05], PROTOCOL)
+    experience = measured(waves.agent, waves.meta, [0.05, 0.05], PROTOCOL)
     query = experience.data.query
     for k, params in enumerate(experience.path):
         errors = (waves.agent.apply_tasks(params, query.x) - query.y).square().mean((1, 2))
@@ -173,7 +173,7 @@ def test_fewer_shots_than_in_training(waves: Run) -> None:
     assert found.protocol["family_arg"] == {"shots": 5}
     assert (found.protocol["shots"], found.protocol["queries"]) == (5, 10)
     built = pupil(family_arg={"shots": 5}, chunk=50)
-    expected = measure(built, waves.meta, [0.05, 0.05], PROTOCOL).values
+    expected = measured(built, waves.meta, [0.05, 0.05], PROTOCOL).values
     assert expected is not None
     np.testing.assert_allclose(found.per_task, expected.T, rtol=1e-6)
     assert waves.config.family_arg == {}
@@ -231,15 +231,15 @@ def test_a_baseline_s_step_size_is_the_one_with_the_smallest_error(
     validation = Protocol("validation", 5, 2, 20, 1, False)
     scores = {}
     for lr in GRID:
-        values = measure(waves.agent, waves.meta, [lr, lr], validation).values
+        values = measured(waves.agent, waves.meta, [lr, lr], validation).values
         assert values is not None
         scores[lr] = float(values[1:].mean())
     best = min((lr for lr in GRID if np.isfinite(scores[lr])), key=lambda lr: scores[lr])
     worst = max((lr for lr in GRID if np.isfinite(scores[lr])), key=lambda lr: scores[lr])
-    assert tuned(waves.agent, waves.meta, [0.05, 0.05], PROTOCOL, "random") == [best, best]
+    assert tuned_rates(waves.agent, waves.meta, [0.05, 0.05], PROTOCOL, "random") == [best, best]
     assert best != worst
     monkeypatch.setattr(protocol, "GRID", (worst, best, 1e9))  # the last of which diverges
-    assert tuned(waves.agent, waves.meta, [0.05, 0.05], PROTOCOL, "random") == [best, best]
+    assert tuned_rates(waves.agent, waves.meta, [0.05, 0.05], PROTOCOL, "random") == [best, best]
 
 
 def test_classes_are_compared_with_nearest_neighbours(blobs: Run) -> None:

@@ -17,7 +17,10 @@ import torch
 
 from metarl.core.errors import RequestError
 from metarl.run import loggers
-from metarl.run.loggers import LINE_LIMIT, LOGGERS, JsonlLogger, WandbLogger, read_metrics
+from metarl.run.loggers import LINE_LIMIT, JsonlLogger, read_metrics
+from metarl.run.mirrors import Guarded
+from metarl.run.mirrors import loggers as registry
+from metarl.run.wandb_mirror import WandbMirror
 from strangers import forgotten_wandb
 
 ROWS = [
@@ -161,9 +164,9 @@ def test_a_killed_process_loses_no_row_that_it_wrote(tmp_path: Path) -> None:
 
 
 def test_loggers_are_found_by_name() -> None:
-    assert LOGGERS["wandb"] is WandbLogger
+    assert registry["wandb"] is WandbMirror
     with pytest.raises(RequestError, match="unknown logger 'x'; allowed: wandb"):
-        LOGGERS["x"]
+        registry["x"]
 
 
 # Weights & Biases --------------------------------------------------------------------------------
@@ -178,14 +181,15 @@ def run_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         yield folder
 
 
-def mirrored(run_dir: Path, logger: WandbLogger, mode: str | None, rows: list[dict[str, Any]] = ROWS) -> None:
+def mirrored(run_dir: Path, mode: str | None, rows: list[dict[str, Any]] = ROWS, **options: Any) -> Guarded:
     """A run from start to end: whatever becomes of the mirror, it must get through."""
-    config = {"algorithm": "maml", "inner_lr": 0.1, "out": run_dir, "widths": (64, 64)}
-    logger.start(config, run_dir, project="p", entity=None, group="g", mode=mode, name="n")
+    logger = Guarded("wandb", WandbMirror("p", None, "g", mode, **options))
+    logger.start({"algorithm": "maml", "inner_lr": 0.1, "out": run_dir, "widths": (64, 64)}, run_dir)
     for row in rows:
         logger.row(row)
     logger.evaluation(EVALUATION)
     logger.finish()
+    return logger
 
 
 def records(run_dir: Path) -> list[Any]:
@@ -222,11 +226,11 @@ def test_an_offline_run_holds_config_rows_axes_and_evaluation(
     run_dir: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     rows = [*ROWS[:2], ROWS[2] | {"loss": float("nan"), "kl": None}]
-    mirrored(run_dir, WandbLogger(), "offline", rows)
+    mirrored(run_dir, "offline", rows)
     assert capfd.readouterr() == ("", "")
     written = records(run_dir)
     (run,) = [record.run for record in written if record.WhichOneof("record_type") == "run"]
-    assert (run.project, run.display_name, run.run_group) == ("p", "n", "g")
+    assert (run.project, run.display_name, run.run_group) == ("p", "run", "g")
     config = {item.key: json.loads(item.value_json) for item in run.config.update if item.key != "_wandb"}
     assert config == {"algorithm": "maml", "inner_lr": 0.1, "out": str(run_dir), "widths": [64, 64]}
 
@@ -253,7 +257,7 @@ def test_an_offline_run_holds_config_rows_axes_and_evaluation(
 
 def test_a_resumed_run_keeps_its_id(run_dir: Path) -> None:
     for part in (ROWS[:2], ROWS[2:]):
-        mirrored(run_dir, WandbLogger(), "offline", part)
+        mirrored(run_dir, "offline", part)
         (folder,) = run_dir.glob("wandb/offline-run-2*")
         folder.rename(folder.with_name(f"offline-run-0{len(part)}"))  # wandb names it by second and id
     ids = [record.run.run_id for record in records(run_dir) if record.WhichOneof("record_type") == "run"]
@@ -278,7 +282,7 @@ def test_without_a_key_the_run_is_kept_offline(run_dir: Path, capfd: pytest.Capt
         patch.setattr(sys, "stdin", Terminal(io.StringIO("3\n" * 9)))
         patch.setattr(sys, "stderr", Terminal(sys.stderr))
         patch.setenv("TERM", "xterm")
-        mirrored(run_dir, WandbLogger(), None)
+        mirrored(run_dir, None)
     out, err = capfd.readouterr()
     assert out == ""
     assert err.startswith("metarl: warning: wandb: No API key configured")
@@ -294,7 +298,7 @@ def test_without_a_network_the_run_is_kept_offline(
         nobody.bind(("127.0.0.1", 0))  # bound and not listening: every connection is refused
         monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{nobody.getsockname()[1]}")
         monkeypatch.setenv("WANDB_API_KEY", KEY)
-        mirrored(run_dir, WandbLogger(start_timeout=1.0), "online")
+        mirrored(run_dir, "online", start_timeout=1.0)
     out, err = capfd.readouterr()
     assert out == ""
     assert err.startswith("metarl: warning: wandb: ")
@@ -304,7 +308,7 @@ def test_without_a_network_the_run_is_kept_offline(
 
 
 def test_a_disabled_mirror_writes_nothing(run_dir: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    mirrored(run_dir, WandbLogger(), "disabled")
+    mirrored(run_dir, "disabled")
     assert capfd.readouterr() == ("", "")
     assert history(run_dir) == []
 
@@ -322,9 +326,7 @@ def test_a_failure_in_mid_run_costs_one_warning(
         raise RuntimeError("the disk is gone\nand more that nobody wants to read")
 
     monkeypatch.setattr(wandb.Run, method, broken)
-    logger = WandbLogger()
-    mirrored(run_dir, logger, "offline")
-    assert logger.failed
+    assert mirrored(run_dir, "offline").failed
     assert len(calls) == 1  # not asked again
     out, err = capfd.readouterr()
     assert out == ""
@@ -337,10 +339,11 @@ def test_the_death_of_its_process_costs_one_warning_also_at_exit(run_dir: Path) 
     code = f"""
 import os, signal, sys, time
 from pathlib import Path
-from metarl.run.loggers import WandbLogger
+from metarl.run.mirrors import Guarded
+from metarl.run.wandb_mirror import WandbMirror
 before = set(os.listdir("/proc"))
-logger = WandbLogger()
-logger.start({{}}, Path({str(run_dir)!r}), mode="offline")
+logger = Guarded("wandb", WandbMirror(mode="offline"))
+logger.start({{}}, Path({str(run_dir)!r}))
 for name in sorted(set(os.listdir("/proc")) - before):
     try:
         ours = int(Path(f"/proc/{{name}}/stat").read_text().rsplit(")")[-1].split()[1]) == os.getpid()
@@ -366,5 +369,5 @@ print(logger.failed)
 
 
 def test_a_run_that_does_not_ask_for_it_never_imports_it() -> None:
-    code = "import sys, metarl.run.loggers; sys.exit('wandb' in sys.modules)"
+    code = "import sys, metarl.run.mirrors; sys.exit('wandb' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], timeout=60, check=False).returncode == 0

@@ -9,9 +9,9 @@ import torch
 from metarl.core.batch import Shots
 from metarl.core.errors import RequestError
 from metarl.run import protocol
-from metarl.run.nearest import measure_nearest, nearest_label
-from metarl.run.protocol import Protocol, measure
-from tiny_runs import IMAGES, agent, pupil, same
+from metarl.run.nearest import check_classification, measure_nearest, nearest_label
+from metarl.run.protocol import Protocol
+from tiny_runs import IMAGES, agent, measured, pupil, same
 
 PROTOCOL = Protocol(split="test", tasks=5, steps=2, episodes=1, seed=1, deterministic=False)
 BLOBS = {"family": "tiny_families:Blobs"}
@@ -41,7 +41,7 @@ def test_it_is_measured_on_the_very_examples_that_agents_are(
     options: dict[str, object], block: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     built = pupil(**options)
-    theirs = measure(built, built.initial_meta(), [0.1], PROTOCOL).data
+    theirs = measured(built, built.initial_meta(), [0.1], PROTOCOL).data
     monkeypatch.setattr(protocol, "BLOCK", block)
     found = measure_nearest(built, PROTOCOL)
     assert found.values is not None
@@ -75,6 +75,6 @@ def test_what_has_no_labels_is_refused_by_name() -> None:
         with pytest.raises(
             RequestError, match="baseline 'nearest' needs a family of classification"
         ) as caught:
-            measure_nearest(built, PROTOCOL)
+            check_classification(None, built)
         assert repr(built.family.name) in str(caught.value)
         assert "\n" not in str(caught.value)

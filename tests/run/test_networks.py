@@ -17,17 +17,16 @@ from metarl.core.errors import RequestError
 from metarl.core.models import MLP, Choices, Gaussian, GaussianMLP
 from metarl.run.config import TrainConfig
 from metarl.run.networks import head, network
-from metarl.run.resolve import resolved
 from metarl_envs import PointGoal
-from metarl_envs.sinusoid import Sinusoid
+from metarl_envs.few_shot.sinusoid import Sinusoid
 from tiny_families import Blobs, Patches
-from tiny_runs import IMAGES, agent, pupil, same, taught
+from tiny_runs import IMAGES, agent, pupil, same, starting_meta, taught
 
 IMAGE = Box(0, 1, (1, 28, 28), np.float32)
 
 
 def made(model: str, family: Any) -> nn.Module:
-    return network(resolved(taught(model=model)), family)
+    return network(taught(model=model), family)
 
 
 def with_spaces(family: Any, observations: Space[Any], actions: Space[Any]) -> Any:
@@ -71,7 +70,7 @@ def test_a_multi_discrete_space_has_logits_for_each_component() -> None:
 )
 def test_policies_that_observe_images_have_a_cnn_unless_told(actions: Space[Any], kind: type) -> None:
     config = TrainConfig(algorithm="maml", family="tiny_families:Spot", hidden=(7,))
-    module = network(resolved(config), with_spaces(PointGoal(), IMAGE, actions))
+    module = network(config, with_spaces(PointGoal(), IMAGE, actions))
     assert type(module) is kind
     trunk = module if isinstance(module, CNN) else module.net
     assert isinstance(trunk, CNN)
@@ -98,9 +97,9 @@ def test_policies_that_observe_images_have_a_cnn_unless_told(actions: Space[Any]
 def test_the_model_and_its_size_are_settled_by_what_is_observed(
     options: dict[str, Any], model: str, hidden: tuple[int, ...]
 ) -> None:
-    found = resolved(TrainConfig(algorithm="maml", **options))
+    found = TrainConfig(algorithm="maml", **options)
     assert (found.model, found.hidden) == (model, hidden)
-    assert resolved(found) == found
+    assert found == found
 
 
 def test_a_value_network_reads_images_as_the_policy_does() -> None:
@@ -113,7 +112,7 @@ def test_a_value_network_reads_images_as_the_policy_does() -> None:
 
 
 def test_conv4_reads_images_and_has_the_filters_asked_for() -> None:
-    module = network(resolved(taught(model="conv4", filters=3)), Patches(ways=2))
+    module = network(taught(model="conv4", filters=3), Patches(ways=2))
     assert isinstance(module, Conv4)
     assert module(torch.rand(5, 1, 28, 28)).shape == (5, 2)
     assert [p.shape[:2] for _, p in module.named_parameters() if p.ndim == 4] == [
@@ -228,10 +227,10 @@ def test_a_network_without_a_layer_has_no_head() -> None:
     ],
 )
 def test_what_adapts_is_named_by_a_word_or_a_pattern(adapts: str, names: tuple[str, ...]) -> None:
-    built = pupil(adapts=adapts)
+    built = pupil(adapts=adapts, inner_lr=0.1)
     assert built.adapting == names
     params = built.initial_meta().model
-    rule = built.rule(0.1)
+    rule = built.rule
     grads = {name: torch.ones_like(p) for name, p in params.items()}
     moved, _ = rule.step({}, rule.begin({}, params), params, grads, torch.zeros(()))
     for name, p in params.items():
@@ -270,12 +269,12 @@ def test_weights_are_read_whether_or_not_they_have_a_value_network(
     save_file(drawn, tmp_path / "both")
     save_file(policy, tmp_path / "policy")
     both, alone = str(tmp_path / "both"), str(tmp_path / "policy")
-    assert same(agent(objective="a2c", init_from=both).starting_meta().model, drawn)
+    assert same(starting_meta(agent(objective="a2c", init_from=both)).model, drawn)
     assert capsys.readouterr().err == ""
-    assert same(agent(init_from=both).starting_meta().model, policy)
+    assert same(starting_meta(agent(init_from=both)).model, policy)
     assert "has a value network, which is left out" in capsys.readouterr().err
     built = agent(objective="a2c", init_from=alone)
-    assert same(built.starting_meta().model, built.initial_meta().model | policy)
+    assert same(starting_meta(built).model, built.initial_meta().model | policy)
     assert "has no value network; it starts anew" in capsys.readouterr().err
 
 

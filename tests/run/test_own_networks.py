@@ -11,7 +11,6 @@ from gymnasium.spaces import Box, Discrete, MultiBinary, MultiDiscrete, Space
 from metarl.core.errors import RequestError
 from metarl.core.params import expand
 from metarl.run.networks import network
-from metarl.run.resolve import resolved
 from metarl_envs import PointGoal
 from tiny_runs import agent, same, tiny
 
@@ -70,7 +69,7 @@ def test_a_network_of_ones_own_is_taken_and_drawn_from_the_seed(own: str) -> Non
     [
         ("nothing", "returned str; allowed: a torch.nn.Module"),
         ("broken", "cannot be made: KeyError: 'first line"),
-        ("absent", "cannot be made: AttributeError: "),
+        ("absent", "cannot be imported: AttributeError: "),
         ("stateful", "keeps state outside its parameters (0.running_mean"),
     ],
 )
@@ -82,7 +81,9 @@ def test_what_is_no_network_is_refused_in_one_line(own: str, factory: str, told:
 
 
 def test_a_module_that_does_not_exist_is_named() -> None:
-    with pytest.raises(RequestError, match="model 'no_such_package:net' cannot be made: ModuleNotFoundError"):
+    with pytest.raises(
+        RequestError, match="model 'no_such_package:net' cannot be imported: ModuleNotFoundError"
+    ):
         agent(model="no_such_package:net")
 
 
@@ -114,5 +115,5 @@ def test_spaces_that_no_network_serves_are_refused_by_name(
     observations: Space[Any], actions: Space[Any], told: str
 ) -> None:
     with pytest.raises(RequestError, match="family 'point-goal'") as caught:
-        network(resolved(tiny()), serving(observations, actions))
+        network(tiny(), serving(observations, actions))
     assert told in str(caught.value)

@@ -13,7 +13,6 @@ from metarl.core.params import tree_map
 from metarl.learn.problem import TaskData
 from metarl.run.agent import Agent
 from metarl.run.experience import Experience, gather
-from metarl.run.lessons import open_lessons
 from metarl.run.pictures import (
     EPISODES,
     GRID_POINTS,
@@ -23,17 +22,16 @@ from metarl.run.pictures import (
     pictures,
     traces,
 )
-from metarl_envs.sinusoid import Sinusoid
+from metarl_envs.few_shot.classification.sinusoid import Sinusoid
 from tiny_families import Field
-from tiny_runs import ADDRESS, IMAGES, agent, gathered, meta_of, pupil, tasks_of
+from tiny_runs import IMAGES, agent, examples_of, gathered, meta_of, pupil, tasks_of
 
 
 def taken(built: Agent, steps: int, n: int = 8) -> tuple[dict[str, Any], Experience]:
     """The pictures of so many tasks after so many steps, as they come out of a file."""
     tasks = tasks_of(built, n)
-    with open_lessons(built) as serve:
-        source = serve(tasks, 1, ADDRESS, False)
-        experience = gather(built, meta_of(built), source, built.adaptations([0.3], steps))
+    source = examples_of(built, tasks)
+    experience = gather(built, meta_of(built), source, built.adaptations([0.3], steps))
     taken = {name: picture.as_dict() for name, picture in pictures(built, tasks, experience).items()}
     return json.loads(json.dumps(taken)), experience
 
@@ -179,7 +177,8 @@ def batch(m: int, e: int, start: float, lengths: torch.Tensor) -> Episodes:
 def experience(m: int, e: int, steps: int) -> Experience:
     lengths = 1 + (torch.arange(m)[:, None] + torch.arange(e)) % 4
     *support, query = (batch(m, e, 100.0 * k, lengths) for k in range(steps + 1))
-    return Experience(TaskData(tuple(support), query), torch.zeros(steps + 1, m), torch.zeros(m), {}, 0)
+    curves = {"return": torch.zeros(steps + 1, m)}
+    return Experience(TaskData(tuple(support), query), curves, {}, (), 0)
 
 
 class Plane(Field):

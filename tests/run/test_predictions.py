@@ -6,22 +6,20 @@ import pytest
 import torch
 from torch import Tensor
 
-from metarl.core.conv import Conv4, episode_statistics
+from metarl.core.conv import Conv4, observe
 from metarl.core.params import tree_map
 from metarl.learn.problem import TaskData
 from metarl.run.agent import Agent
 from metarl.run.experience import Experience, gather
-from metarl.run.lessons import open_lessons
 from metarl.run.predictions import predictions
-from tiny_runs import ADDRESS, IMAGES, meta_of, pupil, tasks_of
+from tiny_runs import IMAGES, examples_of, meta_of, pupil, tasks_of
 
 STEPS = 3
 
 
 def experienced(built: Agent) -> Experience:
-    tasks = tasks_of(built, 2)
-    with open_lessons(built) as serve:
-        return gather(built, meta_of(built), serve(tasks, 1, ADDRESS, False), built.adaptations([0.2], STEPS))
+    source = examples_of(built, tasks_of(built, 2))
+    return gather(built, meta_of(built), source, built.adaptations([0.2], STEPS))
 
 
 def said(statistics: str, change: Any = lambda data: data, **options: Any) -> list[Tensor]:
@@ -77,7 +75,9 @@ def test_running_statistics_are_those_of_the_support_up_to_each_step() -> None:
         support = [batch.x[task] for batch in found.data.support]
         for k, params in enumerate(path):
             seen = max(k, 1)
-            statistics = episode_statistics(module, path[:seen], support[:seen])
+            statistics = module.fresh_statistics(path[0])
+            for before, x in zip(path[:seen], support[:seen], strict=True):
+                statistics = observe(module, statistics, before, x)
             expected = module.predict(params, found.data.query.x[task], statistics)
             torch.testing.assert_close(outputs[k][task], expected, rtol=1e-4, atol=1e-4)
 
@@ -100,10 +100,9 @@ def test_a_support_that_no_step_read_serves_as_before_the_first_step(statistics:
 
 def test_alone_each_query_stands_beside_the_whole_support_not_a_mini_batch_of_it() -> None:
     built = pupil(**IMAGES, inner_batch=2, statistics="alone")
-    with open_lessons(built) as serve:
-        lessons = serve(tasks_of(built, 2), 1, ADDRESS, False)
-        found = gather(built, meta_of(built), lessons, built.adaptations([0.2], 1))
-    whole = lessons._support
+    source = examples_of(built, tasks_of(built, 2))
+    found = gather(built, meta_of(built), source, built.adaptations([0.2], 1))
+    whole = source._support
     assert found.data.support[0].x.shape[1] == 2 < whole.x.shape[1]
     by_hand = list(predictions(built, found.path, found.data, whole))
     scores = [(outputs.argmax(-1) == found.data.query.y).float().mean(1) for outputs in by_hand]

@@ -14,7 +14,7 @@ from metarl.core.params import Params, tree_map
 from metarl.core.rules import lstm
 from metarl.run.predictor import Predictor
 from metarl.run.runs import Run, load, train
-from tiny_runs import IMAGES, pupil, same, taught, tiny
+from tiny_runs import IMAGES, pupil, same, starting_meta, taught, tiny
 
 X = np.linspace(-4, 4, 7, dtype=np.float32)[:, None]
 Y = 3 * np.sin(X)
@@ -197,7 +197,7 @@ def test_it_is_saved_as_weights_to_begin_with(waves: Run, tmp_path: Path) -> Non
     found = safetensors.torch.load_file(path)
     assert found.keys() == adapted.params.keys()
     assert all(torch.equal(found[name], p) for name, p in adapted.params.items())
-    assert same(pupil(init_from=str(path), seed=8).starting_meta().model, adapted.params)
+    assert same(starting_meta(pupil(init_from=str(path), seed=8)).model, adapted.params)
     assert same(load(waves.path, "last").adapt(shots=(X, Y)).params, adapted.params)
 
 

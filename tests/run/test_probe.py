@@ -9,7 +9,7 @@ from gymnasium.spaces import Box
 
 from metarl.core.errors import RequestError
 from metarl.run.runs import train
-from metarl_envs.sinusoid import Sinusoid
+from metarl_envs.few_shot.sinusoid import Sinusoid
 from tiny_families import Blobs
 from tiny_runs import rows, taught, tiny
 
@@ -124,7 +124,7 @@ class NotANumber(Sinusoid):
     [
         (
             {"family": "test_probe:Unknown"},
-            "has the metric 'luck' for labels in Box(-inf, inf, (1,), float32)",
+            "has the metric 'luck'; allowed: mse, accuracy",
         ),
         ({"family": "test_probe:Labelled"}, "has the metric 'accuracy' for labels in Box"),
         ({"family": "test_probe:Regressed"}, "'mse' for labels in Discrete(3); allowed: accuracy"),

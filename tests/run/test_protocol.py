@@ -10,8 +10,8 @@ import torch
 
 from metarl.core.errors import RequestError
 from metarl.run import protocol as module
-from metarl.run.protocol import GRID, Protocol, held_out_tasks, measure, tuned
-from tiny_runs import agent, same
+from metarl.run.protocol import GRID, Protocol, held_out_tasks
+from tiny_runs import agent, measured, same, tuned_rates
 
 PROTOCOL = Protocol(split="test", tasks=5, steps=2, episodes=3, seed=1, deterministic=False)
 CORNERS: dict[str, Any] = {"spec": "promp"}
@@ -60,7 +60,7 @@ def test_each_of_finitely_many_tasks_is_given_once() -> None:
     goals = held_out_tasks(built, changed(tasks=40))["goal"]
     assert sorted(map(tuple, goals.tolist())) == [(-2, -2), (-2, 2), (2, -2), (2, 2)]
     assert len(held_out_tasks(built, changed(tasks=3))["goal"]) == 3
-    assert measure(built, built.initial_meta(), [0.1], changed(tasks=40, steps=1)).values.shape == (2, 4)
+    assert measured(built, built.initial_meta(), [0.1], changed(tasks=40, steps=1)).values.shape == (2, 4)
 
 
 def test_a_split_that_the_family_does_not_have_is_refused() -> None:
@@ -74,17 +74,17 @@ def test_a_split_that_the_family_does_not_have_is_refused() -> None:
 def test_it_measures_what_it_says() -> None:
     built = agent()
     meta = built.initial_meta()
-    found = measure(built, meta, [0.5, 0.25], PROTOCOL)
+    found = measured(built, meta, [0.5, 0.25], PROTOCOL)
     assert found.values.shape == (3, 5)
     assert found.data.query.reward.shape == (5, 3, 10)
-    assert same(found.params, measure(built, meta, [0.5, 0.25], PROTOCOL).params)
-    halved = measure(built, meta, [0.5, 0.5], PROTOCOL)
+    assert same(found.params, measured(built, meta, [0.5, 0.25], PROTOCOL).params)
+    halved = measured(built, meta, [0.5, 0.5], PROTOCOL)
     assert torch.equal(halved.values[:2], found.values[:2])  # the second step size says nothing before
     assert not torch.equal(halved.values[2], found.values[2])
-    sooner = measure(built, meta, [0.5, 0.25], changed(tasks=2))
+    sooner = measured(built, meta, [0.5, 0.25], changed(tasks=2))
     torch.testing.assert_close(sooner.values, found.values[:, :2])  # tasks do not know of one another
     for other in (changed(seed=2), changed(split="validation"), changed(deterministic=True)):
-        assert not (measure(built, meta, [0.5, 0.25], other).values[0] == found.values[0]).any()
+        assert not (measured(built, meta, [0.5, 0.25], other).values[0] == found.values[0]).any()
 
 
 # Tuning ------------------------------------------------------------------------------------------
@@ -94,10 +94,10 @@ def fake_measure(monkeypatch: pytest.MonkeyPatch, scores: dict[float, list[float
     """Returns by the first step size instead of by episodes; what was asked is in the list."""
     asked: list[Any] = []
 
-    def fake(agent: Any, meta: Any, profile: list[float], protocol: Protocol, serve: Any) -> Any:
+    def fake(agent: Any, meta: Any, profile: list[float], protocol: Protocol, executor: Any) -> Any:
         asked.append((profile, protocol))
         steps = scores.get(profile[0], [0.0, -9.0, -9.0])
-        return SimpleNamespace(values=torch.tensor(steps)[:, None].expand(3, 5), beside={})
+        return SimpleNamespace(curves={"return": torch.tensor(steps)[:, None].expand(3, 5)})
 
     monkeypatch.setattr(module, "measure", fake)
     return asked
@@ -110,7 +110,7 @@ def test_the_best_on_validation_tasks_after_adaptation_is_chosen(
     scores = {0.05: [9.0, -5.0, -5.0], 0.1: [-9.0, -2.0, -2.0], 0.2: [-9.0, -6.0, -1.0]}
     asked = fake_measure(monkeypatch, scores)
     built = agent()
-    best = tuned(built, built.initial_meta(), [0.4, 0.2], PROTOCOL, "oracle")
+    best = tuned_rates(built, built.initial_meta(), [0.4, 0.2], PROTOCOL, "oracle")
     assert best == [0.1, 0.05]
     assert [profile for profile, _ in asked] == [[first, first / 2] for first in GRID]
     assert {protocol for _, protocol in asked} == {changed(split="validation")}
@@ -124,9 +124,9 @@ def test_the_best_on_validation_tasks_after_adaptation_is_chosen(
 def test_the_choice_is_that_of_a_search_by_hand() -> None:
     built = agent()
     meta = built.initial_meta()
-    scores = [measure(built, meta, [lr, lr], changed(split="validation")).values[1:].mean() for lr in GRID]
+    scores = [measured(built, meta, [lr, lr], changed(split="validation")).values[1:].mean() for lr in GRID]
     best = GRID[int(torch.stack(scores).argmax())]
-    assert tuned(built, meta, [0.1, 0.1], PROTOCOL, "random") == pytest.approx([best, best])
+    assert tuned_rates(built, meta, [0.1, 0.1], PROTOCOL, "random") == pytest.approx([best, best])
 
 
 def test_of_step_sizes_that_succeed_alike_the_one_of_the_higher_return_is_best(
@@ -135,18 +135,18 @@ def test_of_step_sizes_that_succeed_alike_the_one_of_the_higher_return_is_best(
     success = {0.05: [0.5, 0.5], 0.1: [0.0, 0.5], 0.2: [0.0, 0.25]}
     returns = {0.05: [9.0, 1.0], 0.1: [0.0, 2.0], 0.2: [0.0, 3.0]}
 
-    def fake(built: Any, meta: Any, profile: Any, protocol: Protocol, serve: Any = None) -> Any:
+    def fake(built: Any, meta: Any, profile: Any, protocol: Protocol, executor: Any) -> Any:
         given = [torch.tensor(x.get(profile[0], [0.0, 0.0]))[:, None] for x in (success, returns)]
-        return SimpleNamespace(values=given[0], beside={"return": given[1]})
+        return SimpleNamespace(curves={"success": given[0], "return": given[1]})
 
     monkeypatch.setattr(module, "measure", fake)
     built = agent(family="tiny_families:Bells")
-    assert tuned(built, built.initial_meta(), [0.4], changed(steps=1), "random") == [0.1]
+    assert tuned_rates(built, built.initial_meta(), [0.4], changed(steps=1), "random") == [0.1]
     assert "mean success on validation tasks" in capsys.readouterr().err
 
 
 def test_without_steps_there_is_nothing_to_choose(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = fake_measure(monkeypatch, {})
     built = agent()
-    assert tuned(built, built.initial_meta(), [], changed(steps=0), "random") == []
+    assert tuned_rates(built, built.initial_meta(), [], changed(steps=0), "random") == []
     assert asked == []

@@ -14,9 +14,9 @@ import pytest
 
 from metarl.core.errors import RequestError
 from metarl.run import checkpoint as store
+from metarl.run.admission import load_config
 from metarl.run.callbacks import Callback
 from metarl.run.config_file import to_yaml
-from metarl.run.resolve import load_config, resolved
 from metarl.run.runs import Run, load, resume, train
 from metarl.run.signals import Stopped
 from tiny_runs import alike, rows, same, tiny
@@ -160,7 +160,7 @@ def test_the_weights_a_run_started_from_are_needed_no_more(tmp_path: Path) -> No
     first = train(tiny(), tmp_path / "first")
     path = first.policy.save(tmp_path / "start.safetensors")
     run = train(tiny(init_from=str(path)), tmp_path / "run")
-    config = resolved(tiny(init_from=str(path)))
+    config = tiny(init_from=str(path))
 
     class Killed(Callback):
         def on_rollout_start(self, iteration: int) -> None:
@@ -192,12 +192,12 @@ def test_a_signal_ends_training_after_saving(tmp_path: Path, capsys: pytest.Capt
 
 @pytest.mark.parametrize(("signum", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_the_command_stopped_from_outside_can_be_resumed(tmp_path: Path, signum: int, status: int) -> None:
-    config = resolved(tiny(iterations=100_000, checkpoint_every=1000))
+    config = tiny(iterations=100_000, checkpoint_every=1000)
     (tmp_path / "config.yaml").write_text(to_yaml(config))
     run_dir = tmp_path / "run"
     words = ["train", "--config", "config.yaml", "--out", str(run_dir)]
     process = subprocess.Popen(
-        [sys.executable, "-m", "metarl.cli", *words], stderr=subprocess.PIPE, text=True, cwd=tmp_path
+        [sys.executable, "-m", "metarl", *words], stderr=subprocess.PIPE, text=True, cwd=tmp_path
     )
     rows_file = run_dir / "metrics.jsonl"
     while process.poll() is None and not (rows_file.is_file() and rows_file.read_bytes().count(b"\n") > 1):

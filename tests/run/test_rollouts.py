@@ -8,11 +8,11 @@ import pytest
 
 from metarl.cli import main
 from metarl.core.errors import EnvironmentFailed, RunFailed
-from metarl.rollout.executors import Inline
+from metarl.rollout.inline import Inline
 from metarl.rollout.processes import Processes
-from metarl.run.rollouts import executor_of
 from metarl.run.runs import Run, train
-from tiny_runs import agent, alike, tiny
+from metarl.run.sources import open_executor
+from tiny_runs import agent, alike, pupil, tiny
 
 STROLL = "python_stepped:Stroll"
 
@@ -25,11 +25,11 @@ def trained(out: Path, executor: str, **arguments: Any) -> Run:
 
 
 def test_the_configuration_names_the_executor() -> None:
-    assert isinstance(executor_of(agent()), Inline)
-    made = executor_of(agent(executor="processes", workers=3, worker_timeout=7.5))
-    assert isinstance(made, Processes)  # it starts with its first collection
-    assert (made._limit, made._timeout) == (3, 7.5)
-    made.close()
+    with open_executor(agent()) as inline, open_executor(pupil()) as none:
+        assert isinstance(inline, Inline) and none is None
+    with open_executor(agent(executor="processes", workers=3, worker_timeout=7.5)) as made:
+        assert isinstance(made, Processes)  # it starts with its first collection
+        assert (made._limit, made._timeout) == (3, 7.5)
 
 
 def test_a_run_that_loses_a_worker_is_the_run_of_one_process(

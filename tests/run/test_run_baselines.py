@@ -6,16 +6,17 @@ from typing import Any
 import pytest
 
 from metarl.core.errors import RequestError, RunFailed
-from metarl.run import baselines
-from metarl.run.baselines import TRAINED, baseline_config, baseline_of, train_baseline
+from metarl.run import trained_baselines
+from metarl.run.admission import load_config
 from metarl.run.callbacks import Callback
 from metarl.run.config import as_dict
 from metarl.run.evaluation import evaluate_run
-from metarl.run.protocol import Protocol, measure, tuned
-from metarl.run.resolve import load_config, resolved
+from metarl.run.protocol import Protocol
+from metarl.run.run_state import RunState
 from metarl.run.runs import Run, load, train
-from metarl.run.trainer import Trainer
-from tiny_runs import agent, rows, same, tiny
+from metarl.run.trained_baselines import TRAINED, baseline_config, baseline_of, train_baseline
+from metarl.run.training import learn
+from tiny_runs import agent, measured, rows, same, tiny, tuned_rates
 
 FEW: dict[str, Any] = {"tasks": 3, "steps": 1, "episodes": 3}
 
@@ -27,7 +28,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 def changes(kind: str, **values: Any) -> dict[str, Any]:
     """What a baseline's configuration changes."""
-    before = resolved(tiny(**values))
+    before = tiny(**values)
     after = as_dict(baseline_config(kind, before))
     return {name: value for name, value in after.items() if value != getattr(before, name)}
 
@@ -85,7 +86,7 @@ def test_it_is_the_best_checkpoint_of_a_run_of_its_own(run: Run) -> None:
 def test_it_is_trained_once(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     first = {kind: baseline_of(kind, run) for kind in ("pretrained", "oracle")}
     before = {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()}
-    monkeypatch.setattr(baselines, "train_baseline", pytest.fail)
+    monkeypatch.setattr(trained_baselines, "learn", pytest.fail)
     for kind, found in first.items():
         assert same(baseline_of(kind, run).meta, found.meta)
     assert {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()} == before
@@ -99,9 +100,9 @@ def test_one_that_was_interrupted_goes_on(run: Run, tmp_path: Path) -> None:
 
     mine = train(tiny(inner_steps=2, checkpoint_every=1, iterations=4), tmp_path / "run")
     path = mine.path / "baselines" / "pretrained"
-    begun = Trainer.start(baseline_config("pretrained", mine.config), path)
+    begun = RunState.start(baseline_config("pretrained", mine.config), path)
     with pytest.raises(RunFailed, match=r"iteration 7 failed: ZeroDivisionError.* metarl resume "):
-        begun.learn(12, [Broken()])
+        learn(begun, 12, [Broken()])
     assert len(rows(path)) == 6
     baseline_of("pretrained", mine)
     assert len(rows(path)) == 12
@@ -133,9 +134,9 @@ def test_evaluation_puts_them_side_by_side(run: Run, capsys: pytest.CaptureFixtu
     protocol = Protocol("test", 3, 2, 3, 1, False)
     for kind in TRAINED:
         agent, meta = baseline_of(kind, run).agent, baseline_of(kind, run).meta
-        best = tuned(agent, meta, [0.4, 0.2], protocol, kind)
+        best = tuned_rates(agent, meta, [0.4, 0.2], protocol, kind)
         assert found.agents[kind]["inner_lr"] == best
-        expected = measure(agent, meta, best, protocol).values.double().mean(1)
+        expected = measured(agent, meta, best, protocol).values.double().mean(1)
         assert found.agents[kind]["mean"] == pytest.approx(expected.tolist())
     alone = run.evaluate(baselines=["oracle"], inner_lr=[0.4, 0.2], **FEW | {"steps": 2})
     assert alone.agents["oracle"] == found.agents["oracle"]
@@ -170,13 +171,13 @@ def test_a_baseline_can_be_evaluated_as_its_command_says(tmp_path: Path, kind: s
 def test_a_baseline_of_any_algorithm_is_one_that_can_be_trained(
     algorithm: str, objective: str, kind: str
 ) -> None:
-    """It would be accepted as it is, and its meta-optimiser is the run's, but for Reptile's."""
+    """It would be accepted as it is, and its meta-optimizer is the run's, but for Reptile's."""
     rates = {"inner_lr": None, "meta_optimizer": None, "meta_lr": None, "objective": objective}
     if objective == "a2c" and algorithm == "e-maml":
         rates["meta_optimizer"] = "adam"
-    run = resolved(tiny(algorithm=algorithm, **rates))
+    run = tiny(algorithm=algorithm, **rates)
     found = baseline_config(kind, run)
-    assert resolved(found) == found
+    assert found == found
     assert (found.baseline, found.objective) == (run.baseline, objective)
     assert found.learner == "maml"
     if algorithm != "reptile":

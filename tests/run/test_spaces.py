@@ -14,7 +14,7 @@ from metarl.core.errors import RequestError
 from metarl.run.callbacks import Callback
 from metarl.run.runs import Run, load, train
 from tiny_families import OfOneTask
-from tiny_runs import agent, rows, same, tiny
+from tiny_runs import agent, rows, same, starting_meta, tiny
 
 CRANE: dict[str, Any] = {"family": "tiny_families:Crane", "family_arg": {"first": 3}}
 
@@ -70,7 +70,7 @@ def test_a_policy_of_choices_is_loaded_as_it_was_saved_and_acts_alike(crane: Run
     written = safetensors.torch.load_file(crane.policy.save(tmp_path / "policy.safetensors"))
     assert same({name: written[name] for name in crane.meta.model}, crane.meta.model)
     other = agent(**CRANE, init_from=str(tmp_path / "policy.safetensors"), seed=9)
-    assert same(other.starting_meta().model, crane.meta.model)
+    assert same(starting_meta(other).model, crane.meta.model)
 
 
 def test_a_policy_of_choices_adapts_to_a_task_and_to_an_environment(crane: Run) -> None:
@@ -138,7 +138,7 @@ def test_a_policy_of_images_predicts_adapts_and_is_read_back(spot: Run, tmp_path
         assert not same(adapted.params, spot.meta.model)
         assert env.action_space.contains(adapted.predict(obs)[0])
     path = spot.policy.save(tmp_path / "policy.safetensors")
-    read = agent(**SPOT, init_from=str(path), seed=9).starting_meta().model
+    read = starting_meta(agent(**SPOT, init_from=str(path), seed=9)).model
     assert same(read, spot.meta.model)
     np.testing.assert_array_equal(
         load(spot.path, trust=True).policy.predict(obs, deterministic=True)[0],

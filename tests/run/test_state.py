@@ -14,7 +14,7 @@ from tiny_runs import agent, same
 def tree() -> dict[str, Any]:
     built = agent(meta_optimizer="adam")
     meta = built.initial_meta()
-    return {"meta": meta, "optimiser": built.optimiser().init(meta)}
+    return {"meta": meta, "optimiser": built.optimizer.init(meta)}
 
 
 def test_each_tensor_stands_under_its_path() -> None:

@@ -68,7 +68,7 @@ def test_on_labelled_examples_no_later_step_is_halved(trained: int) -> None:
 @pytest.mark.parametrize("algorithm", ["lstm", "meta-sgd"])
 def test_a_rule_that_learned_its_steps_is_left_alone(make: Any, algorithm: str) -> None:
     built = make(algorithm=algorithm, inner_lr=None)
-    assert built.learns_steps
+    assert built.rule.learns
     assert step_sizes(None, 3, built) == [None] * 3
     assert step_sizes(None, 0, built) == []
     for given in (0.1, [0.1, 0.2]):
@@ -85,5 +85,5 @@ def test_a_rule_without_parameters_of_its_own_has_learned_nothing(family: str) -
     make = agent if family == "point-goal" else pupil
     for rule, own in {"sgd": 0.1, "adam": 0.001}.items():
         built = make(rule=rule, inner_lr=None, family=family)
-        assert not built.learns_steps
+        assert not built.rule.learns
         assert step_sizes(None, 1, built) == [own]

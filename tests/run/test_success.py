@@ -28,8 +28,8 @@ def test_the_value_is_the_share_of_successful_episodes_and_the_return_stands_bes
     found = gathered(agent(**BELLS), [0.5, 0.5])
     torch.testing.assert_close(found.values, torch.stack([to_the_right(batch) for batch in found.batches]))
     returns = torch.stack([(batch.reward * batch.mask).sum((1, 2)) / 3 for batch in found.batches])
-    assert list(found.beside) == ["return"]
-    torch.testing.assert_close(found.beside["return"], returns)
+    assert list(found.curves) == ["success", "return"]
+    torch.testing.assert_close(found.curves["return"], returns)
     assert 0 < float(found.values.mean()) < 1  # or a constant would pass
 
 

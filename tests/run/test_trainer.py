@@ -10,14 +10,13 @@ import torch
 
 from metarl.core.errors import RequestError
 from metarl.run import checkpoint as store
+from metarl.run.admission import load_config
 from metarl.run.callbacks import Callback
 from metarl.run.config import default_path
-from metarl.run.iteration import validate
 from metarl.run.loggers import read_metrics
-from metarl.run.resolve import load_config, resolved
+from metarl.run.run_state import RunState
 from metarl.run.runs import Run, load, train
-from metarl.run.trainer import Trainer
-from tiny_runs import rows, same, taught, tiny
+from tiny_runs import rows, same, taught, tiny, validated
 
 
 class Counting(Callback):
@@ -135,7 +134,7 @@ def test_the_configuration_is_kept_with_all_that_was_chosen(tmp_path: Path) -> N
     assert kept == run.config
     assert kept.device in ("cpu", "cuda")
     assert kept.chunk == run.agent.chunking.size
-    assert kept.threads == resolved(asked).threads
+    assert kept.threads == asked.threads
     assert kept.executor == "inline"
     text = (tmp_path / "run" / "config.yaml").read_text()
     assert f"chunk: {run.agent.chunking.size}\n" in text
@@ -157,7 +156,7 @@ def test_checkpoints_come_when_due_and_at_the_end_and_old_ones_go(tmp_path: Path
     assert saved.iteration == 7
     found = rows(tmp_path / "run")
     scores = {row["iteration"]: row["validation/return/step_1"] for row in found if row["iteration"] % 2 == 0}
-    scores[7] = validate(run.agent, run.meta)["validation/return/step_1"]  # a candidate for the best, too
+    scores[7] = validated(run.agent, run.meta)["validation/return/step_1"]  # a candidate for the best, too
     assert saved.extra == {"samples": run.standing.samples, "skipped": 0, "validation": scores[7]}
     assert best == max(scores, key=lambda iteration: scores[iteration])
     assert store.read_manifest(store.find(run.checkpoints, best))["extra"]["validation"] == scores[best]
@@ -181,8 +180,8 @@ def test_the_best_checkpoint_has_the_smallest_error_or_the_largest_accuracy(
 
 def test_validation_is_always_on_the_same_held_out_tasks(tmp_path: Path) -> None:
     run = train(tiny(iterations=1), tmp_path / "run")
-    first = validate(run.agent, run.meta)
-    assert first == validate(run.agent, run.meta)
+    first = validated(run.agent, run.meta)
+    assert first == validated(run.agent, run.meta)
     assert list(first) == ["validation/return/step_0", "validation/return/step_1"]
     assert first != {f"validation/{k}": v for k, v in rows(run.path)[0].items() if k.startswith("return")}
 
@@ -233,10 +232,10 @@ def test_a_request_that_cannot_be_met_writes_nothing(tmp_path: Path, changes: di
 
 
 def test_a_run_without_a_directory_goes_where_its_name_says(tmp_path: Path) -> None:
-    assert default_path(resolved(tiny())) == Path("runs/point-goal-finn2017-maml-seed3")
-    assert Trainer.start(tiny()).path == Path("runs/point-goal-finn2017-maml-seed3")
+    assert default_path(tiny()) == Path("runs/point-goal-finn2017-maml-seed3")
+    assert RunState.start(tiny()).path == Path("runs/point-goal-finn2017-maml-seed3")
     assert (tmp_path / "runs/point-goal-finn2017-maml-seed3/config.yaml").is_file()
-    named = default_path(resolved(tiny(family="tiny_families:Field", algorithm="fomaml")))
+    named = default_path(tiny(family="tiny_families:Field", algorithm="fomaml"))
     assert named == Path("runs/tiny_families.Field-random-fomaml-seed3")
 
 

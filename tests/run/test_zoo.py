@@ -14,14 +14,12 @@ from metarl.cli import main
 from metarl.core.errors import RequestError
 from metarl.rollout.registry import families
 from metarl.run import zoo
+from metarl.run.admission import load_config
 from metarl.run.checkpoint import DamagedCheckpoint
-from metarl.run.config import TrainConfig
-from metarl.run.next_commands import commands
-from metarl.run.report_data import read_run
-from metarl.run.resolve import load_config
-from metarl.run.runs import load, resume, train
-from metarl.run.zoo import agents, made, output, place, run_dir, source
-from tiny_runs import TINY
+from metarl.run.config import TrainConfig, as_dict
+from metarl.run.runs import load, resume
+from metarl.run.zoo import agents, local, shipped
+from tiny_runs import rows
 
 ROOT = Path(__file__).parents[2]
 BANDIT = "zoo:bandit-promp"
@@ -49,13 +47,13 @@ def test_the_zoo_is_the_one_that_the_experiment_makes(made_zoo: Any) -> None:
 
 @pytest.mark.parametrize("name", GAINS)
 def test_an_agent_is_small_plain_and_of_its_yaml_file(name: str) -> None:
-    found = files(source(f"zoo:{name}"))
+    found = files(shipped(f"zoo:{name}"))
     assert sum(map(len, found.values())) < 250_000
     kinds = {Path(file).suffix for file in found}
     assert kinds == {".yaml", ".json", ".jsonl", ".safetensors"}  # none of which can carry code
-    config = load_config(source(f"zoo:{name}") / "config.yaml")
+    config = load_config(shipped(f"zoo:{name}") / "config.yaml")
     told = load_config(ROOT / "experiments" / f"{name}.yaml")
-    differing = {key for key, value in vars(told).items() if getattr(config, key) != value}
+    differing = {key for key, value in as_dict(told).items() if getattr(config, key) != value}
     assert differing <= set(ASIDE)
     assert config.family in list(families) and config.init_from is None and not config.logger
 
@@ -66,12 +64,12 @@ def test_an_agent_adapts_as_its_evaluation_says(name: str) -> None:
     found = np.array(run.evaluate(tasks=8, steps=1).per_task)
     before, after = found.mean(0)
     assert after - before > GAINS[name]
-    agents = json.loads((source(f"zoo:{name}") / "evaluation.json").read_text())["agents"]
+    agents = json.loads((shipped(f"zoo:{name}") / "evaluation.json").read_text())["agents"]
     assert agents["random"]["mean"][1] - agents["random"]["mean"][0] < GAINS[name]
     # The first tasks of the evaluation that was packed; other weights or seeds are far off, bits may differ.
     packed = np.array(agents["meta"]["per_task"])[: len(found), :2]
     assert np.abs(found - packed).mean() < 0.1 * (after - before)
-    assert not Path("runs").exists()  # nothing was written
+    assert files(Path("runs/zoo", name)) == files(shipped(f"zoo:{name}"))  # nothing was written
 
 
 def test_a_damaged_agent_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -83,69 +81,80 @@ def test_a_damaged_agent_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     data = bytearray(state.read_bytes())
     data[-1] ^= 1
     state.write_bytes(data)
+    shutil.rmtree("runs")
     with pytest.raises(DamagedCheckpoint, match="SHA-256"):
         load(BANDIT)
 
 
-def test_names(tmp_path: Path) -> None:
-    assert run_dir("runs/mine") == source("runs/mine") == place("runs/mine") == Path("runs/mine")
-    assert (run_dir(BANDIT), str(run_dir(BANDIT))) == (Path(BANDIT), BANDIT)
-    assert place(BANDIT) == Path("runs/zoo/bandit-promp")
+def test_a_name_means_a_copy_that_is_made_once(capsys: pytest.CaptureFixture[str]) -> None:
+    assert local("runs/mine") == Path("runs/mine")
+    own = local(BANDIT)
+    assert own == Path("runs/zoo/bandit-promp")
+    assert capsys.readouterr().err == f"metarl: {BANDIT} is copied to {own}, a run of your own\n"
+    assert files(own) == files(shipped(BANDIT)) and [path.name for path in own.parent.iterdir()] == [own.name]
+    (own / "mine.txt").write_text("kept")
+    assert local(BANDIT) == own and (own / "mine.txt").exists()
+    assert capsys.readouterr().err == ""
+    with pytest.raises(RequestError, match=f"^{own} exists already"):
+        zoo.copy(BANDIT, own)
     for wrong in ("zoo:", "zoo:bandit", "zoo:../zoo/bandit-promp", "zoo:bandit-promp/checkpoints"):
         with pytest.raises(RequestError, match=f"unknown agent '{wrong}'; allowed: {BANDIT}, zoo:cart"):
-            run_dir(wrong)
+            local(wrong)
 
 
-def test_what_is_made_goes_to_the_working_directory() -> None:
-    with output(BANDIT, "a.txt") as path:
-        assert path.parent.is_dir()
-    assert not Path("runs").exists()  # since nothing was written there
-    Path("runs").mkdir()
-    assert made(BANDIT, "evaluation.json") == source(BANDIT) / "evaluation.json"
-    with output(BANDIT, "evaluation.json") as path:
-        path.write_text("{}")
-    assert made(BANDIT, "evaluation.json") == path == Path("runs/zoo/bandit-promp/evaluation.json")
-    with output(BANDIT, "a.txt", Path("mine.txt")) as path:
-        assert path == Path("mine.txt")
-    with output("runs/mine", "a.txt") as path:
-        assert path == Path("runs/mine/a.txt") and not path.parent.exists()
+def test_a_copy_is_whole_or_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def half(source: Any, target: Any) -> None:
+        raise OSError(28, "No space left on device")
 
-
-def test_a_place_that_cannot_be_made_is_told() -> None:
+    monkeypatch.setattr(zoo.shutil, "copyfile", half)
+    with pytest.raises(RequestError, match=f"{BANDIT} cannot be copied to .*: .*No space left"):
+        local(BANDIT)
+    assert not files(tmp_path)
+    Path("runs").rename("away")
     Path("runs").write_text("a file")
-    with (
-        pytest.raises(RequestError, match=f"where what is made of {BANDIT} goes, cannot be made"),
-        output(BANDIT, "a.txt"),
-    ):
-        pass
+    with pytest.raises(RequestError, match=f"{BANDIT} cannot be copied to runs/zoo/bandit-promp: "):
+        local(BANDIT)
+
+
+def test_the_command_copies_where_one_says(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["zoo", "bandit-promp", "--out", "mine"]) == 0
+    assert capsys.readouterr().out == "mine is a run of your own; next: metarl evaluate mine\n"
+    assert files(Path("mine")) == files(shipped(BANDIT))
+    assert main(["zoo", BANDIT]) == 0 and Path("runs/zoo/bandit-promp/config.yaml").is_file()
+    for words, why in (("bandit-promp --out mine", "mine exists already"), ("x", "unknown agent 'zoo:x'")):
+        assert main(["zoo", *words.split()]) == 2
+        assert why in capsys.readouterr().err
 
 
 def test_an_agent_goes_through_every_command_that_reads_runs(capsys: pytest.CaptureFixture[str]) -> None:
-    shipped = files(zoo.SHIPPED)
+    package = files(zoo.SHIPPED)
     few = ["--tasks", "3", "--episodes", "4", "--steps", "1"]
     assert main(["report", BANDIT]) == 0
     own = "runs/zoo/bandit-promp"
     page = Path(own, "report.html").read_text()
-    assert "40 unseen tasks" in page and f"metarl evaluate {own}-again" in page
+    assert f"metarl evaluate {own}-again --checkpoint best --split test --tasks 40" in page
     untrained = "train maml --family bandit --iterations 0 --hidden 8 --out b"
     assert main(untrained.split()) == 0
     assert main(["evaluate", BANDIT, "b", *few, "--baselines", "random"]) == 0
     assert main(["compare", BANDIT, "b"]) == 0
-    assert BANDIT in Path("compare.html").read_text()
+    assert own in Path("compare.html").read_text()
     assert main(["report", BANDIT]) == 0
-    assert "3 unseen tasks" in Path(own, "report.html").read_text()  # the evaluation of one's own, by now
+    assert (
+        "--split test --tasks 3" in Path(own, "report.html").read_text()
+    )  # the evaluation of one's own, by now
     assert main(["export", BANDIT]) == 0
     assert main(["export", BANDIT, "--task", '{"mean": [0, 0, 1, 0, 0]}', "--out", "best.zip"]) == 0
     assert main(["render", BANDIT, "--out", "clip.gif", "--episodes", "2"]) == 0
-    assert set(files(Path(own))) == {"evaluation.json", "frames.png", "policy.zip", "report.html"}
-    assert files(zoo.SHIPPED) == shipped
+    made = {"frames.png", "policy.zip", "report.html"}
+    assert {name for name in files(Path(own)) if "baselines" not in name} == {*files(shipped(BANDIT)), *made}
+    assert files(zoo.SHIPPED) == package
 
 
 def test_list_names_every_agent_with_what_it_does(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["list", "zoo"]) == 0
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert [line[0] for line in lines[1:-1]] == agents()
-    evaluation = json.loads((source(BANDIT) / "evaluation.json").read_text())
+    evaluation = json.loads((shipped(BANDIT) / "evaluation.json").read_text())
     values = [f"{value:.1f}" for value in evaluation["agents"]["meta"]["mean"]]
     assert lines[1][1:] == ["bandit", "promp", "return", *values]
 
@@ -155,12 +164,8 @@ def test_list_names_every_agent_with_what_it_does(capsys: pytest.CaptureFixture[
     [
         ("evaluate zoo:nothing", "unknown agent 'zoo:nothing'; allowed: zoo:bandit-promp, "),
         ("resume zoo:nothing", "unknown agent 'zoo:nothing'"),
-        (f"resume {BANDIT}", f"{BANDIT} comes with metarl and is only read; "),
-        ("train maml --family bandit --out zoo:mine", "out must be a directory of your own, got 'zoo:mine'"),
-        (f"evaluate {BANDIT} --family point-goal", f"family is 'bandit' in {BANDIT}, got 'point-goal'"),
-        (f"evaluate {BANDIT} --split ood --tasks 2 --baselines nearest", "nearest"),
-        (f"export {BANDIT} --task 5", "task"),
-        (f"evaluate {BANDIT} {BANDIT}", f"{BANDIT} is given twice"),
+        ("train maml --config zoo:nothing", "unknown agent 'zoo:nothing'"),
+        ("zoo nothing", "unknown agent 'zoo:nothing'"),
     ],
 )
 def test_refusals_are_one_line_and_write_nothing(
@@ -172,22 +177,15 @@ def test_refusals_are_one_line_and_write_nothing(
     assert not list(tmp_path.iterdir())
 
 
-def test_training_on_is_refused_and_works_from_the_weights(tmp_path: Path) -> None:
-    run = load(BANDIT)
-    for refused in (lambda: run.learn(1), lambda: resume(BANDIT)):
-        with pytest.raises(RequestError, match="comes with metarl and is only read"):
-            refused()
-    assert not list(tmp_path.iterdir())
-    run.policy.save("start.safetensors")
-    family = {"family": "bandit", "family_arg": {}, "hidden": (32,), "iterations": 1}
-    further = train(type(run.config)(**TINY | family | {"init_from": "start.safetensors"}), "further")
-    assert further.iteration == 1
+def test_a_copy_is_trained_further(tmp_path: Path) -> None:
+    run = resume(local(BANDIT), 301)
+    assert run.iteration == 301
+    assert load(BANDIT, "last").iteration == 301
+    assert [row["iteration"] for row in rows(run.path)][-1] == 301
 
 
 def test_an_agent_is_trained_again_from_its_own_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The command that its report proposes, which names no folder of the machine that wrote the report."""
-    line = commands(read_run(Path(BANDIT)))[0]
-    assert line == "metarl train promp --config zoo:bandit-promp --out runs/zoo/bandit-promp-again"
+    line = "metarl train --config zoo:bandit-promp --out again"
     asked: list[TrainConfig] = []
 
     def train(config: TrainConfig, out: Any) -> Any:
@@ -196,4 +194,4 @@ def test_an_agent_is_trained_again_from_its_own_configuration(monkeypatch: pytes
 
     monkeypatch.setattr("metarl.run.runs.train", train)
     assert main(shlex.split(line)[1:]) == 2
-    assert asked == [load_config(source(BANDIT) / "config.yaml")]
+    assert asked == [load_config(shipped(BANDIT) / "config.yaml")]

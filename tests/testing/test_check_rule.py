@@ -39,7 +39,7 @@ def momentum(step: Step | None = None) -> Rule:
     def begin(learned: Params, params: Params) -> Params:
         return {name: torch.zeros_like(p) for name, p in params.items()}
 
-    return Rule("mine", init, begin, step or heavy_ball)
+    return Rule("mine", step=step or heavy_ball, begin=begin, init=init)
 
 
 def heavy_ball(r: Params, v: Params, params: Params, grads: Params, loss: Tensor) -> tuple[Params, Params]:
@@ -67,7 +67,7 @@ def proximal() -> Rule:
     def step(r: Params, start: Params, params: Params, grads: Params, loss: Tensor) -> tuple[Params, Params]:
         return tree_map(lambda p, s, g: p - 0.1 * (g + 0.5 * (p - s)), params, start, grads), start
 
-    return Rule("proximal", BASE.init, lambda r, params: params, step)
+    return Rule("proximal", step=step, begin=lambda r, params: params)
 
 
 def clipped(r: Params, c: Any, params: Params, grads: Params, loss: Tensor) -> tuple[Params, Any]:
@@ -265,7 +265,7 @@ def without_graph(r: Params, c: Any, params: Params, grads: Params, loss: Tensor
 
 def learned_rate(step: Step) -> Rule:
     init = momentum().init
-    return Rule("mine", init, BASE.begin, step)
+    return Rule("mine", step=step, init=init)
 
 
 def init_by(value: Callable[[Params, torch.Generator], Any]) -> Rule:
@@ -278,6 +278,7 @@ def begin_by(value: Callable[[Params, Params], Any], step: Step | None = None) -
 
 BROKEN = {
     "init: a number": (init_by(lambda p, g: {"lr": 0.1}), "init must return a dict of names and floating"),
+    "init: nothing": (init_by(lambda p, g: {}), "a rule that learns nothing leaves init out"),
     "init: whole numbers": (init_by(lambda p, g: {"n": torch.tensor(3)}), "init must return a dict"),
     "init: not reproducible": (
         init_by(lambda p, g: {"lr": torch.tensor(random.random())}),

@@ -17,7 +17,7 @@ import metarl
 from metarl.cli import main
 from metarl.core.params import leaves
 from metarl.testing import check_family
-from metarl_envs.gym_family import Choice, GymFamily, Uniform
+from metarl_envs import Choice, GymFamily, Uniform
 
 pytestmark = pytest.mark.thirdparty
 
@@ -105,7 +105,7 @@ def test_it_is_meta_trained_from_the_command_line(named: str) -> None:
         assert all(math.isfinite(row[key]) for key in ("loss", "grad_norm", "return/step_0", "return/step_1"))
         assert row["grad_norm"] > 0
     run = metarl.load("run", "last", trust=True)
-    before, after = leaves(run.agent.starting_meta()), leaves(run.meta)
+    before, after = leaves(run.agent.initial_meta()), leaves(run.meta)
     assert all(bool(torch.isfinite(x).all()) for x in after)
     assert any(not torch.equal(x, y) for x, y in zip(before, after, strict=True))
     assert main(["evaluate", "run", "--tasks", "2", "--episodes", "2", "--steps", "1", "--trust"]) == 0

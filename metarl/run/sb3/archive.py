@@ -21,7 +21,6 @@ from torch import Tensor
 
 from metarl.core.errors import RequestError
 from metarl.core.params import Params
-from metarl.run.admission import ASK
 
 POLICY, DATA = "policy.pth", "data"
 MEMBERS = re.compile(r"data|_stable_baselines3_version|system_info\.txt|\w+(\.\w+)*\.pth")
@@ -61,18 +60,13 @@ def is_archive(path: Path) -> bool:
     return zipfile.is_zipfile(path)
 
 
-def read_archive(path: Path, trusted: bool) -> tuple[Params, Architecture]:
-    """The state of a policy, by Stable-Baselines3's names, and what it is.
+def read_archive(path: Path) -> tuple[Params, Architecture]:
+    """Return the state of a policy, by Stable-Baselines3's names, and its architecture; nothing of it is run.
 
     Raises:
-        RequestError: it is not trusted; entries that no model has; no such model in it, another algorithm's,
+        RequestError: entries that no model has; no such model in it, another algorithm's,
             one with gSDE, or one with more than tensors.
     """
-    if not trusted:
-        raise RequestError(
-            f"init-from file {path} is a zip of Stable-Baselines3, and such files name code, which "
-            f"Stable-Baselines3 runs; {ASK}"
-        )
     try:
         with zipfile.ZipFile(path) as archive:
             _check_members(archive)

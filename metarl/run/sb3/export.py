@@ -16,8 +16,8 @@ from metarl.run.sb3.names import check_expressible
 
 
 def export_run(
-    path: Path,
-    out: Path,
+    run_dir: str | Path,
+    out: str | Path | None = None,
     *,
     checkpoint: str | int = "best",
     task: str | None = None,
@@ -30,6 +30,7 @@ def export_run(
     """Write a run's policy, adapted to ``task`` if there is one, as a zip that ``PPO.load`` opens.
 
     Args:
+        out: ``RUN_DIR/policy.zip`` if None.
         task: as JSON, such as '{"goal": [0.3, -0.2]}'; the further arguments are those of ``Run.adapt``.
         trust: as in ``runs.load``.
 
@@ -44,7 +45,8 @@ def export_run(
             f"{next(iter(told))} is about adapting to a task, which is not given; allowed: --task"
         )
     wanted = None if task is None else read_task(task)
-    run = load(path, checkpoint, trust)
+    out = Path(run_dir) / "policy.zip" if out is None else Path(out)
+    run = load(run_dir, checkpoint, trust)
     check_expressible(run.config, run.agent.family)
     check_writable(out)
     adapted = run if wanted is None else run.adapt(task=wanted, **told)

@@ -11,7 +11,7 @@ import numpy as np
 from gymnasium.spaces import Box, Discrete, MultiDiscrete
 from torch import nn
 
-from metarl.core.baselines import value_unit
+from metarl.core.advantages import value_unit
 from metarl.core.critic import PREFIX
 from metarl.core.errors import RequestError
 from metarl.core.models import Gaussian

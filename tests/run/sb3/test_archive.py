@@ -27,7 +27,7 @@ from metarl.run.sb3 import archive
 from metarl.run.sb3.archive import read_archive
 from metarl.run.sb3.export import save_ppo
 from metarl.run.sb3.model import ppo_of
-from tiny_runs import agent, meta_of, pupil, same, tiny
+from tiny_runs import agent, meta_of, pupil, same, starting_meta, tiny
 
 OBS = np.random.default_rng(0).normal(0, 2, (64, 2)).astype(np.float32)
 SPACES = {
@@ -88,8 +88,8 @@ def rewritten(path: Path, entry: str, change: Callable[[bytes], bytes]) -> Path:
 @pytest.mark.parametrize("family", SPACES)
 def test_a_policy_trained_by_stable_baselines3_acts_here_as_there(family: str, tmp_path: Path) -> None:
     theirs = model(tmp_path / "model.zip", family, n_steps=32, batch_size=16)
-    built = agent(family=family, init_from=str(tmp_path / "model.zip"), trust=True)
-    ours = Policy.of(built, built.starting_meta().model)
+    built = agent(family=family, init_from=str(tmp_path / "model.zip"))
+    ours = Policy.of(built, starting_meta(built).model)
     obs = OBS[:, : theirs.observation_space.shape[0]]
     chosen = ours.predict(obs, deterministic=True)[0]
     np.testing.assert_allclose(chosen, theirs.predict(obs, deterministic=True)[0], atol=1e-6)
@@ -100,26 +100,17 @@ def test_a_run_begins_with_it_and_goes_on(tmp_path: Path) -> None:
     theirs = model(tmp_path / "model.zip", n_steps=32, batch_size=16)
     line = f"train maml --family point-goal --hidden 8 --init-from {tmp_path / 'model.zip'}"
     small = "--family-arg horizon=10 --iterations 0 --tasks 2 --episodes 2 --threads 1 --device cpu --out run"
-    assert main([*line.split(), "--trust", *small.split()]) == 0
+    assert main([*line.split(), *small.split()]) == 0
     found = load("run").meta.model["net.0.weight"]
     assert torch.equal(found, theirs.policy.state_dict()["mlp_extractor.policy_net.0.weight"])
-
-
-def test_without_trust_it_is_refused_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    model(tmp_path / "model.zip", learns=False)
-    line = f"train maml --family point-goal --init-from {tmp_path / 'model.zip'} --out run"
-    assert main(line.split()) == 2
-    told = capsys.readouterr().err
-    assert told.count("\n") == 1 and "give --trust" in told
-    assert not Path("run").exists()
 
 
 def test_the_value_network_comes_with_it_if_the_run_has_one(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     theirs = model(tmp_path / "model.zip", n_steps=32, batch_size=16, gamma=0.9)
-    built = agent(baseline="value", gamma=0.9, init_from=str(tmp_path / "model.zip"), trust=True)
-    params = built.starting_meta().model
+    built = agent(baseline="value", gamma=0.9, init_from=str(tmp_path / "model.zip"))
+    params = starting_meta(built).model
     assert capsys.readouterr().err == "" and built.critic is not None
     with torch.no_grad():
         ours = values(built.critic)(params, torch.from_numpy(OBS)) / (1 - 0.9)
@@ -132,7 +123,7 @@ def test_out_and_in_again_is_the_same_policy(changes: dict[str, Any], tmp_path: 
     built = agent(**changes)
     params = meta_of(built).model
     save_ppo(ppo_of(built, params), tmp_path / "model.zip")
-    again = agent(**changes, init_from=str(tmp_path / "model.zip"), trust=True).starting_meta().model
+    again = starting_meta(agent(**changes, init_from=str(tmp_path / "model.zip"))).model
     assert list(again) == list(params)
     for name, value in params.items():
         torch.testing.assert_close(again[name], value, rtol=1e-6, atol=0)
@@ -166,29 +157,29 @@ def test_another_architecture_is_refused_and_both_sides_named(
     path = tmp_path / "model.zip"
     model(path, learns=False, **{name: dict(x) if isinstance(x, dict) else x for name, x in options.items()})
     with pytest.raises(RequestError) as refusal:
-        agent(**changes, init_from=str(path), trust=True).starting_meta()
+        starting_meta(agent(**changes, init_from=str(path)))
     assert told in str(refusal.value) and "\n" not in str(refusal.value)
 
 
 def test_without_hidden_layers_there_is_no_activation_to_differ_in(tmp_path: Path) -> None:
     theirs = model(tmp_path / "model.zip", learns=False, policy_kwargs={"net_arch": []})
-    built = agent(hidden=(), activation="relu", init_from=str(tmp_path / "model.zip"), trust=True)
+    built = agent(hidden=(), activation="relu", init_from=str(tmp_path / "model.zip"))
     assert torch.equal(
-        built.starting_meta().model["net.0.weight"], theirs.policy.state_dict()["action_net.weight"]
+        starting_meta(built).model["net.0.weight"], theirs.policy.state_dict()["action_net.weight"]
     )
 
 
 def test_other_bounds_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model(tmp_path / "model.zip", learns=False, space=Box(-2.0, 3.0, (2,), np.float32))
-    agent(init_from=str(tmp_path / "model.zip"), trust=True).starting_meta()
+    starting_meta(agent(init_from=str(tmp_path / "model.zip")))
     told = capsys.readouterr().err
     assert "acts in [-2. -2.] to [3. 3.], the family in [-1. -1.] to [1. 1.]; it is cut there" in told
 
 
 def test_another_algorithm_with_the_same_policy_will_do(tmp_path: Path) -> None:
     theirs = model(tmp_path / "model.zip", kind=A2C)
-    built = agent(init_from=str(tmp_path / "model.zip"), trust=True)
-    found = built.starting_meta().model["log_std"]
+    built = agent(init_from=str(tmp_path / "model.zip"))
+    found = starting_meta(built).model["log_std"]
     assert torch.equal(found, theirs.policy.state_dict()["log_std"])
 
 
@@ -225,19 +216,14 @@ def test_the_sentinel_is_one(tmp_path: Path) -> None:
     assert (tmp_path / "ran").exists()
 
 
-@pytest.mark.parametrize("trust", [False, True])
-def test_a_malicious_zip_runs_nothing(trust: bool, tmp_path: Path) -> None:
+def test_a_malicious_zip_runs_nothing(tmp_path: Path) -> None:
     made, ran = model(tmp_path / "model.zip", learns=False), tmp_path / "ran"
     data = rewritten(tmp_path / "model.zip", "data", lambda old: malicious_data(old, ran))
-    if trust:  # its weights are read, by a reader that runs nothing
-        params = agent(init_from=str(data), trust=True).starting_meta().model
-        assert torch.equal(params["log_std"], made.policy.state_dict()["log_std"])
-    else:
-        with pytest.raises(RequestError, match="--trust"):
-            train(tiny(init_from=str(data)), tmp_path / "run")
+    params = starting_meta(agent(init_from=str(data))).model  # read by a reader that runs nothing
+    assert torch.equal(params["log_std"], made.policy.state_dict()["log_std"])
     weights = rewritten(tmp_path / "model.zip", "policy.pth", lambda _: malicious_weights(ran))
-    with pytest.raises(RequestError, match="more than tensors; it was not run" if trust else "--trust"):
-        train(tiny(init_from=str(weights), trust=trust), tmp_path / "run")
+    with pytest.raises(RequestError, match="more than tensors; it was not run"):
+        train(tiny(init_from=str(weights)), tmp_path / "run")
     assert not ran.exists() and not (tmp_path / "run").exists()
 
 
@@ -273,7 +259,7 @@ def test_entries_that_no_model_has_are_refused_before_one_is_read(
     monkeypatch.setattr(zipfile.ZipFile, "read", None)
     monkeypatch.setattr(zipfile.ZipFile, "open", None)
     with pytest.raises(RequestError, match=r"no model of Stable-Baselines3: its entry .* is none of a"):
-        read_archive(bad, trusted=True)
+        read_archive(bad)
 
 
 def bomb(size: int) -> bytes:
@@ -296,7 +282,7 @@ def test_weights_that_unpack_to_too_much_are_refused_unread(
     monkeypatch.setattr(archive, "LIMIT", 100_000)
     monkeypatch.setattr(torch, "load", None)
     with pytest.raises(RequestError, match=r"policy\.pth is larger than 100000 bytes"):
-        read_archive(bad, trusted=True)
+        read_archive(bad)
 
 
 def saved_state(**state: Any) -> bytes:
@@ -320,11 +306,11 @@ def test_numbers_that_are_no_weights_are_refused(tmp_path: Path) -> None:
         state = saved_state(**theirs | {"action_net.weight": other})
         bad = rewritten(tmp_path / "model.zip", "policy.pth", lambda _, state=state: state)
         with pytest.raises(RequestError, match=told):
-            agent(init_from=str(bad), trust=True).starting_meta()
+            starting_meta(agent(init_from=str(bad)))
     endless = saved_state(**theirs | {f"mlp_extractor.policy_net.{'9' * 5000}.weight": weight})
     bad = rewritten(tmp_path / "model.zip", "policy.pth", lambda _: endless)
     with pytest.raises(RequestError, match=r"mlp_extractor\.policy_net\.9+\.weight, the network has nothing"):
-        agent(init_from=str(bad), trust=True).starting_meta()
+        starting_meta(agent(init_from=str(bad)))
 
 
 def test_what_is_no_model_is_refused_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -333,7 +319,7 @@ def test_what_is_no_model_is_refused_in_one_line(tmp_path: Path, monkeypatch: py
 
     def refused(path: Path, told: str) -> None:
         with pytest.raises(RequestError, match=told) as refusal:
-            read_archive(path, trusted=True)
+            read_archive(path)
         assert "\n" not in str(refusal.value) and str(path) in str(refusal.value)
 
     refused(rewritten(good, "data", lambda _: b"{"), "is no model of Stable-Baselines3")
@@ -364,21 +350,21 @@ def test_weights_that_unpack_to_more_than_they_take_are_not_unpacked(
     assert len(bomb.getvalue()) < 2**12
     path = rewritten(tmp_path / "model.zip", "policy.pth", lambda _: bomb.getvalue())
     with pytest.raises(RequestError, match=f"policy.pth is larger than {2**20} bytes"):
-        read_archive(path, trusted=True)
+        read_archive(path)
     path = rewritten(tmp_path / "model.zip", "policy.pth", lambda _: b"no zip, as torch wrote until 2020")
     with pytest.raises(RequestError, match="no model of Stable-Baselines3: File is not a zip file"):
-        read_archive(path, trusted=True)
+        read_archive(path)
 
 
 def test_labelled_examples_have_no_such_policy(tmp_path: Path) -> None:
     model(tmp_path / "model.zip", learns=False)
     with pytest.raises(RequestError, match="gives labelled examples; allowed: families of episodes"):
-        pupil(init_from=str(tmp_path / "model.zip"), trust=True).starting_meta()
+        starting_meta(pupil(init_from=str(tmp_path / "model.zip")))
 
 
 def test_a_run_that_is_resumed_reads_no_file_again(tmp_path: Path) -> None:
     path = tmp_path / "model.zip"
     model(path, learns=False)
-    run = train(tiny(init_from=str(path), trust=True, iterations=1), tmp_path / "run")
+    run = train(tiny(init_from=str(path), iterations=1), tmp_path / "run")
     path.unlink()
     assert same(load(tmp_path / "run", "last").meta, run.meta)

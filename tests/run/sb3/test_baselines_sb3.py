@@ -19,13 +19,13 @@ from metarl.run.evaluation import evaluate
 from metarl.run.experience import USES
 from metarl.run.lock import alone_in
 from metarl.run.protocol import Protocol, held_out_tasks
-from metarl.run.rollouts import open_rollouts
 from metarl.run.runs import Run, load, train
 from metarl.run.sb3 import baselines
-from metarl.run.sb3.baselines import kept, measure_scratch, sb3_baseline_of, sb3_config, scratch_file
 from metarl.run.sb3.model import ppo_of
 from metarl.run.sb3.names import names_of
 from metarl.run.sb3.vec_env import TaskVecEnv
+from metarl.run.sb3_baselines import kept, measure_scratch, sb3_baseline_of, sb3_config, scratch_file
+from metarl.run.sources import open_executor
 from tiny_runs import agent, same, taught, tiny
 
 PROTOCOL = Protocol("test", tasks=4, steps=2, episodes=3, seed=1, deterministic=False)
@@ -124,8 +124,8 @@ def test_a_run_with_a_value_network_gets_one(tmp_path: Path) -> None:
 
 def test_scratch_starts_untrained_on_the_episodes_that_everybody_has() -> None:
     built = agent()
-    with open_rollouts(built) as serve:
-        experience, _ = measure_scratch(built, PROTOCOL, serve)
+    with open_executor(built) as executor:
+        experience, _ = measure_scratch(built, PROTOCOL, executor)
     assert experience.values is not None and experience.values.shape == (3, 4)
     tasks = held_out_tasks(built, PROTOCOL)
     for t in range(4):  # the first policy of each task, measured by itself
@@ -155,8 +155,8 @@ def test_scratch_learns_each_task_by_itself(monkeypatch: pytest.MonkeyPatch) -> 
     built, found = agent(), []
     for tasks in (2, 4):
         protocol = Protocol("test", tasks, 1, 3, 1, False)
-        with open_rollouts(built) as serve:
-            found.append(measure_scratch(built, protocol, serve)[0].path[1])
+        with open_executor(built) as executor:
+            found.append(measure_scratch(built, protocol, executor)[0].path[1])
     few, many = found
     for name, x in few.items():
         torch.testing.assert_close(many[name][:2], x, rtol=1e-4, atol=1e-6)
@@ -168,12 +168,12 @@ def test_scratch_takes_the_rate_that_is_best_on_validation_tasks(
     monkeypatch.setattr(baselines, "RATES", (1e-9, 0.03, 1e9))
     built = agent(episodes=8)
     protocol = Protocol("test", 3, 2, 8, 1, False)
-    with open_rollouts(built) as serve:
-        _, rate = measure_scratch(built, protocol, serve)
+    with open_executor(built) as executor:
+        _, rate = measure_scratch(built, protocol, executor)
     told = capsys.readouterr().err
     assert rate == 0.03 and "sb3-scratch: mean return on validation tasks by learning rate 1e-09" in told
-    with open_rollouts(built) as serve:
-        assert measure_scratch(built, Protocol("test", 3, 0, 2, 1, False), serve)[1] == 1e-9
+    with open_executor(built) as executor:
+        assert measure_scratch(built, Protocol("test", 3, 0, 2, 1, False), executor)[1] == 1e-9
     assert capsys.readouterr().err == ""  # without a step there is nothing to choose
 
 
@@ -204,8 +204,8 @@ def test_a_rate_that_diverges_is_none_and_without_any_other_one_line_says_so(
 def test_episodes_that_end_early_and_choices_are_learned_from_too() -> None:
     for family in ("Corridor", "Crane"):
         built = agent(family=f"tiny_families:{family}", family_arg={})
-        with open_rollouts(built) as serve:
-            experience, _ = measure_scratch(built, Protocol("test", 2, 1, 3, 1, False), serve)
+        with open_executor(built) as executor:
+            experience, _ = measure_scratch(built, Protocol("test", 2, 1, 3, 1, False), executor)
         assert experience.values is not None and bool(torch.isfinite(experience.values).all())
         assert not same(experience.path[0], experience.path[1])
 

@@ -14,7 +14,7 @@ from gymnasium.spaces import Box
 from stable_baselines3 import PPO
 
 from metarl.cli import main
-from metarl.core.baselines import value_unit
+from metarl.core.advantages import value_unit
 from metarl.core.critic import values
 from metarl.core.errors import RequestError
 from metarl.run.agent import Agent
