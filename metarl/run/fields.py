@@ -166,7 +166,7 @@ def flag() -> Kind:
             return value
         return words[_keep(value, isinstance(value, str) and value.lower() in words).lower()]
 
-    return Kind("[{true,false}]", "true or false", check, (0, 1))
+    return Kind("{true,false}", "true or false", check, (0, 1))
 
 
 def many(kind: Kind, repeats: bool = False) -> Kind:

@@ -15,7 +15,7 @@ from metarl.run.config import as_dict
 from metarl.run.evaluation import evaluate_run
 from metarl.run.runs import Run, load, train
 from metarl.run.trained_baselines import TRAINED, baseline_config, baseline_of, is_few_shot, train_baseline
-from metarl_envs.few_shot.classification.sinusoid import Sinusoid
+from metarl_envs.few_shot.sinusoid import Sinusoid
 from tiny_runs import IMAGES, rows, same, taught, tiny
 
 BLOBS: dict[str, Any] = {"family": "tiny_families:Blobs", "inner_lr": 0.5}

@@ -22,7 +22,7 @@ from metarl.run.pictures import (
     pictures,
     traces,
 )
-from metarl_envs.few_shot.classification.sinusoid import Sinusoid
+from metarl_envs.few_shot.sinusoid import Sinusoid
 from tiny_families import Field
 from tiny_runs import IMAGES, agent, examples_of, gathered, meta_of, pupil, tasks_of
 
