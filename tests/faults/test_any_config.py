@@ -35,6 +35,7 @@ from metarl.run import checkpoint as store
 from metarl.run.config import TrainConfig
 from metarl.run.fields import Kind
 from metarl.run.mirrors import loggers
+from metarl.run.parts import registry_of
 from tiny_runs import rows
 
 EXAMPLES = int(os.environ.get("METARL_EXAMPLES", "100"))
@@ -83,6 +84,9 @@ OWN: dict[str, st.SearchStrategy[Any]] = {
     "rule": st.sampled_from(rules.names()),
     "objective": st.sampled_from(objectives.names()),
     "learner": st.sampled_from(learners.names()),
+    "meta_optimizer": st.sampled_from(registry_of("optimizers").names()),
+    "model": st.sampled_from(["auto", *registry_of("models").names()]),
+    "executor": st.sampled_from(["auto", *registry_of("executors").names()]),
     "logger": st.lists(st.sampled_from(["wandb", "wandb", "nothing"]), max_size=2),
     "device": st.sampled_from(["auto", "cpu"]),  # the same everywhere
 }

@@ -94,13 +94,9 @@ BAD = [
     ("hidden", (64, 0)),
     ("hidden", "wide"),
     ("activation", "gelu"),
-    ("model", "resnet"),
-    ("model", "my module:factory"),
-    ("model", "package:"),
     ("observe_task", "maybe"),
     ("observe_task", 1),
     ("device", "tpu"),
-    ("executor", "ray"),
     ("wandb_mode", False),
     ("wandb_project", ""),
     ("family_arg", "horizon"),
@@ -136,6 +132,14 @@ def test_an_impossible_value_is_told_by_field_value_and_what_is_allowed(name: st
             "point-goal: unknown argument 'length'; allowed: horizon",
         ),
         ({"family": TOY, "objective": "luck"}, "unknown objective 'luck'; allowed: "),
+        ({"family": TOY, "model": "resnet"}, "unknown model 'resnet'; allowed: cnn, conv4, mlp"),
+        (
+            {"family": TOY, "model": "no module:f"},
+            "model 'no module:f' cannot be imported: ModuleNotFoundError",
+        ),
+        ({"family": TOY, "model": "package:"}, "model 'package:' cannot be imported: ModuleNotFoundError"),
+        ({"family": TOY, "executor": "ray"}, "unknown executor 'ray'; allowed: inline, processes"),
+        ({"family": TOY, "meta_optimizer": "lbfgs"}, "unknown meta-optimizer 'lbfgs'; allowed: adam, ppo"),
         ({"family": TOY, "logger": ["wandb", "paper"]}, "unknown logger 'paper'; allowed: "),
         ({"family": TOY, "task": 3}, "unknown option 'task' in the configuration; did you mean tasks"),
         (
@@ -156,7 +160,7 @@ def test_an_unknown_name_is_told_with_those_that_are_known(layers: dict[str, Any
     ("values"),
     [
         {"inner_steps": 0, "iterations": 0, "seed": 0, "cg_damping": 0, "gamma": 0, "gae_lambda": 1},
-        {"hidden": [], "tasks": 1, "episodes": 1, "model": "my_package.nets:policy"},
+        {"hidden": [], "tasks": 1, "episodes": 1},
         {"meta_lr": "1e-3", "observe_task": "true", "logger": "wandb"},
     ],
 )

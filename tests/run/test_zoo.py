@@ -132,14 +132,16 @@ def test_an_agent_goes_through_every_command_that_reads_runs(capsys: pytest.Capt
     assert main(["report", BANDIT]) == 0
     own = "runs/zoo/bandit-promp"
     page = Path(own, "report.html").read_text()
-    assert "40 tasks" in page and f"metarl evaluate {own}-again" in page
+    assert f"metarl evaluate {own}-again --checkpoint best --split test --tasks 40" in page
     untrained = "train maml --family bandit --iterations 0 --hidden 8 --out b"
     assert main(untrained.split()) == 0
     assert main(["evaluate", BANDIT, "b", *few, "--baselines", "random"]) == 0
     assert main(["compare", BANDIT, "b"]) == 0
     assert own in Path("compare.html").read_text()
     assert main(["report", BANDIT]) == 0
-    assert "3 tasks" in Path(own, "report.html").read_text()  # the evaluation of one's own, by now
+    assert (
+        "--split test --tasks 3" in Path(own, "report.html").read_text()
+    )  # the evaluation of one's own, by now
     assert main(["export", BANDIT]) == 0
     assert main(["export", BANDIT, "--task", '{"mean": [0, 0, 1, 0, 0]}', "--out", "best.zip"]) == 0
     assert main(["render", BANDIT, "--out", "clip.gif", "--episodes", "2"]) == 0
