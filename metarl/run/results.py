@@ -57,7 +57,7 @@ class AgentResult:
         return cls(name, mean, low, high, per_task, rates, samples, **used, description=description)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Evaluation:
     """An evaluation of a run; ``mean``, ``ci95`` and ``per_task`` are the evaluated agent's.
 
@@ -108,6 +108,9 @@ class Evaluation:
         """Return the agents as checked arrays, the trained one first; raises as ``AgentResult.read``."""
         results = [AgentResult.read(str(name), entry) for name, entry in self.agents.items()]
         return tuple(sorted(results, key=lambda agent: agent.name != "meta"))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Evaluation) and self.as_dict() == other.as_dict()
 
     def as_dict(self) -> dict[str, Any]:
         """Return the object of ``evaluation.json``."""

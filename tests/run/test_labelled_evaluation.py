@@ -42,10 +42,10 @@ def test_the_file_holds_what_the_contract_says(waves: Run) -> None:
     evaluation = evaluate_run(waves.path, baselines=["random"], **FEW)
     found = json.loads((waves.path / "evaluation.json").read_text())
     assert found == json.loads(json.dumps(evaluation.as_dict()))
-    assert list(found) == ["metric", "protocol", "metrics", "agents", "fits"]
+    assert list(found) == ["metric", "measure", "protocol", "metrics", "agents", "fits"]
     assert found["metric"] == "mse"
-    best = evaluation.protocol["checkpoint"]
-    assert best in ("best (iteration 2)", "best (iteration 4)")
+    best = evaluation.protocol["iteration"]
+    assert best in (2, 4)
     assert found["protocol"] == {
         "name": "custom",
         "algorithm": "maml",
@@ -57,7 +57,8 @@ def test_the_file_holds_what_the_contract_says(waves: Run) -> None:
         "seed": 1,
         "shots": 10,
         "queries": 10,
-        "checkpoint": best,
+        "checkpoint": "best",
+        "iteration": best,
         "tasks_seen_in_training": False,
         "tasks_in_all": None,
         "interval": "95 % bootstrap over tasks",
@@ -72,8 +73,7 @@ def test_the_file_holds_what_the_contract_says(waves: Run) -> None:
         low, high = np.transpose(agent["ci95"])
         assert (low < agent["mean"]).all()
         assert (agent["mean"] < high).all()
-    iteration = int(best.split()[-1].rstrip(")"))
-    assert found["agents"]["meta"]["examples"] == iteration * 4 * (10 + 10)
+    assert found["agents"]["meta"]["examples"] == best * 4 * (10 + 10)
     assert found["agents"]["random"]["examples"] == 0
     meta = found["agents"]["meta"]
     assert found["metrics"] == {f"mse/step_{k}": value for k, value in enumerate(meta["mean"])}
@@ -97,7 +97,7 @@ def test_images_come_with_samples_and_say_what_they_were_normalised_by(tmp_path:
     found = run.evaluate(tasks=2, steps=1)
     assert found.protocol["statistics"] == "batch"
     assert found.samples is not None
-    assert len(found.samples["tasks"]) == 2
+    assert len(found.samples.queries) == 2
     assert "samples" in found.as_dict()
 
 

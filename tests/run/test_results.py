@@ -32,7 +32,11 @@ def test_reads_what_was_written_and_writes_it_again(tmp_path):
     old = make_evaluation()
     old["protocol"] |= {"checkpoint": "best", "iteration": 20}  # "best (iteration 20)" in an old file
     assert again == old
-    assert Evaluation.read(tmp_path / "b.json").as_dict() == evaluation.as_dict()
+    assert (
+        Evaluation.read(tmp_path / "b.json")
+        == evaluation
+        != Evaluation.read(written(tmp_path / "c", metrics={}))
+    )
 
 
 @pytest.mark.parametrize(("metric", "pictures"), [("mse", make_fits()), ("accuracy", make_samples())])
