@@ -12,9 +12,14 @@ from torch import Tensor, nn
 import reference
 from metarl.core.batch import Episodes, Shots
 from metarl.core.models import MLP, Apply, Choices, GaussianMLP, functional, initial_params, policy
+from metarl.core.objectives import surrogate, vpg
 from metarl.core.params import Meta, Params, tree_map
-from metarl.core.rules import Rule
-from metarl.learn.problem import TaskData
+from metarl.core.rules import Rule, sgd
+from metarl.learn.adapt import adapt
+from metarl.learn.chunks import Chunking
+from metarl.learn.maml import maml
+from metarl.learn.problem import MetaLearner, TaskData
+from metarl.learn.trust_region import TrustRegion
 
 # Steps of each task's two episodes; the second number is how the episode ends: terminated or time.
 LENGTHS = ((4, 2), (1, 4), (3, 3))
@@ -149,3 +154,11 @@ def close_params(a: Params, b: Params, tol: float = 1e-10) -> None:
     assert list(a) == list(b)
     for name, value in a.items():
         torch.testing.assert_close(value, b[name], rtol=tol, atol=tol, msg=lambda m, n=name: f"{n}: {m}")
+
+
+def learner_of(
+    apply: Apply, rule: Rule | None = None, order: int = 2, chunk: int = 2, make: Any = maml, stride: int = 1
+) -> MetaLearner:
+    """MAML of a policy: inner steps by policy gradients, judged by the surrogate within a trust region."""
+    adaptation = adapt(apply, vpg, rule or sgd(0.3), order)
+    return make(apply, adaptation, surrogate, Chunking(chunk), trust_region=TrustRegion(apply, stride))

@@ -5,12 +5,13 @@ from collections.abc import Callable
 import torch
 
 from metarl.core.advantages import with_advantage
+from metarl.core.batch import Episodes, undiscounted_returns
 from metarl.core.models import GaussianMLP, initial_params, policy, policy_of_tasks
 from metarl.core.objectives import surrogate, vpg
-from metarl.core.params import Meta, expand
+from metarl.core.params import Inner, Meta, expand
 from metarl.core.process import prepare_process
 from metarl.core.rules import Rule, sgd
-from metarl.learn.adapt import adapt, begin_tasks, step_tasks
+from metarl.learn.adapt import adapt, begin_tasks, inner_loop, step_tasks
 from metarl.learn.chunks import Chunking
 from metarl.learn.maml import maml
 from metarl.learn.optimizers import MetaOptimizer, trpo
@@ -46,22 +47,31 @@ def main(
     meta = Meta(params, rule.init(params, torch.Generator().manual_seed(1)))
     state = optimizer.init(meta)
 
-    for iteration in range(1, iterations + 1):
+    def experience(iteration: int, meta: Meta) -> TaskData:
+        """Draw, adapt, draw again."""
         goals = family.sample_tasks(tasks, generator(1, "tasks", iteration))
         each = expand(meta, tasks)  # a copy for each task: the task axis leads from here on
-        inner, batches = begin_tasks(adaptation, each), []
-        for step in (0, 1):  # before and after the one inner step
-            address = Address(seed=1, use=0, iteration=iteration, inner_step=step)
+
+        def draw(k: int, inner: Inner) -> Episodes:
+            address = Address(seed=1, use=0, iteration=iteration, inner_step=k)
             batch = collect(
                 env, act, inner.params, goals, episodes=episodes, horizon=horizon, address=address
             )
             batches.append(with_advantage(batch, gamma=0.99, lam=1.0)[0])
-            if step == 0:
-                with torch.no_grad():
-                    inner, _ = step_tasks(adaptation, each, inner, batches[0])
-        problem = learner(TaskData(support=(batches[0],), query=batches[1]))
-        meta, state, metrics = optimizer.step(problem, meta, state)
-        before, after = (float((b.reward * b.mask).sum() / (tasks * episodes)) for b in batches)
+            return batches[-1]
+
+        def step(k: int, inner: Inner, batch: Episodes) -> Inner:
+            with torch.no_grad():
+                return step_tasks(adaptation, each, inner, batch)[0]
+
+        batches: list[Episodes] = []
+        _, adapted = inner_loop(step, begin_tasks(adaptation, each), draw, steps=1)
+        return TaskData(support=tuple(batches), query=draw(1, adapted))
+
+    for iteration in range(1, iterations + 1):
+        data = experience(iteration, meta)
+        meta, state, metrics = optimizer.step(learner(data), meta, state)
+        before, after = (float(undiscounted_returns(batch).mean()) for batch in (*data.support, data.query))
         print(f"iteration {iteration}: return {before:.1f} -> {after:.1f}, kl {metrics.get('kl', 0.0):.4f}")
     env.close()
     return meta

@@ -15,13 +15,8 @@ from metarl.core.errors import RequestError
 from metarl.core.models import Choices, Gaussian, initial_params, policy, policy_of_tasks
 from metarl.core.objectives import surrogate, vpg
 from metarl.core.params import Meta, Params, detach, leaves, ravel, unravel
-from metarl.core.rules import sgd
-from metarl.learn.adapt import adapt
-from metarl.learn.chunks import Chunking
-from metarl.learn.maml import maml
 from metarl.learn.problem import TaskData
-from metarl.learn.trust_region import TrustRegion
-from tiny import actions, close, close_params, episodes, generator, model, one, randn
+from tiny import actions, close, close_params, episodes, generator, learner_of, model, one, randn
 
 SHAPE = (2, 6, 5)
 SIZES = [(4, 84, 84), (1, 36, 40), (3, 35, 64), (2, 10, 10), (3, 7, 7), SHAPE]
@@ -178,9 +173,7 @@ def problem_of(kind: str, steps: int) -> tuple[nn.Module, Meta, TaskData]:
 def test_the_meta_gradient_is_plain_autograd_s(kind: str, steps: int) -> None:
     module, start, tasks = problem_of(kind, steps)
     apply = policy(module)
-    fast = maml(apply, adapt(apply, vpg, sgd(0.3)), surrogate, Chunking(2), trust_region=TrustRegion(apply))(
-        tasks
-    )
+    fast = learner_of(apply)(tasks)
     theta = reference.leaves(start.model)
     losses = []
     for i in range(3):  # a loop over tasks, no vmap
@@ -198,9 +191,7 @@ def test_the_meta_gradient_is_plain_autograd_s(kind: str, steps: int) -> None:
 def test_the_meta_gradient_equals_central_differences(kind: str) -> None:
     module, start, tasks = problem_of(kind, 2)
     apply = policy(module)
-    fast = maml(apply, adapt(apply, vpg, sgd(0.3)), surrogate, Chunking(3), trust_region=TrustRegion(apply))(
-        tasks
-    )
+    fast = learner_of(apply, chunk=3)(tasks)
     point, x, h = fast.at(start), ravel(start), 1e-5
     which = range(0, len(x), len(x) // 40)
     assert fast.losses is not None
@@ -219,9 +210,7 @@ def test_the_meta_gradient_equals_central_differences(kind: str) -> None:
 def test_the_curvature_is_the_hessian_of_the_kl(kind: str) -> None:
     module, start, tasks = problem_of(kind, 1)
     apply = policy(module)
-    fast = maml(apply, adapt(apply, vpg, sgd(0.3)), surrogate, Chunking(2), trust_region=TrustRegion(apply))(
-        tasks
-    )
+    fast = learner_of(apply)(tasks)
     theta, divergences = reference.leaves(start.model), []
     for i in range(3):
         grads = torch.autograd.grad(

@@ -9,14 +9,13 @@ from metarl.core.batch import every
 from metarl.core.models import policy
 from metarl.core.objectives import surrogate, vpg
 from metarl.core.params import Meta, Params, leaves, ravel
-from metarl.core.rules import sgd
 from metarl.learn.adapt import adapt
 from metarl.learn.chunks import Chunking
 from metarl.learn.curvature import LinearMap
 from metarl.learn.maml import maml
 from metarl.learn.problem import Problem, TaskData
 from metarl.learn.trust_region import TrustRegion
-from tiny import as_reference, close, data, meta, model, momentum, one, randn
+from tiny import as_reference, close, data, learner_of, meta, model, momentum, one, randn
 
 LR = 0.3
 KINDS = ["gaussian", "categorical", "choices"]
@@ -26,13 +25,7 @@ def problem(
     tasks: TaskData, kind: str = "gaussian", order: int = 2, chunk: int = 2, stride: int = 1
 ) -> Problem:
     apply, _ = model(kind)
-    return maml(
-        apply,
-        adapt(apply, vpg, sgd(LR), order),
-        surrogate,
-        Chunking(chunk),
-        trust_region=TrustRegion(apply, stride),
-    )(tasks)
+    return learner_of(apply, order=order, chunk=chunk, stride=stride)(tasks)
 
 
 def product(fast: Problem, params: Params, v: Tensor) -> Tensor:
@@ -153,9 +146,7 @@ def test_parameters_that_the_policy_does_not_use_have_no_curvature() -> None:
     params = {"policy.weight": randn(1, 3, 2), "policy.bias": randn(2, 3)}
     idle = {"value.weight": randn(3, 1, 2), "value.bias": randn(4, 1)}
     tasks = data(1, params, "categorical")
-    fast = maml(apply, adapt(apply, vpg, sgd(LR)), surrogate, Chunking(2), trust_region=TrustRegion(apply))(
-        tasks
-    )
+    fast = learner_of(apply)(tasks)
     found = product(fast, params | idle, randn(5, 12))
     close(found[:9], reference.kl_hvp(params, as_reference(tasks), LR)(randn(5, 12)[:9]))
     assert not bool(found[9:].any())

@@ -19,17 +19,14 @@ from metarl.core.advantages import with_advantage
 from metarl.core.batch import register_batch
 from metarl.core.distributions import Categorical
 from metarl.core.models import Apply, GaussianMLP, policy
-from metarl.core.objectives import surrogate, vpg
+from metarl.core.objectives import vpg
 from metarl.core.params import Params, expand, ravel, tree_map
 from metarl.core.rules import sgd
 from metarl.learn.adapt import adapt, unroll
-from metarl.learn.chunks import Chunking
-from metarl.learn.maml import maml
 from metarl.learn.optimizers import sgd as meta_sgd
 from metarl.learn.optimizers import trpo
 from metarl.learn.problem import TaskData
-from metarl.learn.trust_region import TrustRegion
-from tiny import as_reference, close, close_params, data, episodes, meta, model, one
+from tiny import as_reference, close, close_params, data, episodes, learner_of, meta, model, one
 
 LR = 0.3
 
@@ -130,9 +127,7 @@ def test_4_ten_times_the_reward_is_the_same_inner_and_outer_update() -> None:
             with_advantage(dataclasses.replace(b, reward=scale * b.reward), 0.9, 0.8)[0]
             for b in (*tasks.support, tasks.query)
         ]
-        problem = maml(
-            apply, adapt(apply, vpg, sgd(LR)), surrogate, Chunking(3), trust_region=TrustRegion(apply)
-        )(TaskData((scaled[0],), scaled[1]))
+        problem = learner_of(apply, chunk=3)(TaskData((scaled[0],), scaled[1]))
         updates.append(ravel(meta_sgd(0.1).step(problem, meta(params), {})[0]) - ravel(meta(params)))
     # Equal but for the ridge, the 1e-8 in the denominator and the few steps of a tiny fit.
     torch.testing.assert_close(updates[0], updates[1], rtol=1e-3, atol=1e-4)
@@ -142,7 +137,7 @@ def test_4_ten_times_the_reward_is_the_same_inner_and_outer_update() -> None:
 def test_6_a_task_s_data_reach_the_meta_gradient_through_that_task_alone() -> None:
     apply, params = model()
     tasks = data(2, params)
-    learner = maml(apply, adapt(apply, vpg, sgd(LR)), surrogate, Chunking(3), trust_region=TrustRegion(apply))
+    learner = learner_of(apply, chunk=3)
     order = torch.tensor([2, 0, 1])
     permuted = tree_map(lambda x: x[order], tasks)
     close(ravel(learner(permuted).at(meta(params)).grad), ravel(learner(tasks).at(meta(params)).grad), 1e-12)
@@ -172,9 +167,7 @@ def test_9_with_no_inner_step_a_meta_step_is_a_plain_policy_gradient_step() -> N
     tasks = data(0, params)
     expected = reference.maml_grad(params, [((), query) for _, query in as_reference(tasks)], LR)
     for order in (1, 2):
-        problem = maml(
-            apply, adapt(apply, vpg, sgd(LR), order), surrogate, Chunking(3), trust_region=TrustRegion(apply)
-        )(tasks)
+        problem = learner_of(apply, order=order, chunk=3)(tasks)
         new, _, _ = meta_sgd(0.5).step(problem, meta(params), {})
         close_params(new.model, {name: p - 0.5 * expected[name] for name, p in params.items()})
 
@@ -183,7 +176,7 @@ def test_fitting_a_baseline_is_no_part_of_a_loss() -> None:
     """TRPO's line search sees one and the same batch: its advantages enter as they are, never refitted."""
     apply, params = model()
     tasks = data(1, params)
-    problem = maml(apply, adapt(apply, vpg, sgd(LR)), surrogate, Chunking(3), trust_region=TrustRegion(apply))
+    problem = learner_of(apply, chunk=3)
     odd = dataclasses.replace(tasks.query, reward=float("nan") * tasks.query.reward)
     found = [
         trpo().step(problem(TaskData(tasks.support, q)), meta(params), {})[0] for q in (tasks.query, odd)

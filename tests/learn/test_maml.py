@@ -10,12 +10,10 @@ from metarl.core.objectives import surrogate, vpg
 from metarl.core.params import Meta, Params, expand, ravel, tree_map, unravel
 from metarl.core.rules import sgd
 from metarl.learn.adapt import adapt, unroll
-from metarl.learn.chunks import Chunking
 from metarl.learn.learners import learners
 from metarl.learn.maml import maml
 from metarl.learn.problem import Problem, TaskData
-from metarl.learn.trust_region import TrustRegion
-from tiny import as_reference, close, close_params, data, meta, model, momentum, one, randn
+from tiny import as_reference, close, close_params, data, learner_of, meta, model, momentum, one, randn
 
 LR = 0.3
 KINDS = ["gaussian", "categorical", "choices"]
@@ -23,9 +21,7 @@ KINDS = ["gaussian", "categorical", "choices"]
 
 def problem(tasks: TaskData, kind: str = "gaussian", order: int = 2, chunk: int = 2) -> Problem:
     apply, _ = model(kind)
-    return maml(
-        apply, adapt(apply, vpg, sgd(LR), order), surrogate, Chunking(chunk), trust_region=TrustRegion(apply)
-    )(tasks)
+    return learner_of(apply, order=order, chunk=chunk)(tasks)
 
 
 def moved(params: Params, seed: int = 9, by: float = 0.5) -> Params:
@@ -89,9 +85,7 @@ def test_the_gradient_equals_central_differences(steps: int) -> None:
     apply, params = model()
     numbers = {"lr": torch.tensor(0.2, dtype=torch.float64), "beta": torch.tensor(0.7, dtype=torch.float64)}
     for rule, start in ((sgd(LR), Meta(params, {})), (momentum(), Meta(params, numbers))):
-        fast = maml(apply, adapt(apply, vpg, rule), surrogate, Chunking(3), trust_region=TrustRegion(apply))(
-            data(steps, params)
-        )
+        fast = learner_of(apply, rule, chunk=3)(data(steps, params))
         point, x = fast.at(start), ravel(start)
         grad, h = ravel(point.grad), 1e-5
         for i in range(len(x)):

@@ -10,17 +10,11 @@ from torch import Tensor
 
 import reference
 from metarl.core.errors import RequestError
-from metarl.core.objectives import surrogate, vpg
 from metarl.core.params import Meta, Params, leaves, ravel, tree_map
-from metarl.core.rules import sgd as sgd_rule
-from metarl.learn.adapt import adapt
-from metarl.learn.chunks import Chunking
-from metarl.learn.maml import maml
 from metarl.learn.optimizers import MetaOptimizer, adam, optimizers, sgd, trpo
 from metarl.learn.problem import Losses, Point, Problem, TaskData
 from metarl.learn.trpo import conjugate_gradient
-from metarl.learn.trust_region import TrustRegion
-from tiny import as_reference, close, close_params, data, meta, model, randn
+from tiny import as_reference, close, close_params, data, learner_of, meta, model, randn
 
 LR = 0.3
 START = Meta({"w": randn(1, 3, 2), "b": randn(2, 2)}, {"lr": randn(3)})
@@ -173,13 +167,7 @@ def tasks_and_problem(steps: int, kind: str, order: int) -> tuple[TaskData, Prob
     tasks = data(steps, params, kind)
     return (
         tasks,
-        maml(
-            apply,
-            adapt(apply, vpg, sgd_rule(LR), order),
-            surrogate,
-            Chunking(2),
-            trust_region=TrustRegion(apply),
-        )(tasks),
+        learner_of(apply, order=order)(tasks),
         params,
     )
 

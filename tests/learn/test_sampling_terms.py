@@ -18,7 +18,7 @@ from metarl.learn.maml import e_maml, exploration, maml
 from metarl.learn.optimizers import adam, ppo
 from metarl.learn.problem import Problem, Sampling, TaskData
 from metarl.learn.trust_region import TrustRegion
-from tiny import as_reference, close, data, meta, model, one, randn
+from tiny import as_reference, close, data, learner_of, meta, model, one, randn
 
 LR = 0.3
 
@@ -68,9 +68,7 @@ def test_exploration_by_hand() -> None:
 def test_e_maml_is_maml_and_the_score_of_each_support_batch(steps: int) -> None:
     apply, params = model()
     tasks = credited(steps, params)
-    problem = e_maml(
-        apply, adapt(apply, vpg, sgd(LR)), surrogate, Chunking(2), trust_region=TrustRegion(apply)
-    )(tasks)
+    problem = learner_of(apply, make=e_maml)(tasks)
     theta, total = reference.leaves(params), torch.zeros((), dtype=torch.float64)
     for i, (support, query) in enumerate(as_reference(tasks)):
         path = slow_path(theta, list(support), vpg)
@@ -90,9 +88,7 @@ def test_e_maml_is_maml_and_the_score_of_each_support_batch(steps: int) -> None:
         e[i] = h
         up, down = (problem.losses(unravel(x + s * e, meta(params)), point).loss for s in (1, -1))
         assert float((up - down) / (2 * h)) == pytest.approx(float(ravel(point.grad)[i]), rel=1e-6, abs=1e-8)
-    without = maml(
-        apply, adapt(apply, vpg, sgd(LR)), surrogate, Chunking(2), trust_region=TrustRegion(apply)
-    )(tasks)
+    without = learner_of(apply)(tasks)
     assert float((ravel(without.at(meta(params)).grad) - ravel(point.grad)).norm()) > 1e-2
     assert learners["e-maml"] is e_maml
 
@@ -102,12 +98,7 @@ def test_without_credit_e_maml_is_maml() -> None:
     tasks = credited(2, params)
     tasks = tasks._replace(credit=torch.zeros_like(tasks.credit))
     makers = (maml, e_maml)
-    found = [
-        make(apply, adapt(apply, vpg, sgd(LR)), surrogate, Chunking(2), trust_region=TrustRegion(apply))(
-            tasks
-        ).at(meta(params))
-        for make in makers
-    ]
+    found = [learner_of(apply, make=make)(tasks).at(meta(params)) for make in makers]
     close(ravel(found[0].grad), ravel(found[1].grad), 1e-14)
 
 
@@ -252,8 +243,6 @@ def test_the_coefficient_stays_within_reach(target: float, bound: float) -> None
 
 def test_a_score_without_credit_is_refused() -> None:
     apply, params = model()
-    learner = e_maml(
-        apply, adapt(apply, vpg, sgd(LR)), surrogate, Chunking(2), trust_region=TrustRegion(apply)
-    )
+    learner = learner_of(apply, make=e_maml)
     with pytest.raises(RequestError, match=r"TaskData.credit; core.returns.credit makes it"):
         learner(data(1, params))
