@@ -100,7 +100,7 @@ PARTS = (
     *("--learner", "foreign:learner", "--meta-optimizer", "foreign:optimizer", "--logger", "foreign:Notes"),
     *("--model", "foreign:network", "--executor", "foreign:executor"),
 )
-SMALL = "--iterations 2 --tasks 4 --episodes 2 --threads 1 --validation-tasks 2".split()
+SMALL = ["--iterations", "2", "--tasks", "4", "--episodes", "2", "--threads", "1", "--validation-tasks", "2"]
 EVALUATE = ["--tasks", "2", "--steps", "1", "--episodes", "2", "--baselines", "foreign:untouched"]
 
 
