@@ -74,6 +74,11 @@ def train(kind: str, run: RunState, begun: RunState) -> RunState:
     return begun
 
 
+def sb3_baseline_of(kind: str, run: RunState) -> RunState:
+    """Return ``sb3-pretrained`` or ``sb3-oracle`` of a run, trained on first use."""
+    return train(kind, run, begin(kind, run, run.agent))
+
+
 def _trained(kind: str, baseline: RunState, env_steps: int, seed: int) -> store.Checkpoint:
     """Train PPO, and return what was saved of it."""
     tell(f"metarl: training the baseline {kind}: PPO for {env_steps:,} environment steps")

@@ -152,7 +152,7 @@ def test_a_validation_that_fails_saves_the_last_good_state(
         raise ZeroDivisionError("in the environment")
 
     with monkeypatch.context() as patch:
-        patch.setattr("metarl.run.trainer.validate", broken)
+        patch.setattr("metarl.run.training.validate", broken)
         with pytest.raises(RunFailed, match=r"iteration 2 failed: ZeroDivisionError: in the environment"):
             train(tiny(iterations=3, checkpoint_every=2), tmp_path / "run")
     assert same(load(tmp_path / "run", "last").meta, good.meta)
