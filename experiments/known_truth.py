@@ -50,7 +50,6 @@ def measured(name: str, algorithm: str, runs: Path) -> Measured:
     with open_executor(run.agent) as executor:
         rates = step_sizes(None, STEPS, run.agent)
         values = measure(run.agent, run.meta, rates, PROTOCOL, executor).values
-    assert values is not None, "episodes are measured"
     found = {"meta": (EPISODES * values.T.double()).cumsum(1).tolist()}
     if algorithm == "maml":
         found |= played(run.agent.family, held_out_tasks(run.agent, PROTOCOL))

@@ -23,10 +23,10 @@ MAX_SKIPPED = RARELY["max_skipped"]
 
 def poison(monkeypatch: pytest.MonkeyPatch, when: set[int], what: str = "meta") -> None:
     """From now on the meta-optimizer's steps of these numbers, from 1, are not finite."""
-    healthy, calls = Agent.optimizer, []
+    healthy, calls = Agent.optimizer_with, []
 
-    def poisoned(agent: Agent) -> MetaOptimizer:
-        init, step = healthy(agent)
+    def poisoned(agent: Agent, changes: Any) -> MetaOptimizer:
+        init, step = healthy(agent, changes)
 
         def wrapped(*arguments: Any) -> Any:
             meta, state, metrics = step(*arguments)
@@ -40,7 +40,7 @@ def poison(monkeypatch: pytest.MonkeyPatch, when: set[int], what: str = "meta") 
 
         return MetaOptimizer(init, wrapped)
 
-    monkeypatch.setattr(Agent, "optimizer", poisoned)
+    monkeypatch.setattr(Agent, "optimizer_with", poisoned)
 
 
 @pytest.mark.parametrize("optimizer", ["trpo", "adam"])
