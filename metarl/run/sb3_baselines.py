@@ -218,6 +218,12 @@ def _baseline(kind: str, description: str) -> Baseline:
     return Baseline(description, adapted, partial(begin, kind), partial(train, kind), len(GRID) + 1)
 
 
-pretrained = _baseline("sb3-pretrained", "Stable-Baselines3's PPO on all tasks, then adapted as the run")
-oracle = _baseline("sb3-oracle", "Stable-Baselines3's PPO that observes the task, then adapted as the run")
-scratch = Baseline("Stable-Baselines3's PPO from nothing on each task", _measure_scratch, _check)
+pretrained = _baseline(
+    "sb3-pretrained", "the same network trained by Stable-Baselines3’s PPO on the same tasks"
+)
+oracle = _baseline("sb3-oracle", "like sb3-pretrained, and it observes which task it is in")
+scratch = Baseline(
+    "the same network trained by Stable-Baselines3’s PPO on each task alone, from nothing",
+    _measure_scratch,
+    _check,
+)

@@ -52,7 +52,7 @@ def test_the_file_holds_what_the_contract_says(run: Run) -> None:
         "hash": protocol_hash("return", found["protocol"]),
     }
     assert list(found["agents"]) == ["meta", "random"]
-    assert found["agents"]["random"].pop("description") == "untrained"
+    assert found["agents"]["random"].pop("description") == "the untrained initialisation"
     for agent in found["agents"].values():
         assert list(agent) == [
             *("mean", "iqm", "ci95", "per_task", "inner_lr", "env_steps"),
