@@ -202,7 +202,7 @@ def _check(run: RunState, agent: Agent) -> None:
 
 
 def _measure_scratch(begun: None, trial: Trial) -> dict[str, Any]:
-    """Return what PPO learns of each task from nothing; kept in the run's directory: it takes a while."""
+    """Return what PPO learns of each task from nothing; kept in the run's directory: it takes long."""
     agent, protocol = trial.agent, trial.protocol
 
     def compute() -> dict[str, Any]:
