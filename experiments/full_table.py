@@ -38,7 +38,7 @@ from metarl.run.config import TrainConfig
 from metarl.run.protocol import Protocol, held_out_tasks
 from metarl.run.run_state import RunState
 from metarl.run.sb3_baselines import measure_scratch, sb3_baseline_of, sb3_config
-from metarl.run.worlds import world_of
+from metarl.run.sources import open_executor
 
 SHOWN = (1, 2, 3, 5, 10, 20, 40)  # episodes of RL² in its own table
 
@@ -123,9 +123,8 @@ def from_scratch(agent: Agent, protocol: Protocol) -> list[list[float]]:
     """Returns "task step" of PPO on each task by itself."""
     rows: list[list[float]] = []
     for again in repeats(agent, protocol):
-        with world_of(agent.family).open(agent) as serve:
-            experience, _ = measure_scratch(agent, again, serve)
-        assert experience.values is not None, "episodes are measured"
+        with open_executor(agent) as executor:
+            experience, _ = measure_scratch(agent, again, executor)
         rows += experience.values.T.tolist()
     return rows
 

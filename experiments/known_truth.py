@@ -20,6 +20,7 @@ from pooled import HERE, Measured, kept, trained
 
 import metarl
 from metarl.run.protocol import Protocol, held_out_tasks, measure
+from metarl.run.sources import open_executor
 from metarl.run.step_sizes import step_sizes
 from metarl_envs.finite.reference_players import BANDIT_PLAYERS, MDP_PLAYERS
 
@@ -46,8 +47,9 @@ def measured(name: str, algorithm: str, runs: Path) -> Measured:
     """What an agent, and for MAML each player, earns in the first 2, 4, … 10 episodes, "task step"."""
     path = trained(HERE / f"{name}-{algorithm}.yaml", runs / f"{name}-{algorithm}", SEED)
     run = metarl.load(path)
-    values = measure(run.agent, run.meta, step_sizes(None, STEPS, run.agent), PROTOCOL).values
-    assert values is not None, "episodes are measured"
+    with open_executor(run.agent) as executor:
+        rates = step_sizes(None, STEPS, run.agent)
+        values = measure(run.agent, run.meta, rates, PROTOCOL, executor).values
     found = {"meta": (EPISODES * values.T.double()).cumsum(1).tolist()}
     if algorithm == "maml":
         found |= played(run.agent.family, held_out_tasks(run.agent, PROTOCOL))

@@ -27,6 +27,7 @@ from metarl.run.admission import load_config
 from metarl.run.config import as_dict
 from metarl.run.protocol import Protocol, measure
 from metarl.run.runs import resume
+from metarl.run.sources import open_executor
 from metarl.run.step_sizes import Profile, step_sizes
 
 HERE = Path(__file__).parent
@@ -133,8 +134,8 @@ def returns(agent: Any, meta: Meta, protocol: Protocol, profile: Profile) -> Any
     found = []
     for i in range(repeats):
         again = dataclasses.replace(protocol, seed=protocol.seed + i)
-        values = measure(agent, meta, profile, again).values
-        assert values is not None, "episodes are measured"
+        with open_executor(agent) as executor:
+            values = measure(agent, meta, profile, again, executor).values
         found.append(values)
     return torch.cat(found, 1)
 

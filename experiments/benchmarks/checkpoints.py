@@ -21,7 +21,7 @@ from typing import Any
 
 import metarl
 from metarl.run import checkpoint as store
-from metarl.run import trainer
+from metarl.run import training
 from metarl.run.config import DEFAULTS
 from metarl.run.devices import usable_cores
 from metarl.run.loggers import JsonlLogger, read_metrics
@@ -29,7 +29,7 @@ from metarl.run.loggers import JsonlLogger, read_metrics
 TARGET = 0.01
 LONG, ROUNDS = 100_000, 15
 SAVING = ((JsonlLogger, "sync"), (store, "save"), (store, "prune"))
-VALIDATING = ((trainer, "validate"),)
+VALIDATING = ((training, "validate"),)
 
 Times = list[float]
 

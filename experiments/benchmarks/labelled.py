@@ -18,7 +18,6 @@ from metarl.core.process import prepare_process
 from metarl.run.agent import build_agent
 from metarl.run.config import TrainConfig
 from metarl.run.iteration import Standing, iterate
-from metarl.run.worlds import world_of
 
 CASES = {
     "sinusoid, 1 inner step": ({"family": "sinusoid", "inner_steps": 1, "threads": 1}, 20),
@@ -40,10 +39,9 @@ def measured(name: str, iterations: int, threads: int) -> dict[str, float]:
     agent = build_agent(config)
     meta = agent.initial_meta()
     standing, before, seconds = Standing(meta, agent.optimizer.init(meta)), peak(), []
-    with world_of(agent.family).open(agent) as serve:
-        for _ in range(2 + iterations * factor):
-            standing, row = iterate(agent, standing, serve)
-            seconds.append(row["seconds"])
+    for _ in range(2 + iterations * factor):
+        standing, row = iterate(agent, standing, None)
+        seconds.append(row["seconds"])
     return {"seconds": statistics.median(seconds[2:]), "before": before, "peak": peak()}
 
 

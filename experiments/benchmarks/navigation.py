@@ -23,7 +23,7 @@ from metarl.rollout.seeding import Address
 from metarl.run.agent import build_agent
 from metarl.run.config import TrainConfig
 from metarl.run.iteration import Standing, iterate
-from metarl.run.rollouts import open_rollouts
+from metarl.run.sources import open_executor
 
 ESTABLISHED_SECONDS, ESTABLISHED_GFLOPS = 6.6, 114
 
@@ -59,11 +59,11 @@ def main() -> None:
     rows, rates = [], []
     with ExitStack() as stack:
         env = stack.enter_context(closing(agent.episodic.make_vec(c.tasks * c.episodes)))
-        serve = stack.enter_context(open_rollouts(agent))
-        standing, _ = iterate(agent, standing, serve)  # the first one imports and traces
+        executor = stack.enter_context(open_executor(agent))
+        standing, _ = iterate(agent, standing, executor)  # the first one imports and traces
         before = matrix_product(options.threads)
         for _ in range(options.iterations):
-            standing, row = iterate(agent, standing, serve)
+            standing, row = iterate(agent, standing, executor)
             rows.append(row["seconds"])
             tasks = agent.family.sample_tasks(c.tasks, seeding.generator(1, "tasks", 0), "train")
             policies, address = expand(standing.meta.model, c.tasks), Address(1, 0, standing.iteration)

@@ -86,7 +86,8 @@ def evaluate(
         agents = {"meta": result(experience, profile, protocol, run)}
         for kind, rival in rivals.items():
             trial = Trial(kind, run, agent, protocol, inner_lr, done)
-            agents[kind] = {"description": rival.description} | dict(rival.measure(trained[kind], trial))
+            agents[kind] = dict(rival.measure(trained[kind], trial))
+            agents[kind].setdefault("description", rival.description)
             done()
     described = _described(agent, protocol, checkpoint, run, experience, inner_lr, name)
     metrics = _means(experience, agents["meta"]["mean"])

@@ -47,4 +47,8 @@ def _measure(begun: None, trial: Trial) -> dict[str, Any]:
     return result(measure_nearest(trial.agent, trial.protocol), [], trial.protocol)
 
 
-nearest = Baseline("the label of the nearest support example", _measure, check_classification)
+nearest = Baseline(
+    "the label of the nearest support image, pixel by pixel; it learns nothing",
+    _measure,
+    check_classification,
+)

@@ -74,6 +74,11 @@ def train(kind: str, run: RunState, begun: RunState) -> RunState:
     return begun
 
 
+def sb3_baseline_of(kind: str, run: RunState) -> RunState:
+    """Return ``sb3-pretrained`` or ``sb3-oracle`` of a run, trained on first use."""
+    return train(kind, run, begin(kind, run, run.agent))
+
+
 def _trained(kind: str, baseline: RunState, env_steps: int, seed: int) -> store.Checkpoint:
     """Train PPO, and return what was saved of it."""
     tell(f"metarl: training the baseline {kind}: PPO for {env_steps:,} environment steps")
@@ -197,7 +202,7 @@ def _check(run: RunState, agent: Agent) -> None:
 
 
 def _measure_scratch(begun: None, trial: Trial) -> dict[str, Any]:
-    """Return what PPO learns of each task from nothing; kept in the run's directory: it takes a while."""
+    """Return what PPO learns of each task from nothing; kept in the run's directory: it takes long."""
     agent, protocol = trial.agent, trial.protocol
 
     def compute() -> dict[str, Any]:
@@ -213,6 +218,12 @@ def _baseline(kind: str, description: str) -> Baseline:
     return Baseline(description, adapted, partial(begin, kind), partial(train, kind), len(GRID) + 1)
 
 
-pretrained = _baseline("sb3-pretrained", "Stable-Baselines3's PPO on all tasks, then adapted as the run")
-oracle = _baseline("sb3-oracle", "Stable-Baselines3's PPO that observes the task, then adapted as the run")
-scratch = Baseline("Stable-Baselines3's PPO from nothing on each task", _measure_scratch, _check)
+pretrained = _baseline(
+    "sb3-pretrained", "the same network trained by Stable-Baselines3’s PPO on the same tasks"
+)
+oracle = _baseline("sb3-oracle", "like sb3-pretrained, and it observes which task it is in")
+scratch = Baseline(
+    "the same network trained by Stable-Baselines3’s PPO on each task alone, from nothing",
+    _measure_scratch,
+    _check,
+)

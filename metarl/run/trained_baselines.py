@@ -153,10 +153,25 @@ def adapted(trained: RunState, trial: Trial) -> dict[str, Any]:
     return result(experience, best, trial.protocol, trained)
 
 
-def _baseline(kind: str, description: str) -> Baseline:
-    return Baseline(description, adapted, partial(begin, kind), partial(train, kind), len(GRID) + 1)
+def _measure_pretrained(trained: RunState, trial: Trial) -> dict[str, Any]:
+    """Return ``adapted``, described by how it was trained where tasks give labelled examples."""
+    entry = adapted(trained, trial)
+    if trial.agent.kind is EXAMPLES:
+        few_shot = is_few_shot(trial.run.config)
+        how = (
+            "to tell all training classes apart" if few_shot else "on all tasks together without inner steps"
+        )
+        last = " with its last layer drawn anew" if few_shot else ""
+        entry["description"] = f"the same network trained {how}, then fine-tuned on each task{last}"
+    return entry
 
 
-random = _baseline("random", "untrained")
-pretrained = _baseline("pretrained", "trained on all tasks jointly, without inner steps")
-oracle = _baseline("oracle", "trained jointly likewise, and observes the task")
+def _baseline(kind: str, description: str, measured: Any = adapted) -> Baseline:
+    return Baseline(description, measured, partial(begin, kind), partial(train, kind), len(GRID) + 1)
+
+
+random = _baseline("random", "the untrained initialisation")
+pretrained = _baseline(
+    "pretrained", "the same network trained on the same tasks without inner steps", _measure_pretrained
+)
+oracle = _baseline("oracle", "like pretrained, and it observes which task it is in")

@@ -50,7 +50,8 @@ def child(board: Path, words: list[str]) -> int:
         def called(*args: Any, **options: Any) -> Any:
             before = now[0]
             starting = PHASES[before] == "start" and phase != "restore"  # then signals are not yet heeded
-            now[0] = before if starting else PHASES.index(phase)
+            stays = starting or PHASES[before] == "validate"
+            now[0] = before if stays else PHASES.index(phase)
             try:
                 return function(*args, **options)
             finally:
@@ -59,14 +60,13 @@ def child(board: Path, words: list[str]) -> int:
         return called
 
     from metarl.cli import main
-    from metarl.run import checkpoint, trainer, worlds
+    from metarl.run import checkpoint, iteration, training
     from metarl.run.loggers import JsonlLogger
 
-    learn_from = within("collect", worlds.EPISODES.learn_from)
-    worlds.EPISODES = worlds.EPISODES._replace(learn_from=learn_from)
     for place, name, phase in (
-        (trainer, "iterate", "update"),
-        (trainer, "validate", "validate"),
+        (iteration, "gather", "collect"),
+        (training, "iterate", "update"),
+        (training, "validate", "validate"),
         (JsonlLogger, "row", "row"),
         (JsonlLogger, "truncate_after", "restore"),
         (checkpoint, "latest_intact", "restore"),
@@ -74,13 +74,13 @@ def child(board: Path, words: list[str]) -> int:
         (checkpoint, "prune", "save"),
     ):
         setattr(place, name, within(phase, getattr(place, name)))
-    learn = trainer.Progress
+    learn = training.Progress
 
     def begun(*args: Any, **options: Any) -> Any:
         now[0] = PHASES.index("between")
         return learn(*args, **options)
 
-    vars(trainer)["Progress"] = begun
+    vars(training)["Progress"] = begun
     return main(words)
 
 

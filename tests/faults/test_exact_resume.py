@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from metarl.run import checkpoint as store
-from metarl.run import trainer
+from metarl.run import training
 from metarl.run.algorithms import ALGORITHMS
 from metarl.run.config import TrainConfig
 from metarl.run.runs import Run, load, resume, train
@@ -63,8 +63,8 @@ def test_the_best_checkpoint_is_that_of_one_go(tmp_path: Path, monkeypatch: pyte
     """Also where the end of the first part, which in one go is none, was better than all before and after."""
 
     def validated(*values: float) -> None:
-        told = [{"validation/return/step_1": value} for value in values]
-        monkeypatch.setattr(trainer, "validate", lambda *_: told.pop(0))
+        curves = [{f"validation/return/step_{k}": k * value for k in (0, 1)} for value in values]
+        monkeypatch.setattr(training, "validate", lambda *_: curves.pop(0))
 
     values = EPISODES | {"checkpoint_every": 2, "keep_checkpoints": 1}
     validated(5.0, 1.0, 1.0, 1.0)  # after 2, 4, 6 and 7

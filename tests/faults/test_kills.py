@@ -16,7 +16,7 @@ from tiny_runs import rows, taught
 KILLS = """
 import dataclasses, os, shutil, signal, sys
 from pathlib import Path
-from metarl.run import checkpoint, files, loggers, trainer
+from metarl.run import checkpoint, files, loggers, training
 from metarl.run.admission import load_config
 from metarl.run.runs import resume, train
 

@@ -13,8 +13,9 @@ import wandb
 
 from metarl.cli import main
 from metarl.run.config_file import to_yaml
-from metarl.run.loggers import WandbMirror, loggers
+from metarl.run.mirrors import loggers
 from metarl.run.runs import Run, train
+from metarl.run.wandb_mirror import WandbMirror
 from strangers import forgotten_wandb
 from tiny_runs import alike, tiny
 
@@ -29,7 +30,8 @@ def unmirrored(tmp_path_factory: pytest.TempPathFactory) -> Run:
 @pytest.fixture(autouse=True)
 def stranger(tmp_path: Path, monkeypatch: Patch) -> Iterator[None]:
     """A machine whose owner never heard of wandb."""
-    monkeypatch.setitem(loggers._parts, "wandb", partial(WandbMirror, start_timeout=1.0, finish_timeout=5.0))
+    quick = partial(WandbMirror, start_timeout=1.0, finish_timeout=5.0)
+    monkeypatch.setitem(loggers._parts, "wandb", quick)
     with forgotten_wandb(tmp_path / "home", monkeypatch):
         yield
 

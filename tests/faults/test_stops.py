@@ -18,7 +18,7 @@ from hostile_files import snapshot
 from metarl.cli import main
 from metarl.core.errors import RequestError, RunFailed
 from metarl.run import checkpoint as store
-from metarl.run import iteration, signals, trainer, worlds
+from metarl.run import iteration, signals, training
 from metarl.run.config_file import to_yaml
 from metarl.run.lock import LOCK, alone_in
 from metarl.run.runs import Run, resume, train
@@ -55,10 +55,7 @@ def ask_and_hang() -> None:
 
 def at_collection(number: int, then: Callable[[], None], monkeypatch: Patch) -> None:
     """Something happens before the experience of the given iteration is collected."""
-    world = worlds.EPISODES
-    monkeypatch.setattr(
-        worlds, "EPISODES", world._replace(learn_from=at_call(number, world.learn_from, then))
-    )
+    monkeypatch.setattr(iteration, "gather", at_call(number, iteration.gather, then))
 
 
 def trained_until_stopped(path: Path, **changes: Any) -> None:
@@ -177,7 +174,7 @@ def test_a_second_signal_in_a_save_ends_at_once_and_costs_no_checkpoint(tmp_path
 def test_a_validation_that_takes_longer_is_given_up_with_its_iteration(
     tmp_path: Path, monkeypatch: Patch
 ) -> None:
-    monkeypatch.setattr(trainer, "validate", at_call(1, trainer.validate, ask_and_hang))
+    monkeypatch.setattr(training, "validate", at_call(1, training.validate, ask_and_hang))
     trained_until_stopped(tmp_path / "run", checkpoint_every=3, grace=0.3)
     monkeypatch.undo()
     assert Run.resume(tmp_path / "run").iteration == 2

@@ -23,10 +23,10 @@ MAX_SKIPPED = RARELY["max_skipped"]
 
 def poison(monkeypatch: pytest.MonkeyPatch, when: set[int], what: str = "meta") -> None:
     """From now on the meta-optimizer's steps of these numbers, from 1, are not finite."""
-    healthy, calls = Agent.optimizer, []
+    healthy, calls = Agent.optimizer_with, []
 
-    def poisoned(agent: Agent) -> MetaOptimizer:
-        init, step = healthy(agent)
+    def poisoned(agent: Agent, changes: Any) -> MetaOptimizer:
+        init, step = healthy(agent, changes)
 
         def wrapped(*arguments: Any) -> Any:
             meta, state, metrics = step(*arguments)
@@ -40,7 +40,7 @@ def poison(monkeypatch: pytest.MonkeyPatch, when: set[int], what: str = "meta") 
 
         return MetaOptimizer(init, wrapped)
 
-    monkeypatch.setattr(Agent, "optimizer", poisoned)
+    monkeypatch.setattr(Agent, "optimizer_with", poisoned)
 
 
 @pytest.mark.parametrize("optimizer", ["trpo", "adam"])
@@ -152,7 +152,7 @@ def test_a_validation_that_fails_saves_the_last_good_state(
         raise ZeroDivisionError("in the environment")
 
     with monkeypatch.context() as patch:
-        patch.setattr("metarl.run.trainer.validate", broken)
+        patch.setattr("metarl.run.training.validate", broken)
         with pytest.raises(RunFailed, match=r"iteration 2 failed: ZeroDivisionError: in the environment"):
             train(tiny(iterations=3, checkpoint_every=2), tmp_path / "run")
     assert same(load(tmp_path / "run", "last").meta, good.meta)

@@ -18,7 +18,7 @@ from metarl.rollout.collector import collect, collect_in
 from metarl.rollout.seeding import Address
 from metarl.run.adaptation import read_task
 from metarl.run.experience import USES
-from metarl.run.runs import Run, train
+from metarl.run.runs import Run, load, train
 from tiny_families import OfOneTask
 from tiny_runs import same, tiny
 
@@ -141,8 +141,8 @@ def test_an_oracle_is_told_the_task(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ({}, "adapt needs a task of the family or an environment (or shots), and not both"),
-        ({"task": TASK, "env": gymnasium.make("CartPole-v1")}, "and not both"),
+        ({}, "adapt needs a task of the family, an environment or shots, and only one"),
+        ({"task": TASK, "env": gymnasium.make("CartPole-v1")}, "and only one of them"),
         ({"task": TASK, "steps": -1}, "steps >= 0 and episodes >= 1, got -1 and 20"),
         ({"task": TASK, "episodes": 0}, "steps >= 0 and episodes >= 1, got 1 and 0"),
         ({"task": TASK, "inner_lr": -0.1}, "inner_lr must be finite numbers above 0"),
@@ -152,7 +152,7 @@ def test_an_oracle_is_told_the_task(tmp_path: Path) -> None:
         ({"task": {"goal": [0.1, "x"]}}, ", got [0.1, 'x']"),
         ({"task": {"goal": [[0.1], [0.1, 0.2]]}}, ", got [[0.1], [0.1, 0.2]]"),
         ({"task": {"goal": [0.1, float("nan")]}}, "allowed: finite numbers"),
-        ({"task": {}}, "adapt needs a task of the family or an environment"),
+        ({"task": {}}, "adapt needs a task of the family, an environment"),
         ({"env": gymnasium.make("CartPole-v1")}, "the environment's observation_space is Box"),
         ({"env": gymnasium.make("MountainCar-v0")}, "the environment's action_space is Discrete"),
     ],
@@ -208,3 +208,22 @@ def test_an_environment_may_observe_in_double_precision(run: Run) -> None:
 def test_a_task_that_is_no_object_is_refused(text: str) -> None:
     with pytest.raises(RequestError, match=r"a task is JSON such as .*goal.*, got"):
         read_task(text)
+
+
+def test_each_policy_and_each_call_has_noise_of_its_own_which_can_be_fixed(tmp_path: Path) -> None:
+    run, obs = train(tiny(iterations=1), tmp_path / "run"), np.zeros(2, np.float32)
+
+    def actions(run: Run) -> list[Any]:
+        adapted = [run.adapt(task={"goal": [0.1, 0.2]}, steps=1, episodes=2) for _ in range(2)]
+        return [policy.predict(obs)[0].tolist() for policy in (run.policy, run.policy, *adapted)]
+
+    assert run.policy is run.policy
+    first = actions(run)
+    assert len({tuple(action) for action in first}) == 4
+    again = load(run.path, "last")
+    assert again.policy and actions(again) == first  # in another process, too
+    fixed = [run.policy.seed(5).predict(obs)[0] for _ in range(2)]
+    np.testing.assert_array_equal(*fixed)
+    before = run.policy
+    run.learn(1)
+    assert run.policy is not before

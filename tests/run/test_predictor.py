@@ -113,8 +113,8 @@ def test_a_learned_rule_adapts_by_what_it_has_learned(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ({"shots": (X, Y), "task": {"phase": 1.0}}, "a task, an environment or shots, and only one of them"),
-        ({"shots": (X, Y), "steps": -1}, "adapt needs steps >= 0, got -1"),
+        ({"shots": (X, Y), "task": {"phase": 1.0}}, "an environment or shots, and only one of them"),
+        ({"shots": (X, Y), "steps": -1}, "adapt needs steps >= 0 and episodes >= 1, got -1"),
         ({"shots": (X, Y), "inner_lr": 0.0}, "inner_lr must be finite numbers above 0"),
         ({"shots": (X[:, 0], Y)}, "shots_x has shape (1, 7); allowed: "),
         ({"shots": (X, Y[:5])}, "shots_x has shape (1, 7, 1); allowed: (1, 5, 1)"),

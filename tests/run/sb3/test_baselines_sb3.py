@@ -15,12 +15,12 @@ from metarl.core.params import expand
 from metarl.rollout.collector import collect
 from metarl.rollout.seeding import Address
 from metarl.run import checkpoint as store
+from metarl.run import sb3_baselines as baselines
 from metarl.run.evaluation import evaluate
 from metarl.run.experience import USES
 from metarl.run.lock import alone_in
 from metarl.run.protocol import Protocol, held_out_tasks
 from metarl.run.runs import Run, load, train
-from metarl.run.sb3 import baselines
 from metarl.run.sb3.model import ppo_of
 from metarl.run.sb3.names import names_of
 from metarl.run.sb3.vec_env import TaskVecEnv
@@ -126,7 +126,7 @@ def test_scratch_starts_untrained_on_the_episodes_that_everybody_has() -> None:
     built = agent()
     with open_executor(built) as executor:
         experience, _ = measure_scratch(built, PROTOCOL, executor)
-    assert experience.values is not None and experience.values.shape == (3, 4)
+    assert experience.values.shape == (3, 4)
     tasks = held_out_tasks(built, PROTOCOL)
     for t in range(4):  # the first policy of each task, measured by itself
         seed = int(baselines.seeding.seeds(3, "baselines", USES["sb3"], t, n=1)[0] % 2**32)
@@ -206,7 +206,7 @@ def test_episodes_that_end_early_and_choices_are_learned_from_too() -> None:
         built = agent(family=f"tiny_families:{family}", family_arg={})
         with open_executor(built) as executor:
             experience, _ = measure_scratch(built, Protocol("test", 2, 1, 3, 1, False), executor)
-        assert experience.values is not None and bool(torch.isfinite(experience.values).all())
+        assert bool(torch.isfinite(experience.values).all())
         assert not same(experience.path[0], experience.path[1])
 
 
