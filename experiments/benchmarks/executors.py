@@ -33,7 +33,7 @@ from metarl.rollout.processes import Processes
 from metarl.rollout.registry import families, make
 from metarl.rollout.seeding import Address
 from metarl.rollout.worker import Recipe, Setup
-from metarl.run.devices import usable_cores
+from metarl.run.config.devices import usable_cores
 from metarl_envs.any_gym.family import GymFamily, Scale
 
 EPISODES = 5

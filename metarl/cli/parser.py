@@ -13,7 +13,7 @@ from typing import Any
 
 from metarl.cli.options import COMMANDS, Command, Field
 from metarl.core.errors import RequestError
-from metarl.run.fields import Kind, accept
+from metarl.run.config.fields import Kind, accept
 
 ABOUT = (
     "Optimisation-based meta-reinforcement learning: agents that adapt to a new task within a few episodes."

@@ -23,12 +23,12 @@ import metarl
 from hostile_files import MODULE, SOURCE, change_config, huge_header, nested, pickled, snapshot, torch_file
 from metarl.cli import main
 from metarl.core.errors import RequestError
-from metarl.run import checkpoint as store
-from metarl.run.checkpoint import MANIFEST, STATE
-from metarl.run.config import TrainConfig
-from metarl.run.evaluation import evaluate_run
-from metarl.run.files import to_json
-from metarl.run.runs import Run, train
+from metarl.run.config.train_config import TrainConfig
+from metarl.run.evaluate.evaluate import evaluate_run
+from metarl.run.store import checkpoint as store
+from metarl.run.store.checkpoint import MANIFEST, STATE
+from metarl.run.store.files import to_json
+from metarl.run.use.runs import Run, train
 from tiny_runs import tiny
 
 Patch = pytest.MonkeyPatch
@@ -356,7 +356,7 @@ def test_links_of_w_and_b_s_own_and_a_link_to_a_run_are_fine(run: Path, tmp_path
 
 
 def test_the_id_of_w_and_b_is_not_read_through_a_link(run: Path, tmp_path: Path) -> None:
-    from metarl.run.mirrors import _run_id
+    from metarl.run.log.mirrors import _run_id
 
     (tmp_path / "key").write_text("a secret of the user's, which would be sent as the run's name")
     (run / "wandb").mkdir()
