@@ -56,8 +56,8 @@ def evaluate(
         inner_lr: step sizes of the first, second, … step; see ``step_sizes``.
         family_arg: arguments of the family in place of those of training (``{"shots": 5}``).
         baselines: names of ``metarl.run.evaluate.baselines``; those that need training are trained once, in
-            the run's directory. Each takes the step size of ``GRID`` that is best on validation tasks, in the same
-            proportions from step to step.
+            the run's directory. Each takes the step size of ``GRID`` that is best on validation tasks, in
+            the same proportions from step to step.
         deterministic: measure separate episodes in which the policy takes its most likely action; it still
             adapts on random ones.
         checkpoint: how the protocol names the state that is evaluated.
