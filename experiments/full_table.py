@@ -32,13 +32,13 @@ from pooled import CHOICE, HERE, KEPT, Measured, adapted, cells, difference, kep
 from table_figure import figure
 
 from metarl.rollout.registry import make
-from metarl.run.admission import load_config
-from metarl.run.agent import Agent, build_agent
-from metarl.run.config import TrainConfig
-from metarl.run.protocol import Protocol, held_out_tasks
-from metarl.run.run_state import RunState
-from metarl.run.sb3_baselines import measure_scratch, sb3_baseline_of, sb3_config
-from metarl.run.sources import open_executor
+from metarl.run.agent.agent import Agent, build_agent
+from metarl.run.config.admission import load_config
+from metarl.run.config.train_config import TrainConfig
+from metarl.run.evaluate.protocol import Protocol, held_out_tasks
+from metarl.run.evaluate.sb3_baselines import measure_scratch, sb3_baseline_of, sb3_config
+from metarl.run.experience.sources import open_executor
+from metarl.run.train.run_state import RunState
 
 SHOWN = (1, 2, 3, 5, 10, 20, 40)  # episodes of RL² in its own table
 

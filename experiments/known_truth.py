@@ -19,10 +19,10 @@ import numpy as np
 from pooled import HERE, Measured, kept, trained
 
 import metarl
-from metarl.run.protocol import Protocol, held_out_tasks, measure
-from metarl.run.sources import open_executor
-from metarl.run.step_sizes import step_sizes
-from metarl_envs.reference_players import BANDIT_PLAYERS, MDP_PLAYERS
+from metarl.run.evaluate.protocol import Protocol, held_out_tasks, measure
+from metarl.run.experience.sources import open_executor
+from metarl.run.experience.step_sizes import step_sizes
+from metarl_envs.finite.reference_players import BANDIT_PLAYERS, MDP_PLAYERS
 
 FAMILIES = ("bandit", "tabular-mdp")
 ALGORITHMS = ("maml", "promp", "lstm")

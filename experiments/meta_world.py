@@ -20,8 +20,8 @@ import numpy as np
 from pooled import HERE, Measured, cells, kept, trained, with_sizes
 
 import metarl
-from metarl.run.evaluation import with_family_arg
-from metarl.run.protocol import Protocol
+from metarl.run.evaluate.evaluate import with_family_arg
+from metarl.run.evaluate.protocol import Protocol
 
 SPLITS = ("train", "test")
 PROTOCOL = Protocol(split="test", tasks=50, steps=1, episodes=10, seed=1, deterministic=False)

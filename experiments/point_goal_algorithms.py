@@ -23,9 +23,9 @@ from pooled import CHOICE, HERE, Measured, adapted, cells, difference, fixed, ke
 
 import metarl
 from metarl.core.params import Meta
-from metarl.run.agent import build_agent
-from metarl.run.protocol import Protocol
-from metarl.run.trained_baselines import baseline_of
+from metarl.run.agent.agent import build_agent
+from metarl.run.evaluate.protocol import Protocol
+from metarl.run.evaluate.trained_baselines import baseline_of
 
 ALGORITHMS = ("maml", "fomaml", "promp", "meta-sgd", "anil", "e-maml", "reptile", "lstm")
 COMPARED = ("maml", "fomaml", "promp")  # closer to each other than three seeds can tell

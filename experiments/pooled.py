@@ -22,13 +22,13 @@ import torch
 import metarl
 from metarl.core.errors import RequestError
 from metarl.core.params import Meta
-from metarl.run import statistics
-from metarl.run.admission import load_config
-from metarl.run.config import as_dict
-from metarl.run.protocol import Protocol, measure
-from metarl.run.runs import resume
-from metarl.run.sources import open_executor
-from metarl.run.step_sizes import Profile, step_sizes
+from metarl.run.config.admission import load_config
+from metarl.run.config.train_config import as_dict
+from metarl.run.evaluate.protocol import Protocol, measure
+from metarl.run.experience.sources import open_executor
+from metarl.run.experience.step_sizes import Profile, step_sizes
+from metarl.run.results import statistics
+from metarl.run.use.runs import resume
 
 HERE = Path(__file__).parent
 KEPT = HERE / "results"

@@ -20,7 +20,7 @@ from torch import Tensor
 
 import metarl
 from metarl.rollout import seeding
-from metarl.run.experience import USES
+from metarl.run.experience.gather import USES
 from metarl.run.sb3.ppo import own_randomness
 from metarl.run.sb3.vec_env import TaskVecEnv
 

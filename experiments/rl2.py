@@ -28,12 +28,12 @@ from metarl.core.errors import RequestError
 from metarl.rollout import seeding
 from metarl.rollout.collector import to_action_space
 from metarl.rollout.seeding import Address
-from metarl.run.experience import USES
-from metarl.run.files import to_json, write_atomic
-from metarl.run.protocol import Protocol, held_out_tasks
+from metarl.run.evaluate.protocol import Protocol, held_out_tasks
+from metarl.run.experience.gather import USES
+from metarl.run.results.statistics import bootstrap_ci, iqm
 from metarl.run.sb3.ppo import own_randomness
 from metarl.run.sb3.vec_env import TaskVecEnv
-from metarl.run.statistics import bootstrap_ci, iqm
+from metarl.run.store.files import to_json, write_atomic
 
 ROWS = 400  # trials at a time: an update takes hardly longer for many short sequences than for few
 MINIBATCHES, EPOCHS = 8, 4  # of a rollout

@@ -20,8 +20,8 @@ from pooled import CHOICE, HERE, Measured, adapted, cells, kept, trained
 from robot_figures import Training, figure, training
 
 import metarl
-from metarl.run.protocol import Protocol
-from metarl.run.trained_baselines import TRAINED, baseline_of
+from metarl.run.evaluate.protocol import Protocol
+from metarl.run.evaluate.trained_baselines import TRAINED, baseline_of
 
 FAMILIES = ("cheetah-dir", "cheetah-vel", "ant-dir", "walker-params")
 ALGORITHMS = ("maml", "fomaml", "promp", "meta-sgd", "anil", "e-maml", "reptile", "lstm")

@@ -15,12 +15,12 @@ from pathlib import Path
 
 from pooled import HERE, trained
 
-from metarl.run import checkpoint as store
-from metarl.run.evaluation import evaluate_run
-from metarl.run.groups import evaluation_of
-from metarl.run.loggers import read_metrics
-from metarl.run.report_data import read_run
-from metarl.run.zoo import SHIPPED, agents, shipped
+from metarl.run.evaluate.evaluate import evaluate_run
+from metarl.run.log.metrics_file import read_metrics
+from metarl.run.results.groups import evaluation_of
+from metarl.run.results.read import read_run
+from metarl.run.store import checkpoint as store
+from metarl.run.store.zoo import SHIPPED, agents, shipped
 
 AGENTS = ("bandit-promp", "cartpole-params-maml", "cheetah-dir-maml", "point-goal-maml")
 PAGE = HERE.parent / "docs" / "zoo.md"

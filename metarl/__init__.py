@@ -13,36 +13,36 @@ if TYPE_CHECKING:
     from metarl.core.rules import rules
     from metarl.learn.learners import learners
     from metarl.rollout.registry import families, make
-    from metarl.run.callbacks import Callback
-    from metarl.run.comparison import Comparison
-    from metarl.run.config import TrainConfig
-    from metarl.run.policy import Policy
-    from metarl.run.report_compare import compare
-    from metarl.run.results import Evaluation
-    from metarl.run.runs import Run, load, resume, train
+    from metarl.run.config.train_config import TrainConfig
+    from metarl.run.report.comparison_page import compare
+    from metarl.run.results.comparison import Comparison
+    from metarl.run.results.evaluation import Evaluation
     from metarl.run.sb3.vec_env import TaskVecEnv
+    from metarl.run.train.callbacks import Callback
+    from metarl.run.use.policy import Policy
+    from metarl.run.use.runs import Run, load, resume, train
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Callback": "metarl.run.callbacks",
-    "Comparison": "metarl.run.comparison",
-    "Evaluation": "metarl.run.results",
-    "Policy": "metarl.run.policy",
+    "Callback": "metarl.run.train.callbacks",
+    "Comparison": "metarl.run.results.comparison",
+    "Evaluation": "metarl.run.results.evaluation",
+    "Policy": "metarl.run.use.policy",
     "RequestError": "metarl.core.errors",
-    "Run": "metarl.run.runs",
+    "Run": "metarl.run.use.runs",
     "RunFailed": "metarl.core.errors",
     "TaskVecEnv": "metarl.run.sb3.vec_env",
-    "TrainConfig": "metarl.run.config",
-    "compare": "metarl.run.report_compare",
+    "TrainConfig": "metarl.run.config.train_config",
+    "compare": "metarl.run.report.comparison_page",
     "families": "metarl.rollout.registry",
     "learners": "metarl.learn.learners",
-    "load": "metarl.run.runs",
+    "load": "metarl.run.use.runs",
     "make": "metarl.rollout.registry",
     "objectives": "metarl.core.objectives",
-    "resume": "metarl.run.runs",
+    "resume": "metarl.run.use.runs",
     "rules": "metarl.core.rules",
-    "train": "metarl.run.runs",
+    "train": "metarl.run.use.runs",
 }
 
 __all__ = [

@@ -10,14 +10,14 @@ from typing import Any
 
 from metarl.core.errors import RequestError
 from metarl.learn.optimizers import optimizers
-from metarl.run.callbacks import Callback
-from metarl.run.config import TrainConfig
-from metarl.run.curve import VALIDATION, Curve
-from metarl.run.loggers import read_metrics
-from metarl.run.measures import measure_of
-from metarl.run.protocol import Protocol, measure, standard
-from metarl.run.sources import open_executor
-from metarl.run.step_sizes import step_sizes
+from metarl.run.config.train_config import TrainConfig
+from metarl.run.evaluate.protocol import Protocol, measure, standard
+from metarl.run.experience.sources import open_executor
+from metarl.run.experience.step_sizes import step_sizes
+from metarl.run.log.curve import VALIDATION, Curve
+from metarl.run.log.measures import measure_of
+from metarl.run.log.metrics_file import read_metrics
+from metarl.run.train.callbacks import Callback
 
 __all__ = ["Callback", "Evaluate", "Schedule", "StopWithoutImprovement"]
 EVALUATION = "evaluation"  # the prefix of the curves of ``Evaluate``

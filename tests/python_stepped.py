@@ -15,7 +15,7 @@ import numpy as np
 from gymnasium.spaces import Box
 from numpy.typing import NDArray
 
-from metarl_envs.single_rows import SingleRows
+from metarl_envs.base.single_rows import SingleRows
 
 TROUBLED_GOAL, TROUBLED_STEP = 3.0, 2  # tasks with this goal get into trouble at this step
 

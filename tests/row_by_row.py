@@ -1,6 +1,5 @@
-"""One against many, for families of formulas: each row of a vector environment is the single environment."""
+"""Bits and arrays of families of formulas."""
 
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -21,41 +20,6 @@ def actions_of(family: Any, random: np.random.Generator, lead: tuple[int, ...]) 
     if isinstance(space, MultiDiscrete):
         return space.start + random.integers(space.nvec, size=(*lead, *space.shape))
     return (random.normal(size=(*lead, *space.shape)) * space.high).astype(np.float32)
-
-
-def check_rows(family: Any, n: int = 7, seed: int = 100) -> None:
-    """Asserts equal bits over two episodes a row; rows 1 and 4 are restarted half-way, with other tasks."""
-    random = np.random.default_rng(8)
-    env, singles = family.make_vec(n), [family.make() for _ in range(n)]
-
-    def start(rows: Iterable[int], tasks: dict[str, Any] | None, first: int) -> None:
-        rows = list(rows)
-        options = {"reset_mask": np.isin(np.arange(n), rows)}
-        obs, info = env.reset(seed=first, options=options | ({} if tasks is None else {"task": tasks}))
-        for row in rows:
-            own = None if tasks is None else {"task": {key: value[row] for key, value in tasks.items()}}
-            one, named = singles[row].reset(seed=first + row, options=own)
-            assert same(one, obs[row]) and one in family.observation_space
-            assert all(same(value, info["task"][key][row]) for key, value in named["task"].items())
-
-    def step() -> None:
-        actions = actions_of(family, random, (n,))
-        batch = env.step(actions)[:4]
-        assert [part.dtype for part in batch] == [np.float32, np.float64, np.bool_, np.bool_]
-        for row, single in enumerate(singles):
-            one = single.step(actions[row])
-            assert same(one[0], batch[0][row]) and same(np.float64(one[1]), batch[1][row])
-            assert one[2:4] == (bool(batch[2][row]), bool(batch[3][row]))
-
-    start(range(n), family.sample_tasks(n, random), seed)
-    for _ in range(family.horizon // 2):
-        step()
-    start([1, 4], family.sample_tasks(n, random), seed + 50)
-    for _ in range(family.horizon + 1):  # the others end, are frozen, and get no more rewards
-        step()
-    start(range(n), None, seed + 99)  # tasks of their own
-    for _ in range(family.horizon):
-        step()
 
 
 def check_arrays_are_nobody_elses(family: Any) -> None:

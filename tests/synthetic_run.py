@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from metarl.run.comparable import protocol_hash
+from metarl.run.results.comparable import protocol_hash
 
 AGENTS = {
     "meta": (-40.1, -12.3, -8.2, -7.4),

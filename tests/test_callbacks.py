@@ -8,8 +8,8 @@ import pytest
 
 from metarl.callbacks import Callback, Evaluate, Schedule, StopWithoutImprovement
 from metarl.core.errors import RequestError
-from metarl.run.callbacks import as_callbacks
-from metarl.run.runs import Run, train
+from metarl.run.train.callbacks import as_callbacks
+from metarl.run.use.runs import Run, train
 from tiny_runs import rows, same, tiny
 
 SMALL: dict[str, int] = {"tasks": 2, "steps": 1, "episodes": 2}

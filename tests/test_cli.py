@@ -20,10 +20,10 @@ from metarl.cli.commands import HANDLERS
 from metarl.cli.options import COMMANDS
 from metarl.core.errors import RequestError, RunFailed
 from metarl.core.registry import Registry
-from metarl.run.algorithms import ALGORITHMS
-from metarl.run.config_file import to_yaml
-from metarl.run.parts import PARTS, registry_of
-from metarl.run.signals import Stopped
+from metarl.run.config.algorithms import ALGORITHMS
+from metarl.run.config.parts import PARTS, registry_of
+from metarl.run.config.yaml_file import to_yaml
+from metarl.run.train.signals import Stopped
 from tiny_runs import configured
 
 
@@ -41,7 +41,7 @@ def trained(path: str, agent: SimpleNamespace = EPISODIC, family: str = "point-g
     return SimpleNamespace(path=Path(path), agent=agent, config=configured(family=family))
 
 
-FAMILY = "metarl_envs.point_goal:PointGoal"
+FAMILY = "metarl_envs.plane.point_goal:PointGoal"
 TRAIN = f"train maml --family {FAMILY}"
 
 Replace = Callable[..., Mock]
@@ -212,13 +212,13 @@ def test_an_absent_gpu_is_never_replaced_silently(tmp_path: Path, capsys: pytest
 def test_every_outcome_has_its_status_and_one_line(
     raised: BaseException, status: int, told: str, replaced: Replace, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    replaced("metarl.run.runs", "train", raises=raised)
+    replaced("metarl.run.use.runs", "train", raises=raised)
     assert main(TRAIN.split()) == status
     assert capsys.readouterr() == ("", told)
 
 
 def test_a_mistake_of_ours_keeps_its_traceback(replaced: Replace) -> None:
-    replaced("metarl.run.runs", "train", raises=ZeroDivisionError())
+    replaced("metarl.run.use.runs", "train", raises=ZeroDivisionError())
     with pytest.raises(ZeroDivisionError):
         main(TRAIN.split())
 
@@ -229,7 +229,7 @@ def test_train_lays_the_command_line_over_the_file(
     (tmp_path / "mine.yaml").write_text(
         "algorithm: fomaml\ntasks: 7\nepisodes: 6\nmeta_lr: 1e-4\nhidden: [8]\n"
     )
-    train = replaced("metarl.run.runs", "train", trained("runs/a"))
+    train = replaced("metarl.run.use.runs", "train", trained("runs/a"))
     line = f"train --config mine.yaml --family {FAMILY} --tasks 5 --family-arg horizon=9 --observe-task"
     assert main([*line.split(), "--out", "runs/a"]) == 0
     config, out = train.call_args.args
@@ -251,7 +251,7 @@ def test_train_lays_the_command_line_over_the_file(
 def test_a_run_can_be_repeated_from_its_own_config(replaced: Replace, tmp_path: Path) -> None:
     first = configured("maml", FAMILY, family_arg={"horizon": 9}, chunk=4, hidden=[8, 8])
     (tmp_path / "config.yaml").write_text(to_yaml(first))
-    train = replaced("metarl.run.runs", "train", trained("b"))
+    train = replaced("metarl.run.use.runs", "train", trained("b"))
     assert main(["train", "--config", "config.yaml", "--trust"]) == 0  # since the family is one of ours
     config, out = train.call_args.args
     assert (dataclasses.replace(config, trust=False), out) == (first, None)
@@ -260,7 +260,7 @@ def test_a_run_can_be_repeated_from_its_own_config(replaced: Replace, tmp_path: 
 def test_images_are_to_be_compared_with_the_nearest_one(
     replaced: Replace, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    replaced("metarl.run.runs", "train", trained("b", SimpleNamespace(metric="accuracy")))
+    replaced("metarl.run.use.runs", "train", trained("b", SimpleNamespace(metric="accuracy")))
     assert main(TRAIN.split()) == 0
     assert "metarl evaluate b --baselines random pretrained nearest" in capsys.readouterr().out
 
@@ -268,14 +268,14 @@ def test_images_are_to_be_compared_with_the_nearest_one(
 def test_no_oracle_is_proposed_where_the_policy_observes_images(
     replaced: Replace, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    replaced("metarl.run.runs", "train", trained("b", episodic(3, 7, 7)))
+    replaced("metarl.run.use.runs", "train", trained("b", episodic(3, 7, 7)))
     assert main(TRAIN.split()) == 0
     assert "--baselines random pretrained\n" in capsys.readouterr().out
 
 
 def test_baseline_trains_maml_unless_told_otherwise(replaced: Replace, tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text("algorithm: fomaml\n")
-    train = replaced("metarl.run.trained_baselines", "train_baseline", trained("b"))
+    train = replaced("metarl.run.evaluate.trained_baselines", "train_baseline", trained("b"))
     for more, algorithm in {
         "": "maml",
         "--config mine.yaml": "fomaml",
@@ -288,7 +288,7 @@ def test_baseline_trains_maml_unless_told_otherwise(replaced: Replace, tmp_path:
 
 
 def test_resume_hands_on_the_run_and_its_new_length(replaced: Replace) -> None:
-    resume = replaced("metarl.run.runs", "resume", trained("a"))
+    resume = replaced("metarl.run.use.runs", "resume", trained("a"))
     assert main(["resume", "a", "--iterations", "9"]) == 0
     assert main(["resume", "a"]) == 0
     assert main(["resume", "a", "--trust"]) == 0
@@ -309,9 +309,9 @@ def test_the_help_of_baseline_says_which_algorithm_it_takes(capsys: pytest.Captu
 def test_what_to_type_next_is_quoted_for_a_shell_or_python(
     replaced: Replace, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    replaced("metarl.run.runs", "train", trained("a  b"))
-    replaced("metarl.run.sb3.export", "export_run", Path('a "b".zip'))
-    replaced("metarl.run.clip", "render_run", Path("c.gif"))
+    replaced("metarl.run.use.runs", "train", trained("a  b"))
+    replaced("metarl.run.use.export", "export_run", Path('a "b".zip'))
+    replaced("metarl.run.use.clip", "render_run", Path("c.gif"))
     assert main([*TRAIN.split(), "--out", "a  b"]) == 0
     assert "next: metarl evaluate 'a  b' --baselines" in capsys.readouterr().out
     assert main(["render", "a  b"]) == 0
@@ -323,18 +323,20 @@ def test_what_to_type_next_is_quoted_for_a_shell_or_python(
 def test_what_to_type_next_has_trust_where_the_run_needs_it(
     replaced: Replace, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    train = replaced("metarl.run.runs", "train")
+    train = replaced("metarl.run.use.runs", "train")
     for family, ending in {"point-goal": " oracle\n", "tiny_families:Field": " oracle --trust\n"}.items():
         train.return_value = trained("b", family=family)
         assert main(TRAIN.split()) == 0
         assert capsys.readouterr().out.endswith(ending)
-    replaced("metarl.run.trained_baselines", "train_baseline", trained("b", family="tiny_families:Field"))
+    replaced(
+        "metarl.run.evaluate.trained_baselines", "train_baseline", trained("b", family="tiny_families:Field")
+    )
     assert main(["baseline", "oracle", "--family", FAMILY]) == 0
     assert capsys.readouterr().out.endswith("next: metarl evaluate b --trust\n")
 
 
 def test_evaluate_hands_on_the_runs_and_what_is_asked(replaced: Replace) -> None:
-    evaluate = replaced("metarl.run.aggregate", "evaluate_runs")
+    evaluate = replaced("metarl.run.evaluate.several_runs", "evaluate_runs")
     line = (
         "evaluate a b --checkpoint 20 --split ood --tasks 4 --steps 2 --episodes 5 --seed 9 --deterministic"
     )
@@ -361,7 +363,7 @@ def test_evaluate_hands_on_the_runs_and_what_is_asked(replaced: Replace) -> None
 
 def test_compare_prints_the_table_and_the_page(replaced: Replace, capsys: pytest.CaptureFixture[str]) -> None:
     made = SimpleNamespace(table=lambda: "the table", save=Mock(side_effect=lambda path: path))
-    compare = replaced("metarl.run.report_compare", "compare", made)
+    compare = replaced("metarl.run.report.comparison_page", "compare", made)
     assert main(["compare", "a", "b"]) == 0
     assert main(["compare", "a", "b", "--out", "c.json"]) == 0
     assert [call.args for call in compare.call_args_list] == [([Path("a"), Path("b")],)] * 2
@@ -372,7 +374,7 @@ def test_compare_prints_the_table_and_the_page(replaced: Replace, capsys: pytest
 def test_report_hands_on_the_runs_and_prints_the_page(
     replaced: Replace, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    report = replaced("metarl.run.report", "write_report", Path("c.html"))
+    report = replaced("metarl.run.report.page", "write_report", Path("c.html"))
     assert main(["report", "a", "b", "--out", "c.html"]) == 0
     assert report.call_args.kwargs == {"run_dirs": [Path("a"), Path("b")], "out": "c.html"}
     assert capsys.readouterr().out == "c.html\n"

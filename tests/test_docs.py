@@ -18,8 +18,8 @@ from metarl.cli.parser import parse
 from metarl.core.objectives import objectives
 from metarl.core.params import leaves
 from metarl.rollout.registry import families
-from metarl.run import zoo
-from metarl.run.fields import accept
+from metarl.run.config.fields import accept
+from metarl.run.store import zoo
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "docs" / "examples"

@@ -22,11 +22,11 @@ from metarl.core.rules import Rule
 from metarl.learn.maml import maml
 from metarl.learn.optimizers import sgd
 from metarl.rollout.inline import Inline
-from metarl.run.baselines import Baseline
-from metarl.run.measures import Measure, register
-from metarl.run.protocol import measure, result
-from metarl.run.scores import scores
-from metarl.run.sources import open_executor
+from metarl.run.evaluate.baselines import Baseline
+from metarl.run.log.measures import Measure, register
+from metarl.run.evaluate.protocol import measure, result
+from metarl.run.agent.scores import scores
+from metarl.run.experience.sources import open_executor
 from metarl_envs import PointGoal
 
 register("closeness", Measure("closeness", "mean closeness", of="episodes"))

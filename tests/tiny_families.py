@@ -13,42 +13,25 @@ import numpy as np
 from gymnasium.spaces import Box, Discrete, MultiDiscrete
 from numpy.typing import NDArray
 
-from metarl_envs.analytic import Analytic, Bools, Floats, Tasks, draw_tasks, read_tasks
-from metarl_envs.analytic_envs import AnalyticEnv, AnalyticVectorEnv
-from metarl_envs.arguments import known_split
-from metarl_envs.few_shot import SIZE, FewShot, ImageClasses
+from metarl_envs.base.analytic_family import AnalyticFamily
+from metarl_envs.base.arguments import known_split
+from metarl_envs.base.formulas import Analytic, Bools, Floats, Tasks
+from metarl_envs.few_shot.classification import SIZE, FewShot, ImageClasses
 
 Step = tuple[Floats, Floats, Bools]
 
 
-class _Tiny:
+class _Tiny(AnalyticFamily):
     """What the families below share: all but their formulas."""
 
-    name: str
     specs = {"random": "starts drawn from the seed", "fixed": "every episode starts alike"}
-    num_tasks: int | None = None
 
     def __init__(self, spec: str | None = None, *, horizon: int = 12, **arguments: Any) -> None:
-        self.spec = spec or "random"
-        self.horizon = horizon
-        self._model = self._formulas(**arguments)
-        self.observation_space, self.action_space = self._model.observation_space, self._model.action_space
+        self.spec, self.horizon = spec or "random", horizon
+        super().__init__(self.spec, self._formulas(**arguments))
 
     def _formulas(self) -> Analytic:
         raise NotImplementedError
-
-    def sample_tasks(self, n: int, rng: np.random.Generator, split: str = "train") -> Tasks:
-        return draw_tasks(self._model, self._model.task, n, rng, split)
-
-    def task_features(self, tasks: Mapping[str, Any]) -> NDArray[np.float32]:
-        (values,) = read_tasks(self._model, tasks).values()
-        return values.reshape(len(values), -1).astype(np.float32)
-
-    def make(self) -> gymnasium.Env[Any, Any]:
-        return AnalyticEnv(self._model)
-
-    def make_vec(self, num_envs: int) -> gymnasium.vector.VectorEnv[Any, Any, Any]:
-        return AnalyticVectorEnv(self._model, num_envs)
 
 
 class Corridor(_Tiny):

@@ -9,18 +9,18 @@ import torch
 from metarl.core.params import Meta, leaves, tree_map
 from metarl.rollout.collector import Tasks
 from metarl.rollout.seeding import Address
-from metarl.run import checkpoint as store
-from metarl.run.agent import Agent, build_agent
-from metarl.run.config import TrainConfig
-from metarl.run.examples import ExampleSource
-from metarl.run.experience import USES, Experience, gather
-from metarl.run.initial_weights import with_initial_weights
-from metarl.run.iteration import validate
-from metarl.run.loggers import read_metrics
-from metarl.run.protocol import Protocol, measure, tuned
-from metarl.run.runs import Run
-from metarl.run.sources import open_executor, source_of
-from metarl.run.step_sizes import Profile
+from metarl.run.agent.agent import Agent, build_agent
+from metarl.run.config.train_config import TrainConfig
+from metarl.run.evaluate.protocol import Protocol, measure, tuned
+from metarl.run.experience.examples import ExampleSource
+from metarl.run.experience.gather import USES, Experience, gather
+from metarl.run.experience.sources import open_executor, source_of
+from metarl.run.experience.step_sizes import Profile
+from metarl.run.log.metrics_file import read_metrics
+from metarl.run.store import checkpoint as store
+from metarl.run.train.initial_weights import with_initial_weights
+from metarl.run.train.iteration import validate
+from metarl.run.use.runs import Run
 
 TINY: dict[str, Any] = {
     "algorithm": "maml",

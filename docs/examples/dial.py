@@ -6,8 +6,7 @@
 import numpy as np
 from gymnasium.spaces import Box
 
-from metarl_envs.analytic import Analytic, draw_tasks
-from metarl_envs.analytic_envs import AnalyticEnv, AnalyticVectorEnv
+from metarl_envs import Analytic, AnalyticFamily
 
 
 def turn(state, action, tasks, noise):
@@ -31,28 +30,10 @@ MODEL = Analytic(
 )
 
 
-class Dial:
+class Dial(AnalyticFamily):
     """Tasks are ``{"setting": float64 "n 1"}`` in [-1, 1), the same in every split."""
 
     name, specs = "dial", {"v1": "turn a dial to a setting in [-1, 1) that cannot be seen"}
-    horizon, num_tasks = MODEL.horizon, None
-    observation_space, action_space = MODEL.observation_space, MODEL.action_space
 
     def __init__(self, spec=None):
-        self.spec = spec or "v1"
-
-    def sample_tasks(self, n, rng, split="train"):
-        """Tasks from a NumPy generator."""
-        return draw_tasks(MODEL, MODEL.task, n, rng, split)  # the second formula is that of split "ood"
-
-    def task_features(self, tasks):
-        """What an oracle sees."""
-        return np.asarray(tasks["setting"], np.float32)
-
-    def make(self):
-        """One environment."""
-        return AnalyticEnv(MODEL)
-
-    def make_vec(self, num_envs):
-        """Many, stepped together."""
-        return AnalyticVectorEnv(MODEL, num_envs)
+        super().__init__(spec or "v1", MODEL)

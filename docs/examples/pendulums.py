@@ -3,7 +3,7 @@
 ``metarl train maml --family pendulums:Pendulums`` trains on it from the folder of this file.
 """
 
-from metarl_envs.gym_family import GymFamily, Uniform
+from metarl_envs import GymFamily, Uniform
 
 
 class Pendulums(GymFamily):

@@ -20,11 +20,11 @@ from pathlib import Path
 from typing import Any
 
 import metarl
-from metarl.run import checkpoint as store
-from metarl.run import training
-from metarl.run.config import DEFAULTS
-from metarl.run.devices import usable_cores
-from metarl.run.loggers import JsonlLogger, read_metrics
+from metarl.run.config.devices import usable_cores
+from metarl.run.config.train_config import DEFAULTS
+from metarl.run.log.metrics_file import JsonlLogger, read_metrics
+from metarl.run.store import checkpoint as store
+from metarl.run.train import training
 
 TARGET = 0.01
 LONG, ROUNDS = 100_000, 15

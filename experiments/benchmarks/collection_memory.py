@@ -14,8 +14,8 @@ from metarl.core.params import expand, leaves
 from metarl.rollout import seeding
 from metarl.rollout.collector import collect
 from metarl.rollout.seeding import Address
-from metarl.run.agent import build_agent
-from metarl.run.config import TrainConfig
+from metarl.run.agent.agent import build_agent
+from metarl.run.config.train_config import TrainConfig
 
 
 def status(name: str) -> int:

@@ -15,9 +15,9 @@ import subprocess
 import sys
 
 from metarl.core.process import prepare_process
-from metarl.run.agent import build_agent
-from metarl.run.config import TrainConfig
-from metarl.run.iteration import Standing, iterate
+from metarl.run.agent.agent import build_agent
+from metarl.run.config.train_config import TrainConfig
+from metarl.run.train.iteration import Standing, iterate
 
 CASES = {
     "sinusoid, 1 inner step": ({"family": "sinusoid", "inner_steps": 1, "threads": 1}, 20),

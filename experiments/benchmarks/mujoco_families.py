@@ -30,10 +30,10 @@ from metarl.core.process import prepare_process
 from metarl.rollout import seeding
 from metarl.rollout.collector import collect
 from metarl.rollout.seeding import Address
-from metarl.run.agent import build_agent
-from metarl.run.config import TrainConfig
+from metarl.run.agent.agent import build_agent
+from metarl.run.config.train_config import TrainConfig
 from metarl_envs import CheetahVel
-from metarl_envs.mujoco_engine import load
+from metarl_envs.robots.engine import load
 
 Work = Callable[[], Any]
 TARGETS = {"engine": 0.85, "sync": 3.0, "async": 6.0, "subproc": 6.0}

@@ -20,10 +20,10 @@ from metarl.core.process import prepare_process
 from metarl.rollout import seeding
 from metarl.rollout.collector import collect
 from metarl.rollout.seeding import Address
-from metarl.run.agent import build_agent
-from metarl.run.config import TrainConfig
-from metarl.run.iteration import Standing, iterate
-from metarl.run.sources import open_executor
+from metarl.run.agent.agent import build_agent
+from metarl.run.config.train_config import TrainConfig
+from metarl.run.experience.sources import open_executor
+from metarl.run.train.iteration import Standing, iterate
 
 ESTABLISHED_SECONDS, ESTABLISHED_GFLOPS = 6.6, 114
 

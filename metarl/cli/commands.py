@@ -13,16 +13,16 @@ from metarl.cli import options
 from metarl.cli.listing import list_parts
 from metarl.cli.parser import checked, parse
 from metarl.core.errors import EnvironmentFailed, RequestError, RunFailed
-from metarl.run import zoo
-from metarl.run.admission import admit
-from metarl.run.config import DEFAULTS, TrainConfig, as_dict
-from metarl.run.config_file import from_yaml, layered
-from metarl.run.next_command import command
-from metarl.run.signals import Stopped
-from metarl.run.terminal import tell
+from metarl.run.config.admission import admit
+from metarl.run.config.next_command import command
+from metarl.run.config.train_config import DEFAULTS, TrainConfig, as_dict
+from metarl.run.config.yaml_file import from_yaml, layered
+from metarl.run.store import zoo
+from metarl.run.store.terminal import tell
+from metarl.run.train.signals import Stopped
 
 if TYPE_CHECKING:
-    from metarl.run.runs import Run
+    from metarl.run.use.runs import Run
 
 Values = dict[str, Any]
 
@@ -103,7 +103,7 @@ def _config(values: Values, config: str | None, **beneath: Any) -> TrainConfig:
 def _train(values: Values) -> None:
     files = checked(options.Files, values)
     config = _config(values, files["config"])
-    from metarl.run.runs import train
+    from metarl.run.use.runs import train
 
     _tell_next(train(config, files["out"]))
 
@@ -119,25 +119,25 @@ def _tell_next(run: "Run") -> None:
 
 
 def _resume(values: Values) -> None:
-    from metarl.run.runs import resume
+    from metarl.run.use.runs import resume
 
     _tell_next(resume(values.pop("run_dir"), **values))
 
 
 def _evaluate(values: Values) -> None:
-    from metarl.run.aggregate import evaluate_runs
+    from metarl.run.evaluate.several_runs import evaluate_runs
 
     evaluate_runs(**values)
 
 
 def _report(values: Values) -> None:
-    from metarl.run.report import write_report
+    from metarl.run.report.page import write_report
 
     print(write_report(**values))
 
 
 def _compare(values: Values) -> None:
-    from metarl.run.report_compare import compare
+    from metarl.run.report.comparison_page import compare
 
     comparison = compare(values["run_dirs"])
     print(comparison.table())
@@ -145,13 +145,13 @@ def _compare(values: Values) -> None:
 
 
 def _render(values: Values) -> None:
-    from metarl.run.clip import render_run
+    from metarl.run.use.clip import render_run
 
     print(f"{render_run(**values)}; {command('report', values['run_dir'])} shows a strip of it")
 
 
 def _export(values: Values) -> None:
-    from metarl.run.sb3.export import export_run
+    from metarl.run.use.export import export_run
 
     del values["to"]  # the only format
     written = export_run(**values)
@@ -162,7 +162,7 @@ def _export(values: Values) -> None:
 def _baseline(values: Values) -> None:
     kind, files = checked(options.Baseline, values)["kind"], checked(options.Files, values)
     config = _config(values, files["config"], **options.COMMANDS["baseline"].defaults)
-    from metarl.run.trained_baselines import train_baseline
+    from metarl.run.evaluate.trained_baselines import train_baseline
 
     run = train_baseline(kind, config, files["out"])
     print(f"{run.path} is trained; next: {command('evaluate', run.path, opens=as_dict(run.config))}")

@@ -3,9 +3,9 @@
 import textwrap
 
 from metarl.core.errors import RequestError
-from metarl.run import zoo
-from metarl.run.algorithms import ALGORITHMS
-from metarl.run.parts import registry_of
+from metarl.run.config.algorithms import ALGORITHMS
+from metarl.run.config.parts import registry_of
+from metarl.run.store import zoo
 
 
 def list_parts(what: str) -> None:
@@ -46,9 +46,9 @@ def _list_families() -> None:
 
 def _list_zoo() -> None:
     """Print every agent with its scores before and after adaptation, as ``evaluation.json`` has them."""
-    from metarl.run.groups import evaluation_of
-    from metarl.run.report_data import read_run
-    from metarl.run.report_numbers import aligned
+    from metarl.run.results.groups import evaluation_of
+    from metarl.run.results.numbers import aligned
+    from metarl.run.results.read import read_run
 
     rows = [["", "family", "algorithm", "", "before", "step 1", "step 2", "step 3"]]
     for name in zoo.agents():

@@ -5,9 +5,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from metarl.run.config import TrainConfig
-from metarl.run.fields import Kind, flag, many, number, one_of, option, pairs, part, text, trusting, whole
-from metarl.run.parts import PARTS
+from metarl.run.config.fields import (
+    Kind,
+    flag,
+    many,
+    number,
+    one_of,
+    option,
+    pairs,
+    part,
+    text,
+    trusting,
+    whole,
+)
+from metarl.run.config.parts import PARTS
+from metarl.run.config.train_config import TrainConfig
 
 Field = dataclasses.Field[Any]
 

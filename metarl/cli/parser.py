@@ -1,10 +1,10 @@
-"""Words on a command line to values by option name, and the help.
+"""Words on a command line to values by option name, and the help: argparse over the fields of ``options``.
 
-Both are read off the fields of ``options``. The grammar is small and not argparse's, which takes ``-1e-3``
-for an option and whose complaints do not say what is allowed. A value is still as it was written: its meaning
-is checked where YAML's and Python users' values are, with the same messages.
+argparse splits the words and writes the help. A value is still as it was written: its meaning is checked
+where YAML's and Python users' values are, with the same messages.
 """
 
+import argparse
 import difflib
 import shutil
 import textwrap
@@ -13,7 +13,7 @@ from typing import Any
 
 from metarl.cli.options import COMMANDS, Command, Field
 from metarl.core.errors import RequestError
-from metarl.run.fields import Kind, accept
+from metarl.run.config.fields import Kind, accept
 
 ABOUT = (
     "Optimisation-based meta-reinforcement learning: agents that adapt to a new task within a few episodes."
@@ -23,7 +23,6 @@ EXITS = (
     "written; 130 or 143 stopped by a signal after saving."
 )
 HELP = ("-h", "--help")
-COLUMN = 24  # where explanations begin
 
 
 def parse(args: Sequence[str]) -> tuple[Command, dict[str, Any]] | str:
@@ -33,20 +32,32 @@ def parse(args: Sequence[str]) -> tuple[Command, dict[str, Any]] | str:
         RequestError: for a command line that is not understood; one line with what is allowed.
     """
     if args and args[0] in HELP:
-        return overview()
+        return _overview()
     if not args or args[0] not in COMMANDS:
         line = f"unknown command {args[0]!r}" if args else "no command given"
         close = difflib.get_close_matches(args[0], COMMANDS, cutoff=0.7) if args else []
         hint = f"did you mean {' or '.join(close)}?" if close else f"allowed: {', '.join(COMMANDS)}"
         raise RequestError(f"{line}; {hint} (metarl --help explains them)")
     command = COMMANDS[args[0]]
+    parser = _parser(command)
     if any(word in HELP for word in args[1:]):
-        return explained(command)
-    values = _words(command, args[1:])
-    if command.required and command.positional not in values:
-        kind: Kind = command.fields[0].metadata["kind"]
-        raise RequestError(f"{command.name} needs {kind.metavar}: {command.fields[0].metadata['text']}")
-    return command, values
+        return parser.format_help().rstrip()
+    try:
+        values, rest = parser.parse_known_intermixed_args(_joined(args[1:]))
+    except argparse.ArgumentError as error:
+        field = next(field for field in command.fields if _flag(field) == error.argument_name)
+        needs = field.metadata["kind"].metavar
+        raise RequestError(f"option {_flag(field)} of metarl {command.name} needs {needs}") from None
+    if rest:
+        raise RequestError(_unknown(command, min(rest, key=lambda word: not word.startswith("-"))))
+    given = {name: value for name, value in vars(values).items() if value is not None}
+    given = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
+    if not given.get(command.positional):
+        given.pop(command.positional, None)
+        if command.required:
+            kind: Kind = command.fields[0].metadata["kind"]
+            raise RequestError(f"{command.name} needs {kind.metavar}: {command.fields[0].metadata['text']}")
+    return command, given
 
 
 def checked(group: type, values: dict[str, Any]) -> dict[str, Any]:
@@ -62,78 +73,95 @@ def checked(group: type, values: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _words(command: Command, args: Sequence[str]) -> dict[str, Any]:
-    """Return the words of each option that is given; an option that repeats adds to those before."""
-    values: dict[str, Any] = {}
-    words = list(args)
-    while words:
-        word = words.pop(0)
-        field, given = _field(command, word), []
+def _parser(command: Command) -> argparse.ArgumentParser:
+    """Return the parser of a command, its options in sections, which keeps every value as it was written."""
+    first = command.fields[0]
+    shown = _metavar(first) if command.required else f"[{_metavar(first)}]"
+    parser = argparse.ArgumentParser(
+        usage=f"metarl {command.name} {shown} [options]",
+        description=command.text,
+        formatter_class=_Help,
+        allow_abbrev=False,
+        add_help=False,
+        exit_on_error=False,
+    )
+    nargs = "*" if first.metadata["kind"].nargs == "*" else "?"
+    parser.add_argument(first.name, nargs=nargs, metavar=_metavar(first), help=_explained(first))
+    section: Any = None if first.name in command.sections else parser.add_argument_group("options")
+    for field in command.fields[1:]:
+        if field.name in command.sections:
+            section = parser.add_argument_group(command.sections[field.name])
         kind: Kind = field.metadata["kind"]
-        if not word.startswith("--"):
-            given = [word]
-        elif "=" in word:
-            given = [word.partition("=")[2]]
-        else:
-            most = len(words) if kind.nargs == "*" else 1
-            while words and len(given) < most and not words[0].startswith("--"):
-                given.append(words.pop(0))
+        words: dict[str, Any] = {"nargs": "?", "const": True} if kind.nargs == (0, 1) else {}
         if kind.nargs == "*":
-            adds = kind.repeats or field.name == command.positional
-            values[field.name] = (*(values.get(field.name, ()) if adds else ()), *given)
-        elif field.name == command.positional and field.name in values:
-            raise RequestError(
-                f"unexpected {word!r} after metarl {command.name}; see metarl {command.name} --help"
-            )
-        elif not given and kind.nargs == 1:
-            raise RequestError(f"option {_flag(field)} of metarl {command.name} needs {kind.metavar}")
+            words = {"nargs": "*", "action": "extend" if kind.repeats else "store"}
+        about = f"{_explained(field)} (default: {_default(command, field)})".replace("%", "%%")
+        section.add_argument(_flag(field), metavar=_metavar(field), help=about, **words)
+    return parser
+
+
+class _Help(argparse.HelpFormatter):
+    """Explanations from column 26, on lines of at most 110 characters."""
+
+    def __init__(self, prog: str) -> None:
+        columns = shutil.get_terminal_size((100, 24)).columns
+        super().__init__(prog, max_help_position=26, width=min(110, columns))
+
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        return textwrap.wrap(" ".join(text.split()), width, break_on_hyphens=False)  # meta-sgd is one word
+
+
+def _joined(args: Sequence[str]) -> list[str]:
+    """Return the words with ``--inner_lr -1e-3`` as ``--inner-lr=-1e-3``, a value to argparse."""
+    words: list[str] = []
+    for word in args:
+        follows_option = bool(words) and words[-1].startswith("--") and "=" not in words[-1]
+        if word.startswith("--"):
+            name, equals, value = word.partition("=")
+            words.append(f"{name.replace('_', '-')}{equals}{value}")
+        elif word.startswith("-") and follows_option:
+            words[-1] += f"={word}"
         else:
-            values[field.name] = given[0] if given else True
-    return values
+            words.append(word)
+    return words
 
 
-def _field(command: Command, word: str) -> Field:
-    """Return the field that a word names, or that a word without dashes is a value of."""
+def _unknown(command: Command, word: str) -> str:
     name = word.partition("=")[0]
-    if not word.startswith("-"):
-        return command.fields[0]
-    allowed = {_flag(field): field for field in command.fields[1:]}
-    if (flag := name.replace("_", "-")) in allowed:
-        return allowed[flag]
+    if not name.startswith("-"):
+        return f"unexpected {word!r} after metarl {command.name}; see metarl {command.name} --help"
+    allowed = [_flag(field) for field in command.fields[1:]]
     close = difflib.get_close_matches(name, allowed, cutoff=0.7)
     hint = f"did you mean {' or '.join(close)}?" if close else f"allowed: {' '.join(allowed)}"
-    raise RequestError(f"unknown option {name} of metarl {command.name}; {hint}")
+    return f"unknown option {name} of metarl {command.name}; {hint}"
+
+
+def _overview() -> str:
+    """Return the help of ``metarl`` itself: its commands."""
+    usage = "metarl COMMAND ..., metarl COMMAND --help, metarl --version"
+    parser = argparse.ArgumentParser(
+        usage=usage, description=ABOUT, epilog=EXITS, formatter_class=_Help, add_help=False
+    )
+    commands = parser.add_argument_group("commands")
+    for name, command in COMMANDS.items():
+        commands.add_argument(name, nargs="?", help=command.text.partition("\n")[0])
+    return parser.format_help().rstrip()
 
 
 def _flag(field: Field) -> str:
     return f"--{field.name.replace('_', '-')}"
 
 
-def overview() -> str:
-    """Return the help of ``metarl`` itself: its commands."""
-    commands = [_entry(name, command.text.partition("\n")[0]) for name, command in COMMANDS.items()]
-    usage = "usage: metarl COMMAND ..., metarl COMMAND --help, metarl --version"
-    return "\n".join([usage, "", _filled(ABOUT), "", "commands:", *commands, "", _filled(EXITS)])
+def _metavar(field: Field) -> str:
+    """Return the word for a value; a choice that stands without ``--`` is called after its option."""
+    metavar: str = field.metadata["kind"].metavar.removesuffix(" ...")
+    return field.name.upper() if metavar.startswith("{") and len(metavar) > 40 else metavar
 
 
-def explained(command: Command) -> str:
-    """Return the help of a command: its options in sections, each with what it may be and its default."""
-    first = command.fields[0]
-    kind: Kind = first.metadata["kind"]
-    metavar, text = kind.metavar, first.metadata["text"]
-    if metavar.startswith("{"):
-        metavar, text = first.name.upper(), f"{text}, {kind.allowed}"
-    lines = [f"usage: metarl {command.name} {metavar if command.required else f'[{metavar}]'} [options]", ""]
-    lines += [_filled(paragraph) for paragraph in command.text.split("\n")]
-    lines += ["", _entry(metavar, text)]
-    section = "" if first.name in command.sections else "options"
-    for field in command.fields[1:]:
-        if field.name in command.sections or section:
-            lines += ["", f"{command.sections.get(field.name, section)}:"]
-            section = ""
-        lead = f"{_flag(field)} {field.metadata['kind'].metavar}"
-        lines.append(_entry(lead, f"{field.metadata['text']} (default: {_default(command, field)})"))
-    return "\n".join(lines)
+def _explained(field: Field) -> str:
+    kind: Kind = field.metadata["kind"]
+    allowed = f", {kind.allowed}" if _metavar(field) == field.name.upper() else ""
+    return f"{field.metadata['text']}{allowed}"
 
 
 def _default(command: Command, field: Field) -> str:
@@ -146,16 +174,3 @@ def _default(command: Command, field: Field) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _entry(lead: str, text: str) -> str:
-    """Return a name and its explanation beside it, or under it where the name is long."""
-    indent = " " * COLUMN
-    beside = len(lead) + 4 <= COLUMN
-    lines = _filled(text, f"  {lead}".ljust(COLUMN) if beside else indent, indent)
-    return lines if beside else f"  {lead}\n{lines}"
-
-
-def _filled(text: str, first: str = "", indent: str = "") -> str:
-    width = min(110, shutil.get_terminal_size((100, 24)).columns)
-    return textwrap.fill(text, width, initial_indent=first, subsequent_indent=indent, break_on_hyphens=False)

@@ -1,1 +1,1 @@
-"""Floor 2: configurations, training, evaluation and reports: the only place with files, logs and signals."""
+"""Floor 2: everything with files, logs and signals, in rooms; imports run from ``use`` down to ``store``."""

@@ -6,7 +6,7 @@ from gymnasium.envs.classic_control.acrobot import AcrobotEnv
 
 from gymnasium_own import check_episodes, check_identity, held, of_class
 from metarl_envs import AcrobotParams
-from metarl_envs.acrobot_params import MAX_SPEEDS
+from metarl_envs.control.acrobot import MAX_SPEEDS
 
 
 def own(constants: dict[str, float]) -> AcrobotEnv:

@@ -8,10 +8,11 @@ import pytest
 from gymnasium.error import ResetNeeded
 from gymnasium.spaces import Box, Discrete, MultiDiscrete
 
-from metarl_envs import row_draws
-from metarl_envs.analytic import Analytic, Refusal, draw_tasks, flat_features, read_tasks, refuse_rows
-from metarl_envs.analytic_envs import AnalyticEnv, AnalyticVectorEnv
-from metarl_envs.arguments import positive_int
+from metarl_envs.base import row_draws
+from metarl_envs.base.analytic_family import AnalyticFamily
+from metarl_envs.base.arguments import positive_int
+from metarl_envs.base.formula_envs import AnalyticEnv, AnalyticVectorEnv
+from metarl_envs.base.formulas import Analytic, Refusal, flat_features, read_tasks, refuse_rows
 
 
 def line(message: str) -> str:
@@ -183,13 +184,16 @@ def test_draws_of_a_split_start_alike_and_features_keep_the_order_of_the_entries
     def ood(uniforms):
         return {"odds": uniforms + 1.0, "goal": np.zeros(len(uniforms))}
 
+    family = AnalyticFamily("two-armed", dataclasses.replace(COIN, ood=ood))
     drawn = {
-        split: draw_tasks(COIN, ood, 5, np.random.default_rng(3), split)["odds"]
+        split: family.sample_tasks(5, np.random.default_rng(3), split)["odds"]
         for split in ("train", "validation", "test", "ood")
     }
     uniforms = np.random.default_rng(3).random((5, 2))
     assert all(np.array_equal(drawn[split], uniforms + (split == "ood")) for split in drawn)
-    assert np.array_equal(draw_tasks(COIN, ood, 2, np.random.default_rng(3), "test")["odds"], uniforms[:2])
+    assert np.array_equal(family.sample_tasks(2, np.random.default_rng(3), "test")["odds"], uniforms[:2])
+    alike = AnalyticFamily("two-armed", COIN)  # which has no formula of its own out of distribution
+    assert np.array_equal(alike.sample_tasks(5, np.random.default_rng(3), "ood")["odds"], uniforms)
     features = flat_features(COIN, {"goal": [7.0, 8.0], "odds": [[0.1, 0.2], [0.3, 0.4]]})
     assert features.dtype == np.float32
     assert np.array_equal(features, np.float32([[0.1, 0.2, 7.0], [0.3, 0.4, 8.0]]))

@@ -1,17 +1,14 @@
 """bandit: pulls by hand, frequencies, splits, one against many, bad input."""
 
-import pickle
 import re
 from statistics import NormalDist
 
-import gymnasium
 import numpy as np
 import pytest
-from gymnasium.utils.env_checker import check_env
-from stable_baselines3.common.env_checker import check_env as check_env_sb3
 
-from metarl_envs import Bandit, row_draws
-from row_by_row import check_arrays_are_nobody_elses, check_rows, same
+from metarl_envs import Bandit
+from metarl_envs.base import row_draws
+from row_by_row import same
 
 SPECS = list(Bandit.specs)
 Z = 4.5  # standard errors that a frequency may be off: seeds are fixed, and one in 150,000 would be
@@ -119,15 +116,6 @@ def test_an_oracle_sees_the_means():
     assert same(features, np.float32([[0.1, 0.9], [0.5, 0.2]]))
 
 
-# --- one against many ---
-
-
-@pytest.mark.parametrize("spec", SPECS)
-def test_each_row_is_the_single_environment_step_by_step(spec):
-    check_rows(Bandit(spec, arms=3, horizon=6))
-    check_arrays_are_nobody_elses(Bandit(spec, arms=3, horizon=6))
-
-
 # --- bad input ---
 
 
@@ -171,28 +159,3 @@ def test_bad_splits_and_pulls_are_refused_in_one_line():
     message = "bandit/bernoulli: action at step 1 of row 0 is 5; allowed: integers 0 to 4"
     with pytest.raises(ValueError, match=line(message)):
         env.step(5)
-
-
-# --- Gymnasium ---
-
-
-@pytest.mark.parametrize("spec", SPECS)
-def test_environment_checkers_of_gymnasium_and_sb3_accept_it(spec):
-    check_env(Bandit(spec).make(), skip_render_check=True)
-    check_env_sb3(Bandit(spec).make())
-
-
-@pytest.mark.parametrize("spec", SPECS)
-def test_environments_are_registered_with_gymnasium(spec):
-    env = gymnasium.make(f"metarl_envs:metarl/Bandit-{spec}-v0", horizon=2, arms=3)
-    env.reset(seed=0)
-    assert [env.step(2)[3] for _ in range(2)] == [False, True]
-    vector = gymnasium.make_vec(f"metarl/Bandit-{spec}-v0", num_envs=4)
-    assert vector.reset(seed=0)[1]["task"]["mean"].shape == (4, 5)
-
-
-@pytest.mark.parametrize("spec", SPECS)
-def test_families_travel_to_worker_processes(spec):
-    family = pickle.loads(pickle.dumps(Bandit(spec, arms=3, horizon=9)))
-    assert (family.spec, family.arms, family.horizon) == (spec, 3, 9)
-    assert same(family.sample_tasks(2, rng())["mean"], Bandit(spec, arms=3).sample_tasks(2, rng())["mean"])

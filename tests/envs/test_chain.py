@@ -1,18 +1,15 @@
 """chain: its definition in arrays, every course of an episode, splits, one against many, bad input."""
 
-import pickle
 import re
 from itertools import product
 
-import gymnasium
 import numpy as np
 import pytest
-from gymnasium.utils.env_checker import check_env
-from stable_baselines3.common.env_checker import check_env as check_env_sb3
 
-from metarl_envs import Chain, row_draws
-from metarl_envs.exact_values import optimal_return, random_return
-from row_by_row import check_arrays_are_nobody_elses, check_rows, same
+from metarl_envs import Chain
+from metarl_envs.base import row_draws
+from metarl_envs.finite.exact_values import optimal_return, random_return
+from row_by_row import same
 
 Z = 4.5  # standard errors that a frequency may be off: seeds are fixed, and one in 150,000 would be
 
@@ -114,15 +111,6 @@ def test_without_a_task_a_training_task_is_drawn_from_each_rows_seed():
     assert same(Chain().make().reset(seed=73)[1]["task"]["slip"], slip[63])
 
 
-# --- one against many ---
-
-
-@pytest.mark.parametrize("horizon", [2, 7])
-def test_each_row_is_the_single_environment_step_by_step(horizon):
-    check_rows(Chain(horizon=horizon))
-    check_arrays_are_nobody_elses(Chain(horizon=horizon))
-
-
 # --- bad input ---
 
 
@@ -160,28 +148,3 @@ def test_bad_arguments_are_refused_in_one_line(args, message):
 def test_bad_tasks_are_refused_in_one_line(tasks, message):
     with pytest.raises(ValueError, match=line(f"chain/two-state: {message}")):
         Chain().make_vec(1).reset(options={"task": TASK | tasks})
-
-
-# --- Gymnasium ---
-
-
-def test_environment_checkers_of_gymnasium_and_sb3_accept_it():
-    check_env(Chain().make(), skip_render_check=True)
-    check_env_sb3(Chain().make())
-
-
-def test_environments_are_registered_with_gymnasium():
-    env = gymnasium.make("metarl_envs:metarl/Chain-two-state-v0")
-    assert env.reset(seed=0, options={"task": {"slip": 0.0, "reward": [[1, 2], [3, 4]]}})[0].tolist() == [
-        1,
-        0,
-    ]
-    assert [env.step(1)[1] for _ in range(2)] == [2.0, 4.0]
-    vector = gymnasium.make_vec("metarl/Chain-two-state-v0", num_envs=3, horizon=5)
-    assert vector.reset(seed=0)[0].tolist() == [[1, 0]] * 3
-
-
-def test_families_travel_to_worker_processes():
-    family = pickle.loads(pickle.dumps(Chain(horizon=9)))
-    assert (family.spec, family.horizon) == ("two-state", 9)
-    assert same(family.sample_tasks(2, rng())["slip"], Chain().sample_tasks(2, rng())["slip"])

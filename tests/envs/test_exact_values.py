@@ -6,7 +6,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from metarl_envs.exact_values import MDP, optimal_policy, optimal_return, policy_return, random_return
+from metarl_envs.finite.exact_values import MDP, optimal_policy, optimal_return, policy_return, random_return
 
 
 def line(message: str) -> str:

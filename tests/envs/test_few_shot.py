@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 
-from metarl_envs.few_shot import FewShot, ImageClasses
+from metarl_envs.few_shot.classification import FewShot, ImageClasses
 
 CLASSES, INSTANCES = 12, 6
 SPLITS = {"train": np.arange(6), "validation": np.array([9, 8, 6]), "test": np.array([10, 11, 7])}

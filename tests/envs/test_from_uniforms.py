@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from metarl_envs.from_uniforms import categorical, flat_dirichlet, normal
+from metarl_envs.base.from_uniforms import categorical, flat_dirichlet, normal
 
 LAST = 1.0 - 2.0**-53  # the largest uniform number
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from metarl_envs import glyph_classes, glyph_shapes, glyphs
-from metarl_envs.glyph_classes import SCRIPTS, look_alikes
-from metarl_envs.glyph_shapes import _drawn, appearances, instances, letters
-from metarl_envs.glyphs import Glyphs, glyph_images
+from metarl_envs.few_shot import glyph_classes, glyph_shapes, glyphs
+from metarl_envs.few_shot.glyph_classes import SCRIPTS, look_alikes
+from metarl_envs.few_shot.glyph_shapes import _drawn, appearances, instances, letters
+from metarl_envs.few_shot.glyphs import Glyphs, glyph_images
 
 SHIFTS = [(0, 0), (0, 1), (0, -1), (1, 0), (-1, 0)]
 

@@ -15,7 +15,7 @@ from metarl.core.errors import RequestError
 from metarl.rollout.family import lacking
 from metarl.rollout.registry import make
 from metarl.testing import check_family
-from metarl_envs.gym_family import Choice, GymFamily, Scale, Uniform
+from metarl_envs.any_gym.family import Choice, GymFamily, Scale, Uniform
 
 
 class Pendulums(GymFamily):
@@ -398,8 +398,8 @@ def test_what_is_wrong_is_told_at_construction_in_one_line(how: str) -> None:
 
 def test_fields_without_the_extra_name_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "mujoco", None)
-    monkeypatch.delitem(sys.modules, "metarl_envs.mujoco_fields", raising=False)
-    monkeypatch.delattr("metarl_envs.mujoco_fields", raising=False)
+    monkeypatch.delitem(sys.modules, "metarl_envs.any_gym.mujoco_fields", raising=False)
+    monkeypatch.delattr("metarl_envs.any_gym.mujoco_fields", raising=False)
     line = "Hoppers/Hopper-v5: fields need MuJoCo: pip install 'metarl-toolkit[mujoco]'"
     with pytest.raises(ValueError, match=f"^{re.escape(line)}"):
         Hoppers()

@@ -9,7 +9,7 @@ import mujoco
 import numpy as np
 import pytest
 
-from metarl_envs import gym_parts
+from metarl_envs.any_gym import parts as gym_parts
 
 
 def test_arguments_that_a_constructor_knows() -> None:
@@ -68,15 +68,15 @@ def test_the_engine_is_quiet_and_then_as_it_was() -> None:
 
 def test_without_the_engine_there_is_nothing_to_quiet(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "mujoco")
-    monkeypatch.delitem(sys.modules, "metarl_envs.mujoco_quiet", raising=False)
+    monkeypatch.delitem(sys.modules, "metarl_envs.base.mujoco_quiet", raising=False)
     with gym_parts.quiet():
-        assert "metarl_envs.mujoco_quiet" not in sys.modules
+        assert "metarl_envs.base.mujoco_quiet" not in sys.modules
 
 
 def test_fields_without_the_extra_name_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "mujoco", None)
-    monkeypatch.delitem(sys.modules, "metarl_envs.mujoco_fields", raising=False)
-    monkeypatch.delattr("metarl_envs.mujoco_fields", raising=False)
+    monkeypatch.delitem(sys.modules, "metarl_envs.any_gym.mujoco_fields", raising=False)
+    monkeypatch.delattr("metarl_envs.any_gym.mujoco_fields", raising=False)
     with pytest.raises(
         ValueError, match=r"^t: fields need MuJoCo: pip install 'metarl-toolkit\[mujoco\]' \("
     ):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from gymnasium.spaces import Box, Dict, Discrete, Graph, MultiBinary, MultiDiscrete, Sequence, Text, Tuple
 
-from metarl_envs.gym_spaces import reader, writer
+from metarl_envs.any_gym.spaces import reader, writer
 
 GREY = Box(0, 255, (6, 5), np.uint8)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from metarl_envs.image_cache import cache_folder, cached
+from metarl_envs.few_shot.image_cache import cache_folder, cached
 
 ARRAYS = {"a": np.arange(12, dtype=np.uint8).reshape(3, 4), "b": np.array([1, -2], dtype=np.int32)}
 

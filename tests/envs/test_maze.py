@@ -1,20 +1,16 @@
 """maze: a walk by hand, layouts, splits, distances, one against many, reference players, bad input."""
 
-import pickle
 import re
 from collections import deque
 
-import gymnasium
 import numpy as np
 import pytest
-from gymnasium.utils.env_checker import check_env
-from stable_baselines3.common.env_checker import check_env as check_env_sb3
 
 from metarl_envs import Maze
-from metarl_envs.exact_values import optimal_return, policy_return, random_return
-from metarl_envs.maze_layout import DOWN, LEFT, RIGHT, UP, carved, distances, passages, walls_of
-from metarl_envs.reference_players import MAZE_PLAYERS
-from row_by_row import check_arrays_are_nobody_elses, check_rows, same
+from metarl_envs.finite.exact_values import optimal_return, policy_return, random_return
+from metarl_envs.finite.maze_layout import DOWN, LEFT, RIGHT, UP, carved, distances, passages, walls_of
+from metarl_envs.finite.reference_players import MAZE_PLAYERS
+from row_by_row import same
 
 SPLITS = ("train", "validation", "test", "ood")
 Z = 4.5  # standard errors that a mean may be off
@@ -213,14 +209,6 @@ def test_the_optimum_is_there_after_the_shortest_path_in_every_episode():
         MAZE_PLAYERS["random"](family, tasks, 0, rng())
 
 
-# --- one against many ---
-
-
-def test_each_row_is_the_single_environment_step_by_step():
-    check_rows(Maze(size=3, horizon=12))
-    check_arrays_are_nobody_elses(Maze(size=3, horizon=12))
-
-
 # --- bad input ---
 
 
@@ -272,25 +260,3 @@ def test_goals_that_are_no_cell_or_the_start_are_refused_in_one_line(goal):
         Maze(size=3).make_vec(2).reset(
             options={"task": {"walls": [drawn(SNAKE)] * 2, "goal": [[1, 2], goal]}}
         )
-
-
-# --- Gymnasium ---
-
-
-def test_environment_checkers_of_gymnasium_and_sb3_accept_it():
-    check_env(Maze().make(), skip_render_check=True)
-    check_env_sb3(Maze().make())
-
-
-def test_environments_are_registered_with_gymnasium():
-    env = gymnasium.make("metarl_envs:metarl/Maze-tree-v0", horizon=2, size=3)
-    assert env.reset(seed=0)[0][:9].tolist() == [1.0] + [0.0] * 8
-    assert [env.step(UP)[3] for _ in range(2)] == [False, True]
-    vector = gymnasium.make_vec("metarl/Maze-tree-v0", num_envs=3)
-    assert vector.reset(seed=0)[0].shape == (3, 29)
-
-
-def test_families_travel_to_worker_processes():
-    family = pickle.loads(pickle.dumps(Maze(size=4, horizon=9)))
-    assert (family.spec, family.size, family.horizon) == ("tree", 4, 9)
-    assert same(family.sample_tasks(2, rng())["walls"], Maze(size=4).sample_tasks(2, rng())["walls"])

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from metarl_envs.mujoco_aims import (
+from metarl_envs.robots.aims import (
     Aim,
     disc_goals,
     dynamics,

@@ -8,10 +8,10 @@ import pytest
 from gymnasium.spaces import Box
 
 from metarl_envs import CheetahVel
-from metarl_envs.mujoco_aims import velocities
-from metarl_envs.mujoco_engine import Engine
-from metarl_envs.mujoco_envs import MujocoVectorEnv
-from metarl_envs.mujoco_family import Robot, Simulated, Spec
+from metarl_envs.robots.aims import velocities
+from metarl_envs.robots.engine import Engine
+from metarl_envs.robots.envs import MujocoVectorEnv
+from metarl_envs.robots.family import Robot, Simulated, Spec
 
 BALLS = """
 <mujoco>

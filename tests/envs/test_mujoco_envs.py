@@ -1,6 +1,5 @@
 """The contract of the MuJoCo environments: one against many, threads, freezing, seeds, checks of others."""
 
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from gymnasium.vector import AutoresetMode
 from stable_baselines3.common.env_checker import check_env as check_env_sb3
 
 from metarl_envs import AntDir, AntGoal, CheetahDir, CheetahVel, HopperParams, WalkerVel
-from metarl_envs.mujoco_family import MujocoFamily
+from metarl_envs.robots.family import MujocoFamily
 from row_by_row import same
 
 ALL = [(cls, spec) for cls in MujocoFamily.__subclasses__() for spec in cls.specs]
@@ -23,35 +22,6 @@ ALL_IDS = [f"{cls.name}-{spec}" for cls, spec in ALL]
 def actions(family: Any, steps: int, n: int, size: float = 0.5) -> np.ndarray:
     bound = float(family.action_space.high[0])
     return np.random.default_rng(4).normal(size=(steps, n, *family.action_space.shape)) * bound * size
-
-
-@pytest.mark.parametrize(("cls", "spec"), ALL, ids=ALL_IDS)
-def test_each_row_is_the_single_environment_step_by_step(cls: Any, spec: str) -> None:
-    """Bit for bit, with rows that end, freeze and are restarted with other tasks, and tasks of their own."""
-    n, steps, family = 4, 50, cls(spec, horizon=20, threads=2)
-    env, singles, random = family.make_vec(n), [family.make() for _ in range(n)], np.random.default_rng(8)
-
-    def start(rows: list[int], tasks: dict[str, Any] | None, first: int) -> None:
-        options: dict[str, Any] = {"reset_mask": np.isin(np.arange(n), rows)}
-        obs, info = env.reset(seed=first, options=options | ({} if tasks is None else {"task": tasks}))
-        for row in rows:
-            own = None if tasks is None else {"task": {key: value[row] for key, value in tasks.items()}}
-            one, named = singles[row].reset(seed=first + row, options=own)
-            assert same(one, obs[row]) and one in family.observation_space
-            assert all(same(value, info["task"][key][row]) for key, value in named["task"].items())
-
-    start([0, 1, 2, 3], family.sample_tasks(n, random), 100)
-    for t, action in enumerate(actions(family, steps, n)):
-        if t == 10:
-            start([1, 3], family.sample_tasks(n, random), 200)
-        if t == 33:
-            start([0, 1, 2, 3], None, 300)
-        batch = env.step(action)
-        assert [part.dtype for part in batch[:4]] == [np.float32, np.float64, np.bool_, np.bool_]
-        for row, single in enumerate(singles):
-            one = single.step(action[row])
-            assert same(one[0], batch[0][row]) and same(np.float64(one[1]), batch[1][row])
-            assert one[2:4] == (bool(batch[2][row]), bool(batch[3][row]))
 
 
 @pytest.mark.parametrize("cls", [CheetahVel, AntDir, HopperParams])
@@ -216,9 +186,3 @@ def test_pictures_of_goals_show_where_the_ant_is() -> None:
     obs, info = env.reset(seed=0)
     assert same(family.plane(obs), env.engine.positions[:, :2].astype(np.float32))
     assert same(family.marks(info["task"]), info["task"]["goal"].astype(np.float32))
-
-
-def test_families_travel_to_worker_processes() -> None:
-    family = pickle.loads(pickle.dumps(AntDir("promp-2d", horizon=9, threads=1)))
-    assert (family.spec, family.horizon, family.threads) == ("promp-2d", 9, 1)
-    assert same(family.make_vec(2).reset(seed=4)[0], AntDir("promp-2d").make_vec(2).reset(seed=4)[0])

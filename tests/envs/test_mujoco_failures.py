@@ -9,7 +9,7 @@ import pytest
 from gymnasium.error import ResetNeeded
 
 from metarl_envs import AntDir, CheetahDir, CheetahVel, HopperParams
-from metarl_envs.mujoco_envs import MujocoVectorEnv
+from metarl_envs.robots.envs import MujocoVectorEnv
 from row_by_row import same
 
 

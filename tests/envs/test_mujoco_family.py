@@ -9,7 +9,7 @@ import pytest
 import metarl_envs
 from metarl.rollout.family import TaskFamily
 from metarl_envs import AntDir, AntGoal, CheetahDir, CheetahVel, HopperParams, HumanoidDir, SwimmerVel
-from metarl_envs.mujoco_family import MujocoFamily
+from metarl_envs.robots.family import MujocoFamily
 
 FAMILIES = MujocoFamily.__subclasses__()
 

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import metarl_envs
-from metarl_envs.mujoco_family import MujocoFamily
+from metarl_envs.robots.family import MujocoFamily
 
 ROWS, STEPS = 10, 200
 

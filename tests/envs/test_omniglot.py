@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from metarl.testing import check_family
-from metarl_envs import omniglot
-from metarl_envs.omniglot import Omniglot, omniglot_images
+from metarl_envs.few_shot import omniglot
+from metarl_envs.few_shot.omniglot import Omniglot, omniglot_images
 
 LAYOUT = {
     "images_background": ["Greek/character01", "Greek/character02", "Braille/character01"],

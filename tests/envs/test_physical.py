@@ -1,19 +1,14 @@
 """Physical constants as tasks: how they are drawn, what is refused, and what all such families have."""
 
-import pickle
 import re
-import warnings
 from itertools import product
 
-import gymnasium
 import numpy as np
 import pytest
-from gymnasium.utils.env_checker import check_env
-from stable_baselines3.common.env_checker import check_env as check_env_sb3
 
 from metarl_envs import AcrobotParams, CartPoleParams, MountainCarParams, PendulumParams
-from metarl_envs.physical import ALLOWED, SHELL, inside, outside
-from row_by_row import actions_of, check_arrays_are_nobody_elses, check_rows, same
+from metarl_envs.control.physical import ALLOWED, SHELL, inside, outside
+from row_by_row import actions_of, same
 
 FAMILIES = {
     f"{cls.name}/{spec}": (cls, spec)
@@ -110,12 +105,6 @@ def test_an_oracle_sees_where_in_the_training_range_each_constant_lies():
 # --- environments ---
 
 
-def test_each_row_is_the_single_environment_step_by_step(kind):
-    family = kind[0](kind[1], horizon=40)
-    check_rows(family)
-    check_arrays_are_nobody_elses(family)
-
-
 def test_tasks_at_the_edge_of_what_is_allowed_stay_finite(kind):
     family = kind[0](kind[1])
     edges = [family.physics[kind[1]].factor ** u for u in (-ALLOWED, ALLOWED)]
@@ -171,32 +160,3 @@ def test_bad_constants_are_refused_by_name():
         for call in (family.task_features, lambda tasks: family.make_vec(2).reset(options={"task": tasks})):
             with pytest.raises(ValueError, match=line(f"pendulum-params/gymnasium: task {message}")):
                 call(good | bad)
-
-
-# --- Gymnasium ---
-
-
-def test_environment_checkers_of_gymnasium_and_sb3_accept_it(kind):
-    family = kind[0](kind[1], horizon=20)
-    with warnings.catch_warnings():  # the pendulum's ±2 are Gymnasium's own, and both advise against them
-        if kind[0] is PendulumParams:
-            warnings.filterwarnings("ignore", ".*symmetric and normalized", UserWarning)
-        if kind[0] is CartPoleParams:
-            warnings.filterwarnings("ignore", ".*Box observation space (min|max)imum value is", UserWarning)
-        check_env(family.make(), skip_render_check=True)
-        check_env_sb3(family.make())
-
-
-def test_environments_are_registered_with_gymnasium(kind):
-    name = f"{kind[0].__name__}-{kind[1]}-v0"
-    env = gymnasium.make(f"metarl_envs:metarl/{name}", horizon=2)
-    env.reset(seed=0)
-    assert [env.step(env.action_space.sample())[3] for _ in range(2)] == [False, True]
-    vector = gymnasium.make_vec(f"metarl/{name}", num_envs=3)
-    assert vector.reset(seed=0)[0].shape == (3, *env.observation_space.shape)
-
-
-def test_families_travel_to_worker_processes(kind):
-    family = pickle.loads(pickle.dumps(kind[0](kind[1], horizon=9)))
-    assert (family.spec, family.horizon) == (kind[1], 9)
-    assert same(family.make_vec(2).reset(seed=4)[0], kind[0](kind[1]).make_vec(2).reset(seed=4)[0])

@@ -3,16 +3,10 @@
 import math
 import pickle
 import re
-from contextlib import nullcontext
 
-import gymnasium
 import numpy as np
 import pytest
-from gymnasium.utils.env_checker import check_env
-from gymnasium.vector import AutoresetMode
-from stable_baselines3.common.env_checker import check_env as check_env_sb3
 
-import metarl_envs
 from metarl_envs import PointGoal
 
 SPECS = list(PointGoal.specs)
@@ -198,40 +192,6 @@ def test_features_marks_and_plane_are_goals_and_positions(spec):
 # --- one against many ---
 
 
-@pytest.mark.parametrize("spec", SPECS)
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_each_row_is_the_single_environment_step_by_step(spec, dtype):
-    """Bit for bit over two or more episodes a row: terminated, frozen, restarted at different times."""
-    n, family, random = 9, PointGoal(spec, horizon=25), rng(8)
-    env, singles = family.make_vec(n), [family.make() for _ in range(n)]
-    goals = family.sample_tasks(n, random)["goal"] * (0.3 if spec == "finn2017" else 1.0)
-
-    def start(rows, seeds):
-        mask = np.isin(np.arange(n), rows)
-        obs, info = env.reset(seed=seeds, options={"task": {"goal": goals}, "reset_mask": mask})
-        for row in rows:
-            one, named = singles[row].reset(seed=seeds[row], options={"task": {"goal": goals[row]}})
-            assert same(one, obs[row]) and same(named["task"]["goal"], info["task"]["goal"][row])
-
-    start(list(range(n)), list(range(100, 100 + n)))
-    bound, kinds = env.single_action_space.high[0], np.zeros(2, dtype=int)
-    for t in range(60):
-        drift = np.sign(goals - env._state) * bound * (np.arange(n) % 3 == 0)[:, None] * 0.1
-        actions = (random.normal(size=(n, 2)) * bound * 0.2 + drift).astype(dtype)
-        obs, reward, terminated, truncated, info = env.step(actions)
-        assert info == {} and reward.dtype == np.float64 and terminated.dtype == truncated.dtype == np.bool_
-        for row, single in enumerate(singles):
-            one = single.step(actions[row])
-            assert same(one[0], obs[row]) and same(np.float64(one[1]), reward[row])
-            assert one[2:4] == (bool(terminated[row]), bool(truncated[row]))
-        if t % 10 == 9:
-            ended = np.flatnonzero(terminated | truncated)
-            kinds += [terminated[ended].sum(), truncated[ended].sum()]
-            if ended.size:
-                start(ended.tolist(), list(range(1000 * t, 1000 * t + n)))
-    assert kinds[1] > 0 and (kinds[0] > 0) == (spec == "finn2017")
-
-
 def test_a_finished_row_is_frozen_and_the_others_go_on():
     env = PointGoal(horizon=5).make_vec(3)
     env.reset(seed=0, options={"task": {"goal": np.array([[0.1, 0.0], [0.5, 0.5], [0.4, 0.0]])}})
@@ -254,18 +214,6 @@ def test_the_action_of_a_frozen_row_is_ignored_even_nan():
     obs, reward, terminated, _, _ = env.step(np.array([[np.nan, np.inf], [1.0, 1.0]]))
     assert obs == pytest.approx(np.array([[0.1, 0.0], [0.1, 0.1]])) and terminated.tolist() == [True, False]
     assert reward == pytest.approx([0.0, -math.hypot(0.4, 0.4)])
-
-
-def test_reset_mask_restarts_its_rows_alone():
-    env, goals = PointGoal("promp").make_vec(3), np.array([[2.0, 2.0], [2.0, -2.0], [-2.0, 2.0]])
-    first, _ = env.reset(seed=1, options={"task": {"goal": goals}})
-    moved = env.step(np.full((3, 2), 10.0))[0]
-    mask = np.array([False, True, False])
-    obs, info = env.reset(seed=50, options={"task": {"goal": -goals}, "reset_mask": mask})
-    assert same(obs[[0, 2]], moved[[0, 2]])
-    assert info["task"]["goal"].tolist() == [[2.0, 2.0], [-2.0, 2.0], [-2.0, 2.0]]
-    single = PointGoal("promp").make()
-    assert same(obs[1], single.reset(seed=51)[0]) and not np.isin(obs[1], first).any()
 
 
 # --- seeds ---
@@ -410,35 +358,3 @@ def test_bad_tasks_and_actions_name_the_row_and_step():
     assert same(env._state, before)
     env.step(np.full((3, 2), 1e300))  # huge is finite, and clipped
     assert env._state == pytest.approx(before + 0.1)
-
-
-# --- Gymnasium ---
-
-
-@pytest.mark.parametrize("spec", SPECS)
-def test_environment_checkers_of_gymnasium_and_sb3_accept_it(spec):
-    # The corners keep their lineage's ±10 actions, which both advise against; any other warning is an error.
-    advice = pytest.warns(UserWarning, match="symmetric and normalized") if spec == "promp" else nullcontext()
-    with advice:
-        check_env(PointGoal(spec, horizon=20).make(), skip_render_check=True)
-        check_env_sb3(PointGoal(spec, horizon=20).make())
-
-
-@pytest.mark.parametrize("spec", SPECS)
-def test_environments_are_registered_with_gymnasium(spec):
-    env = gymnasium.make(f"metarl_envs:metarl/PointGoal-{spec}-v0", horizon=2)
-    env.reset(seed=0)
-    ends = [env.step(env.action_space.sample() * 0)[3] for _ in range(2)]
-    assert ends == [False, True]
-    vector = gymnasium.make_vec(f"metarl/PointGoal-{spec}-v0", num_envs=3, horizon=2)
-    assert vector.reset(seed=0)[0].shape == (3, 2)
-    assert vector.metadata["autoreset_mode"] is AutoresetMode.DISABLED
-    metarl_envs._register()  # again: silent
-    with pytest.raises(ValueError, match="unknown argument 'size'; allowed: horizon"):
-        gymnasium.make(f"metarl/PointGoal-{spec}-v0", size=2)
-
-
-def test_families_travel_to_worker_processes():
-    family = pickle.loads(pickle.dumps(PointGoal("promp", horizon=9)))
-    assert (family.spec, family.horizon) == ("promp", 9)
-    assert same(family.make_vec(2).reset(seed=4)[0], PointGoal("promp").make_vec(2).reset(seed=4)[0])

@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from metarl_envs.ranges import Choice, Distribution, Scale, Uniform, nth
+from metarl_envs.any_gym.ranges import Choice, Distribution, Scale, Uniform, nth
 
 U = np.array([0.0, 0.25, 0.5, 0.75])
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from metarl_envs import Bandit, TabularMDP
-from metarl_envs.exact_values import optimal_return, random_return
-from metarl_envs.reference_players import (
+from metarl_envs.finite.exact_values import optimal_return, random_return
+from metarl_envs.finite.reference_players import (
     BANDIT_PLAYERS,
     MDP_PLAYERS,
     best_arm,

@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from metarl_envs import row_draws
+from metarl_envs.base import row_draws
 
 MASK = 2**64 - 1
 

@@ -12,8 +12,8 @@ from gymnasium.spaces import Box, Discrete, MultiDiscrete
 from gymnasium.vector import AutoresetMode
 
 from metarl.testing import check_family
-from metarl_envs import row_draws
-from metarl_envs.single_rows import SingleRows
+from metarl_envs.base import row_draws
+from metarl_envs.base.single_rows import SingleRows
 
 FIRST, NOISE = 3, 4  # entries of an observation: floor, task, seed's remainder
 

@@ -1,13 +1,12 @@
 """sinusoid: hand-worked waves, what is drawn from where, rows that do not depend on each other, bad input."""
 
 import math
-import pickle
 import re
 
 import numpy as np
 import pytest
 
-from metarl_envs.sinusoid import Sinusoid
+from metarl_envs.few_shot.sinusoid import Sinusoid
 
 SPECS = list(Sinusoid.specs)
 
@@ -90,11 +89,6 @@ def test_numbers_of_examples_and_spaces():
 def test_an_oracle_sees_amplitude_and_phase():
     features = Sinusoid().task_features({"amplitude": [1.0, 2.0, 3.0], "phase": [0.5, 0.25, 0.125]})
     assert features.dtype == np.float32 and features.tolist() == [[1.0, 0.5], [2.0, 0.25], [3.0, 0.125]]
-
-
-def test_it_travels_to_worker_processes():
-    family = pickle.loads(pickle.dumps(Sinusoid("reptile", shots=3)))
-    assert (family.spec, family.shots) == ("reptile", 3)
 
 
 @pytest.mark.parametrize(

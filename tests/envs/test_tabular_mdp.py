@@ -1,18 +1,16 @@
 """tabular-mdp: a step by hand, frequencies, splits, one against many, exact values, bad input."""
 
-import pickle
 import re
 from statistics import NormalDist
 
-import gymnasium
 import numpy as np
 import pytest
-from gymnasium.utils.env_checker import check_env
-from stable_baselines3.common.env_checker import check_env as check_env_sb3
 
-from metarl_envs import TabularMDP, row_draws
-from metarl_envs.exact_values import optimal_policy, optimal_return, policy_return
-from row_by_row import check_arrays_are_nobody_elses, check_rows, same
+from metarl.testing import check_family
+from metarl_envs import TabularMDP
+from metarl_envs.base import row_draws
+from metarl_envs.finite.exact_values import optimal_policy, optimal_return, policy_return
+from row_by_row import same
 
 Z = 4.5  # standard errors that a frequency may be off: seeds are fixed, and one in 150,000 would be
 
@@ -163,13 +161,8 @@ def test_the_mdp_is_the_task_with_a_fixed_start_and_an_oracle_sees_all_of_it():
 # --- one against many ---
 
 
-def test_each_row_is_the_single_environment_step_by_step():
-    check_rows(TabularMDP(states=4, actions=3, horizon=6))
-    check_arrays_are_nobody_elses(TabularMDP(states=4, actions=3, horizon=6))
-
-
 def test_one_state_and_one_action_are_an_mdp_too():
-    check_rows(TabularMDP(states=1, actions=1, horizon=2))
+    check_family(TabularMDP(states=1, actions=1, horizon=2))
 
 
 # --- bad input ---
@@ -238,26 +231,3 @@ def test_probabilities_that_were_rounded_to_float32_are_served():
     rounded = tasks | {"transition": tasks["transition"].astype(np.float32)}
     assert (rounded["transition"].astype(np.float64).sum(axis=-1) != 1.0).any()
     family.make_vec(50).reset(options={"task": rounded})
-
-
-# --- Gymnasium ---
-
-
-def test_environment_checkers_of_gymnasium_and_sb3_accept_it():
-    check_env(TabularMDP().make(), skip_render_check=True)
-    check_env_sb3(TabularMDP().make())
-
-
-def test_environments_are_registered_with_gymnasium():
-    env = gymnasium.make("metarl_envs:metarl/TabularMDP-rl2-v0", horizon=2, states=4)
-    assert env.reset(seed=0)[0].tolist() == [1.0, 0.0, 0.0, 0.0]
-    assert [env.step(2)[3] for _ in range(2)] == [False, True]
-    vector = gymnasium.make_vec("metarl/TabularMDP-rl2-v0", num_envs=3)
-    assert vector.reset(seed=0)[0].shape == (3, 10)
-
-
-def test_families_travel_to_worker_processes():
-    family = pickle.loads(pickle.dumps(TabularMDP(states=3, horizon=9)))
-    assert (family.spec, family.states, family.actions, family.horizon) == ("rl2", 3, 5, 9)
-    twin = TabularMDP(states=3)
-    assert same(family.sample_tasks(2, rng())["reward"], twin.sample_tasks(2, rng())["reward"])

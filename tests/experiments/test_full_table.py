@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from metarl.run.protocol import Protocol
+from metarl.run.evaluate.protocol import Protocol
 from tiny_runs import tiny
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
@@ -58,7 +58,7 @@ def test_ppo_takes_the_steps_it_is_given_and_is_trained_once(
     size = config.tasks * config.episodes * config.family_arg["horizon"]  # of a rollout
     first = full_table.of_ppo("sb3-pretrained", config, 2 * size, tmp_path / "run")
     assert first.standing.samples == 2 * size
-    monkeypatch.setattr("metarl.run.sb3_baselines.train_on_tasks", None)  # which would fail
+    monkeypatch.setattr("metarl.run.evaluate.sb3_baselines.train_on_tasks", None)  # which would fail
     again = full_table.of_ppo("sb3-pretrained", config, 2 * size, tmp_path / "run")
     for name, value in first.meta.model.items():
         np.testing.assert_array_equal(again.meta.model[name], value)

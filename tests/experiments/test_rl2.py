@@ -10,11 +10,11 @@ from gymnasium.spaces import Box, Discrete
 
 from metarl.rollout import seeding
 from metarl.rollout.seeding import Address
-from metarl.run.experience import USES
-from metarl.run.protocol import Protocol
-from metarl.run.report import write_report
-from metarl.run.runs import train
+from metarl.run.evaluate.protocol import Protocol
+from metarl.run.experience.gather import USES
+from metarl.run.report.page import write_report
 from metarl.run.sb3.vec_env import TaskVecEnv
+from metarl.run.use.runs import train
 from tiny_families import Corridor, Field
 from tiny_runs import tiny
 

@@ -60,8 +60,9 @@ def child(board: Path, words: list[str]) -> int:
         return called
 
     from metarl.cli import main
-    from metarl.run import checkpoint, iteration, training
-    from metarl.run.loggers import JsonlLogger
+    from metarl.run.log.metrics_file import JsonlLogger
+    from metarl.run.store import checkpoint
+    from metarl.run.train import iteration, training
 
     for place, name, phase in (
         (iteration, "gather", "collect"),

@@ -31,11 +31,11 @@ from metarl.learn.learners import learners
 from metarl.rollout.executors import executors
 from metarl.rollout.family import is_supervised
 from metarl.rollout.registry import families
-from metarl.run import checkpoint as store
-from metarl.run.config import TrainConfig
-from metarl.run.fields import Kind
-from metarl.run.mirrors import loggers
-from metarl.run.parts import registry_of
+from metarl.run.config.fields import Kind
+from metarl.run.config.parts import registry_of
+from metarl.run.config.train_config import TrainConfig
+from metarl.run.log.mirrors import loggers
+from metarl.run.store import checkpoint as store
 from tiny_runs import rows
 
 EXAMPLES = int(os.environ.get("METARL_EXAMPLES", "100"))

@@ -15,11 +15,11 @@ import pytest
 import metarl
 from hostile_files import change_config, snapshot
 from metarl.cli import main
-from metarl.run import checkpoint as store
-from metarl.run.checkpoint import MANIFEST, STATE
-from metarl.run.config_file import to_yaml
-from metarl.run.loggers import JsonlLogger
-from metarl.run.runs import Run, train
+from metarl.run.config.yaml_file import to_yaml
+from metarl.run.log.metrics_file import JsonlLogger
+from metarl.run.store import checkpoint as store
+from metarl.run.store.checkpoint import MANIFEST, STATE
+from metarl.run.use.runs import Run, train
 from tiny_runs import alike, rows, tiny
 
 Capture = pytest.CaptureFixture[str]

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from metarl.run import checkpoint as store
-from metarl.run import training
-from metarl.run.algorithms import ALGORITHMS
-from metarl.run.config import TrainConfig
-from metarl.run.runs import Run, load, resume, train
+from metarl.run.config.algorithms import ALGORITHMS
+from metarl.run.config.train_config import TrainConfig
+from metarl.run.store import checkpoint as store
+from metarl.run.train import training
+from metarl.run.use.runs import Run, load, resume, train
 from tiny_runs import IMAGES, TAUGHT, TINY, alike, rows
 
 EPISODES, EXAMPLES = TINY | {"tasks": 2, "episodes": 2}, TAUGHT | {"tasks": 2}

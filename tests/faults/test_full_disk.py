@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from metarl.run.config_file import to_yaml
-from metarl.run.runs import Run, train
+from metarl.run.config.yaml_file import to_yaml
+from metarl.run.use.runs import Run, train
 from tiny_runs import alike, rows, tiny
 
 ALONE = ["unshare", "--map-root-user", "--mount"]  # with mounts of its own

@@ -23,12 +23,12 @@ import metarl
 from hostile_files import MODULE, SOURCE, change_config, huge_header, nested, pickled, snapshot, torch_file
 from metarl.cli import main
 from metarl.core.errors import RequestError
-from metarl.run import checkpoint as store
-from metarl.run.checkpoint import MANIFEST, STATE
-from metarl.run.config import TrainConfig
-from metarl.run.evaluation import evaluate_run
-from metarl.run.files import to_json
-from metarl.run.runs import Run, train
+from metarl.run.config.train_config import TrainConfig
+from metarl.run.evaluate.evaluate import evaluate_run
+from metarl.run.store import checkpoint as store
+from metarl.run.store.checkpoint import MANIFEST, STATE
+from metarl.run.store.files import to_json
+from metarl.run.use.runs import Run, train
 from tiny_runs import tiny
 
 Patch = pytest.MonkeyPatch

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from metarl.run.config_file import to_yaml
+from metarl.run.config.yaml_file import to_yaml
 from tiny_runs import rows, taught
 
 # Each child dies at the n-th moment, for every n: before it opens, makes, renames or removes something in
@@ -16,9 +16,12 @@ from tiny_runs import rows, taught
 KILLS = """
 import dataclasses, os, shutil, signal, sys
 from pathlib import Path
-from metarl.run import checkpoint, files, loggers, training
-from metarl.run.admission import load_config
-from metarl.run.runs import resume, train
+from metarl.run.store import checkpoint
+from metarl.run.store import files
+from metarl.run.log import metrics_file as loggers
+from metarl.run.train import training
+from metarl.run.config.admission import load_config
+from metarl.run.use.runs import resume, train
 
 EVENTS = {"open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.truncate"}
 root, config = Path(sys.argv[1]), load_config(sys.argv[2])

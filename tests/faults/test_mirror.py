@@ -1,6 +1,6 @@
 """Weights & Biases without a key, without a network or failing in mid-run costs one warning and no bit.
 
-What of the mirror itself survives is tested in ``tests/run/test_loggers.py``.
+What of the mirror itself survives is tested in ``tests/run/log/test_metrics_file.py``.
 """
 
 from collections.abc import Callable, Iterator
@@ -12,10 +12,10 @@ import pytest
 import wandb
 
 from metarl.cli import main
-from metarl.run.config_file import to_yaml
-from metarl.run.mirrors import loggers
-from metarl.run.runs import Run, train
-from metarl.run.wandb_mirror import WandbMirror
+from metarl.run.config.yaml_file import to_yaml
+from metarl.run.log.mirrors import loggers
+from metarl.run.log.wandb_mirror import WandbMirror
+from metarl.run.use.runs import Run, train
 from strangers import forgotten_wandb
 from tiny_runs import alike, tiny
 

@@ -18,10 +18,10 @@ from metarl.cli import main
 from metarl.core.errors import RunFailed
 from metarl.core.params import all_finite
 from metarl.rollout.registry import families
-from metarl.run import checkpoint as store
-from metarl.run.callbacks import Callback
-from metarl.run.config_file import to_yaml
-from metarl.run.runs import Run, resume, train
+from metarl.run.config.yaml_file import to_yaml
+from metarl.run.store import checkpoint as store
+from metarl.run.train.callbacks import Callback
+from metarl.run.use.runs import Run, resume, train
 from tiny_runs import alike, rows, taught, tiny
 
 Capture = pytest.CaptureFixture[str]

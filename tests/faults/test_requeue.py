@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from metarl.run.runs import load, train
+from metarl.run.use.runs import load, train
 from tiny_runs import alike, rows, tiny
 
 SCRIPT = Path(__file__).parents[2] / "docs/examples/requeue.sh"

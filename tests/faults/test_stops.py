@@ -17,12 +17,12 @@ import pytest
 from hostile_files import snapshot
 from metarl.cli import main
 from metarl.core.errors import RequestError, RunFailed
-from metarl.run import checkpoint as store
-from metarl.run import iteration, signals, training
-from metarl.run.config_file import to_yaml
-from metarl.run.lock import LOCK, alone_in
-from metarl.run.runs import Run, resume, train
-from metarl.run.signals import Stopped
+from metarl.run.config.yaml_file import to_yaml
+from metarl.run.store import checkpoint as store
+from metarl.run.store.lock import LOCK, alone_in
+from metarl.run.train import iteration, signals, training
+from metarl.run.train.signals import Stopped
+from metarl.run.use.runs import Run, resume, train
 from tiny_runs import alike, rows, tiny
 from worker_runs import all_gone, left_in
 
@@ -140,10 +140,10 @@ def test_a_save_under_way_is_finished_whatever_the_grace_period(tmp_path: Path, 
 SAVING = """
 import os, signal, sys, time
 from pathlib import Path
-from metarl.run import checkpoint as store
-from metarl.run.admission import load_config
-from metarl.run.runs import train
-from metarl.run.signals import ECHO
+from metarl.run.store import checkpoint as store
+from metarl.run.config.admission import load_config
+from metarl.run.use.runs import train
+from metarl.run.train.signals import ECHO
 
 put, calls = store._put, []
 
@@ -205,7 +205,7 @@ def test_two_processes_cannot_train_in_one_directory(
 ) -> None:
     run = train(tiny(), tmp_path / "run")
     before = (run.path / "metrics.jsonl").read_bytes()
-    script = "import sys; from pathlib import Path; from metarl.run.lock import alone_in\n" + (
+    script = "import sys; from pathlib import Path; from metarl.run.store.lock import alone_in\n" + (
         "with alone_in(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
     )
     words = [sys.executable, "-c", script, str(run.path)]

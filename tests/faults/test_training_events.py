@@ -11,10 +11,10 @@ from metarl.core.errors import RunFailed
 from metarl.core.objectives import objectives, surrogate
 from metarl.core.params import tree_map
 from metarl.learn.optimizers import MetaOptimizer
-from metarl.run import checkpoint as store
-from metarl.run.agent import Agent
-from metarl.run.callbacks import Callback
-from metarl.run.runs import Run, load, resume, train
+from metarl.run.agent.agent import Agent
+from metarl.run.store import checkpoint as store
+from metarl.run.train.callbacks import Callback
+from metarl.run.use.runs import Run, load, resume, train
 from tiny_runs import rows, same, tiny
 
 RARELY = {"checkpoint_every": 100, "max_skipped": 3}
@@ -152,7 +152,7 @@ def test_a_validation_that_fails_saves_the_last_good_state(
         raise ZeroDivisionError("in the environment")
 
     with monkeypatch.context() as patch:
-        patch.setattr("metarl.run.training.validate", broken)
+        patch.setattr("metarl.run.train.training.validate", broken)
         with pytest.raises(RunFailed, match=r"iteration 2 failed: ZeroDivisionError: in the environment"):
             train(tiny(iterations=3, checkpoint_every=2), tmp_path / "run")
     assert same(load(tmp_path / "run", "last").meta, good.meta)

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from metarl.core.errors import RunFailed
-from metarl.run import checkpoint as store
-from metarl.run.callbacks import Callback
-from metarl.run.config import TrainConfig
-from metarl.run.runs import resume, train
+from metarl.run.config.train_config import TrainConfig
+from metarl.run.store import checkpoint as store
+from metarl.run.train.callbacks import Callback
+from metarl.run.use.runs import resume, train
 from tiny_runs import alike, rows, tiny
 
 

@@ -10,8 +10,8 @@ from gymnasium.error import ResetNeeded
 from metaworld.env_dict import ALL_V3_ENVIRONMENTS
 from metaworld.policies import ENV_POLICY_MAP
 
-from metarl_envs import metaworld_family
-from metarl_envs.metaworld_envs import NAMES
+from metarl_envs.manipulation import family as metaworld_family
+from metarl_envs.manipulation.envs import NAMES
 
 pytestmark = pytest.mark.metaworld
 

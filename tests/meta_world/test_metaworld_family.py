@@ -12,8 +12,8 @@ from metaworld.env_dict import ML10_V3, ML45_V3
 
 from metarl.cli import main
 from metarl.testing import check_family
-from metarl_envs.metaworld_envs import NAMES
-from metarl_envs.metaworld_family import MetaWorldML1, MetaWorldML10, MetaWorldML45
+from metarl_envs.manipulation.envs import NAMES
+from metarl_envs.manipulation.family import MetaWorldML1, MetaWorldML10, MetaWorldML45
 
 pytestmark = pytest.mark.metaworld
 
@@ -113,7 +113,7 @@ def test_training_on_two_workers_is_training_in_one_process(tmp_path: Path) -> N
         "train",
         "maml",
         "--family",
-        "metarl_envs.metaworld_family:MetaWorldML1",
+        "metarl_envs.manipulation.family:MetaWorldML1",
         "--family-arg",
         "horizon=15",
     ]

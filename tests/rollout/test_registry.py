@@ -72,7 +72,7 @@ def own_module(tmp_path, monkeypatch):
     sys.modules.pop("own_family", None)
 
 
-POINT = ("point-goal", "metarl_envs.point_goal:PointGoal")
+POINT = ("point-goal", "metarl_envs.plane.point_goal:PointGoal")
 BROKEN = ("broken", "no_such_package_at_all:Family")
 
 
@@ -84,7 +84,7 @@ def test_the_distribution_installs_point_goal():
 
 
 def test_families_of_either_kind_are_made_and_told_apart(installed):
-    installed(POINT, ("sinusoid", "metarl_envs.sinusoid:Sinusoid"))
+    installed(POINT, ("sinusoid", "metarl_envs.few_shot.sinusoid:Sinusoid"))
     episodes, examples = registry.make("point-goal"), registry.make("sinusoid", "reptile", shots=7)
     assert (is_supervised(episodes), is_supervised(examples)) == (False, True)
     assert (is_supervised(PointGoal), is_supervised(type(examples))) == (False, True)
@@ -144,7 +144,8 @@ def test_two_distributions_with_one_name_are_refused_unless_they_agree(installed
     )  # installed twice, as by an editable one over a wheel
     families = installed(POINT, ("point-goal", "other:Family"))
     with pytest.raises(
-        RequestError, match=r"installed twice; allowed: metarl_envs.point_goal:PointGoal or other:Family$"
+        RequestError,
+        match=r"twice; allowed: metarl_envs.plane.point_goal:PointGoal or other:Family$",
     ):
         families["point-goal"]
 
@@ -153,7 +154,7 @@ def test_a_family_of_ones_own_is_found_in_the_working_directory(installed, own_m
     installed(POINT)
     family = registry.make("own_family:Mine", "promp", horizon=3)
     assert (family.name, family.spec, family.horizon) == ("mine", "promp", 3)
-    assert registry.make("metarl_envs.point_goal:PointGoal").name == "point-goal"
+    assert registry.make("metarl_envs.plane.point_goal:PointGoal").name == "point-goal"
 
 
 @pytest.mark.parametrize(

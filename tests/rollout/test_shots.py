@@ -12,7 +12,7 @@ from metarl.core.batch import Shots
 from metarl.core.errors import RequestError
 from metarl.rollout.observed import observe_task
 from metarl.rollout.shots import check_shots, mini_batch, sample_shots
-from metarl_envs.sinusoid import Sinusoid
+from metarl_envs.few_shot.sinusoid import Sinusoid
 from tiny_families import CENTRES, Blobs, Patches
 
 Drawn = dict[str, Any]

@@ -12,7 +12,7 @@ from metarl.rollout.observed import observe_task
 from metarl.rollout.registry import families
 from metarl.testing import check_family
 from metarl_envs import PointGoal
-from metarl_envs.sinusoid import Sinusoid
+from metarl_envs.few_shot.sinusoid import Sinusoid
 from tiny_families import Blobs, Crane, Field, Patches, Spot
 
 # Tested beside its small archives, in test_omniglot.py, and where Meta-World is, in tests/meta_world.

@@ -17,7 +17,7 @@ import metarl
 from metarl.cli import main
 from metarl.core.params import leaves
 from metarl.testing import check_family
-from metarl_envs.gym_family import Choice, GymFamily, Uniform
+from metarl_envs import Choice, GymFamily, Uniform
 
 pytestmark = pytest.mark.thirdparty
 

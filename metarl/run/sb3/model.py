@@ -10,7 +10,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from metarl.core.errors import RequestError
 from metarl.core.models import ACTIVATIONS
 from metarl.core.params import Params
-from metarl.run.agent import Agent
+from metarl.run.agent.agent import Agent
 from metarl.run.sb3.names import check_expressible, names_of, network_options
 
 

@@ -17,7 +17,7 @@ from metarl.core.errors import RequestError
 from metarl.core.models import Gaussian
 from metarl.core.params import Params
 from metarl.rollout.family import Family, TaskFamily, is_supervised
-from metarl.run.config import TrainConfig
+from metarl.run.config.train_config import TrainConfig
 
 POLICY, VALUE = ("mlp_extractor.policy_net", "action_net"), ("mlp_extractor.value_net", "value_net")
 

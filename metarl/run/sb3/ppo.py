@@ -13,8 +13,8 @@ from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.utils import set_random_seed
 
 from metarl.core.batch import Episodes
-from metarl.run.agent import Agent
-from metarl.run.progress import Progress
+from metarl.run.agent.agent import Agent
+from metarl.run.log.progress import Progress
 from metarl.run.sb3.model import ppo_of
 from metarl.run.sb3.vec_env import TaskVecEnv
 

@@ -14,7 +14,7 @@ from metarl.rollout import seeding
 from metarl.rollout.collector import to_action_space
 from metarl.rollout.family import Array, TaskFamily
 from metarl.rollout.seeding import Address
-from metarl.run.experience import USES
+from metarl.run.experience.gather import USES
 
 Indices: TypeAlias = int | Iterable[int] | None
 

@@ -21,12 +21,12 @@ from stable_baselines3 import A2C, PPO, SAC
 from metarl.cli import main
 from metarl.core.critic import values
 from metarl.core.errors import RequestError
-from metarl.run.policy import Policy
-from metarl.run.runs import load, train
 from metarl.run.sb3 import archive
 from metarl.run.sb3.archive import read_archive
-from metarl.run.sb3.export import save_ppo
 from metarl.run.sb3.model import ppo_of
+from metarl.run.use.export import save_ppo
+from metarl.run.use.policy import Policy
+from metarl.run.use.runs import load, train
 from tiny_runs import agent, meta_of, pupil, same, starting_meta, tiny
 
 OBS = np.random.default_rng(0).normal(0, 2, (64, 2)).astype(np.float32)

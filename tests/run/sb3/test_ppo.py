@@ -13,8 +13,8 @@ from metarl.core.batch import Episodes
 from metarl.core.params import expand, tree_map
 from metarl.rollout.collector import collect
 from metarl.rollout.seeding import Address
-from metarl.run.agent import Agent
-from metarl.run.experience import USES
+from metarl.run.agent.agent import Agent
+from metarl.run.experience.gather import USES
 from metarl.run.sb3.model import ppo_of
 from metarl.run.sb3.names import names_of
 from metarl.run.sb3.ppo import learn_from, own_randomness, train_on_tasks

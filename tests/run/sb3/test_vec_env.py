@@ -19,7 +19,7 @@ from metarl.rollout.family import TaskFamily
 from metarl.rollout.observed import observe_task
 from metarl.rollout.registry import make
 from metarl.rollout.seeding import Address
-from metarl.run.experience import USES
+from metarl.run.experience.gather import USES
 from metarl.run.sb3.vec_env import TaskVecEnv
 from tiny_families import Corridor, Crane, Field
 from tiny_runs import agent, meta_of

@@ -1,0 +1,1 @@
+"""Any Gymnasium environment as a family: GymFamily and how it reads strangers' environments."""

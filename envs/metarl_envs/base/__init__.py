@@ -1,0 +1,1 @@
+"""Pieces that families are made of: formulas, rows, draws, arguments; no family of its own."""

@@ -1,0 +1,1 @@
+"""Classic control with physical constants as the task."""

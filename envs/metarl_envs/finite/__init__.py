@@ -1,0 +1,1 @@
+"""Families with finitely many states: bandits, chains, tabular MDPs, mazes, and their exact values."""

@@ -1,0 +1,1 @@
+"""Meta-World's manipulation benchmarks; needs the extra metaworld."""

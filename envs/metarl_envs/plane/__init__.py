@@ -1,0 +1,1 @@
+"""Families in the plane: a point that has to find a goal."""

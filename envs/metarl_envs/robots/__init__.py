@@ -1,0 +1,1 @@
+"""MuJoCo robots: directions, velocities, goals and body parameters as the task."""

@@ -1,0 +1,1 @@
+"""Parts that a configuration stands for: networks, chunks, scores, and a trial of them."""

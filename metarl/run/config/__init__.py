@@ -1,0 +1,1 @@
+"""Configurations: the options, their checks, their defaults, YAML, and what a stranger's may name."""

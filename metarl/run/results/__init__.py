@@ -1,0 +1,1 @@
+"""Measurements read back: evaluations, statistics, groups of runs, comparisons; loads no torch."""

@@ -1,0 +1,63 @@
+"""Trained agents that come with metarl: run directories inside the package, of which one uses a copy."""
+
+import secrets
+import shutil
+from pathlib import Path
+
+from metarl.core.errors import RequestError
+from metarl.run.store.terminal import tell
+
+PREFIX = "zoo:"
+SHIPPED = Path(__file__).parents[1] / "zoo"
+COPIES = Path("runs") / "zoo"
+
+
+def agents() -> list[str]:
+    """Return the names: ``zoo:bandit-promp`` and so on."""
+    return sorted(f"{PREFIX}{config.parent.name}" for config in SHIPPED.glob("*/config.yaml"))
+
+
+def shipped(name: str | Path) -> Path:
+    """Return the directory of an agent inside the package, which is only read.
+
+    Raises:
+        RequestError: the zoo has no such agent.
+    """
+    if str(name) not in agents():
+        raise RequestError(f"unknown agent {str(name)!r}; allowed: {', '.join(agents())}")
+    return SHIPPED / str(name).removeprefix(PREFIX)
+
+
+def local(name: str | Path) -> Path:
+    """Return the run directory that a user means: ``name``, or of ``zoo:NAME`` the copy in ``runs/zoo/NAME``,
+    which is made on first use.
+
+    Raises:
+        RequestError: the zoo has no such agent, or it cannot be copied.
+    """
+    if not str(name).startswith(PREFIX):
+        return Path(name)
+    path = COPIES / shipped(name).name
+    if not path.exists():
+        copy(name, path)
+        tell(f"metarl: {name} is copied to {path}, a run of your own")
+    return path
+
+
+def copy(name: str | Path, path: Path) -> Path:
+    """Copy an agent to ``path``, which must not exist: afterwards all of it is there, or nothing.
+
+    Raises:
+        RequestError: the zoo has no such agent, or it cannot be copied.
+    """
+    source = shipped(name)
+    if path.exists():
+        raise RequestError(f"{path} exists already; allowed: a new directory")
+    unfinished = path.with_name(f".{path.name}.tmp-{secrets.token_hex(4)}")
+    try:
+        shutil.copytree(source, unfinished, copy_function=shutil.copyfile)  # the copy can be written
+        unfinished.rename(path)
+    except OSError as error:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise RequestError(f"{name} cannot be copied to {path}: {error.strerror or error}") from error
+    return path

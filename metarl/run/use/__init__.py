@@ -1,0 +1,1 @@
+"""A trained run in the hands of its user: adapt, predict, render, export."""
