@@ -15,7 +15,7 @@ from metarl.core.errors import RequestError
 from metarl.rollout.family import lacking
 from metarl.rollout.registry import make
 from metarl.testing import check_family
-from metarl_envs.any_gym.family import Choice, GymFamily, Scale, Uniform
+from metarl_envs import Choice, GymFamily, Scale, Uniform
 
 
 class Pendulums(GymFamily):
