@@ -186,7 +186,8 @@ def test_tasks_that_it_cannot_serve_are_refused(family: str, tasks: Any, words: 
     }
     made = FAMILIES[family](**arguments.get(family, {}))
     env = made.make_vec(len(next(iter(tasks.values()))))
-    for call in (made.task_features, lambda tasks: env.reset(options={"task": tasks})):
+    reads = [made.task_features, lambda tasks: env.reset(options={"task": tasks})]
+    for call in (*reads, *([made.mdp] if hasattr(made, "mdp") else [])):
         with refused(f"{made.model.title}: task ", *words):
             call(tasks)
 
