@@ -13,7 +13,17 @@ from gymnasium.vector import AutoresetMode
 from stable_baselines3.common.env_checker import check_env as check_env_sb3
 
 import metarl_envs
-from metarl_envs import AnalyticFamily, Bandit, CheetahVel, Maze, PointGoal, Sinusoid, TabularMDP
+from metarl.rollout.registry import families
+from metarl_envs import (
+    AnalyticFamily,
+    Bandit,
+    CheetahVel,
+    HopperParams,
+    Maze,
+    PointGoal,
+    Sinusoid,
+    TabularMDP,
+)
 from metarl_envs.base import row_draws
 from row_by_row import (
     check_a_row_is_the_same_among_many,
@@ -59,8 +69,9 @@ def test_it_has_an_id_of_gymnasiums(cls: Any, spec: str) -> None:
         gymnasium.make(name, colour=2)
 
 
-def test_registering_again_is_silent() -> None:
+def test_registering_again_is_silent_and_each_is_found_by_name() -> None:
     metarl_envs._register()
+    assert all(families[cls.name] is cls for cls in FAMILIES.values())
 
 
 @pytest.mark.parametrize(("cls", "spec"), CASES)
@@ -83,7 +94,10 @@ def test_so_do_its_other_arguments(cls: Any, arguments: dict[str, int]) -> None:
     assert {key: getattr(family, key) for key in arguments} == arguments
 
 
-@pytest.mark.parametrize(("cls", "spec"), [case for case in EPISODIC if issubclass(case[0], AnalyticFamily)])
+ROWS = [case for case in EPISODIC if issubclass(case[0], AnalyticFamily)] + [(HopperParams, "promp")]
+
+
+@pytest.mark.parametrize(("cls", "spec"), ROWS)
 def test_its_arrays_are_nobody_elses_and_its_rows_are_the_same_alone(cls: Any, spec: str) -> None:
     check_arrays_are_nobody_elses(cls(spec, horizon=12))
     check_a_row_is_the_same_among_many(cls(spec, horizon=12))
@@ -126,6 +140,9 @@ def test_what_no_family_takes_is_refused(cls: Any) -> None:
         cls().sample_tasks(0, rng())
     with refused(cls.name, "unknown argument 'colour'"):
         cls(colour=2)
+    if cls.__name__ not in SUPERVISED:
+        with refused(f"{cls.name}/{cls().spec}: num_envs is 0", "from 1"):
+            cls().make_vec(0)
 
 
 @pytest.mark.parametrize(
