@@ -13,12 +13,12 @@ Tree = TypeVar("Tree")
 
 
 def flatten(tree: object) -> dict[str, Tensor]:
-    """Each tensor under its path, for example ``meta.model.net.0.weight``."""
+    """Return each tensor under its path, for example ``meta.model.net.0.weight``."""
     return {_name(path): leaf for path, leaf in pytree.tree_flatten_with_path(tree)[0]}
 
 
 def restore(tensors: Mapping[str, Tensor], like: Tree, where: str) -> Tree:
-    """The inverse of ``flatten``, for a tree of ``like``'s structure, shapes, types and devices.
+    """Invert ``flatten``, for a tree of ``like``'s structure, shapes, types and devices.
 
     Raises:
         RequestError: the tensors are those of another network or optimizer; both sides are named. Or some are
