@@ -1,5 +1,6 @@
 """The Python contract, as users write it, at a tiny size."""
 
+import ast
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
@@ -47,6 +48,25 @@ def test_every_public_name_is_there_and_listed() -> None:
     assert metarl.__version__
     with pytest.raises(AttributeError, match="module 'metarl' has no attribute 'lern'"):
         metarl.lern  # noqa: B018
+
+
+def test_type_checkers_see_the_same_names() -> None:
+    tree = ast.parse(Path(metarl.__file__).read_text())
+    seen = {
+        alias.asname: node.module
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("metarl.")
+        for alias in node.names
+    }
+    assert seen == metarl._HOMES
+
+
+def test_the_functional_example_needs_one_front_door() -> None:
+    example = Path(__file__).parents[1] / "docs" / "examples" / "functional.py"
+    places = {
+        node.module for node in ast.walk(ast.parse(example.read_text())) if isinstance(node, ast.ImportFrom)
+    }
+    assert places == {"collections.abc", "metarl"}
 
 
 def test_a_configuration_is_frozen() -> None:

@@ -4,22 +4,38 @@ from collections.abc import Callable
 
 import torch
 
-from metarl.core.advantages import with_advantage
-from metarl.core.batch import Episodes, undiscounted_returns
-from metarl.core.models import GaussianMLP, initial_params, policy, policy_of_tasks
-from metarl.core.objectives import surrogate, vpg
-from metarl.core.params import Inner, Meta, expand
-from metarl.core.process import prepare_process
-from metarl.core.rules import Rule, sgd
-from metarl.learn.adapt import adapt, begin_tasks, inner_loop, step_tasks
-from metarl.learn.chunks import Chunking
-from metarl.learn.maml import maml
-from metarl.learn.optimizers import MetaOptimizer, trpo
-from metarl.learn.problem import MetaLearner, TaskData
-from metarl.learn.trust_region import TrustRegion
-from metarl.rollout.collector import collect
-from metarl.rollout.registry import make
-from metarl.rollout.seeding import Address, generator
+from metarl import (
+    Address,
+    Chunking,
+    Episodes,
+    GaussianMLP,
+    Inner,
+    Meta,
+    MetaLearner,
+    MetaOptimizer,
+    Rule,
+    TaskData,
+    TrustRegion,
+    adapt,
+    begin_tasks,
+    collect,
+    expand,
+    generator,
+    initial_params,
+    inner_loop,
+    make,
+    maml,
+    policy,
+    policy_of_tasks,
+    prepare_process,
+    sgd,
+    step_tasks,
+    surrogate,
+    trpo,
+    undiscounted_returns,
+    vpg,
+    with_advantage,
+)
 
 SGD, TRPO = sgd(lr=0.1), trpo(max_kl=0.01)
 

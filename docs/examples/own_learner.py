@@ -3,14 +3,22 @@
 import torch
 from functional import main as meta_train
 
-from metarl.core.models import Apply
-from metarl.core.objectives import Objective
-from metarl.core.params import Meta, expand, tree_map
-from metarl.learn.adapt import Adaptation, unroll
-from metarl.learn.chunks import Chunking
-from metarl.learn.optimizers import sgd
-from metarl.learn.problem import MetaLearner, Point, Problem, TaskData
-from metarl.learn.trust_region import TrustRegion
+from metarl import (
+    Adaptation,
+    Apply,
+    Chunking,
+    Meta,
+    MetaLearner,
+    Objective,
+    Point,
+    Problem,
+    TaskData,
+    TrustRegion,
+    expand,
+    optimizers,
+    tree_map,
+    unroll,
+)
 
 
 def mean_of_adapted(
@@ -38,7 +46,7 @@ def mean_of_adapted(
 
 def main(iterations: int = 50, **sizes: int) -> Meta:
     """Meta-train with it by plain steps of 0.5 towards the mean."""
-    return meta_train(iterations, make_learner=mean_of_adapted, optimizer=sgd(0.5), **sizes)
+    return meta_train(iterations, make_learner=mean_of_adapted, optimizer=optimizers["sgd"](lr=0.5), **sizes)
 
 
 if __name__ == "__main__":

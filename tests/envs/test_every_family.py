@@ -21,7 +21,7 @@ ELSEWHERE = ("MetaWorldML1", "MetaWorldML10", "MetaWorldML45", "Omniglot", "GymF
 FAMILIES = {
     name: getattr(metarl_envs, name)
     for name in metarl_envs.__all__
-    if hasattr(getattr(metarl_envs, name), "sample_tasks") and name not in ELSEWHERE
+    if hasattr(getattr(metarl_envs, name), "specs") and name not in ELSEWHERE  # a base has none
 }
 CASES = [(cls, spec) for cls in FAMILIES.values() for spec in cls.specs]
 EPISODIC = [case for case in CASES if case[0].__name__ not in SUPERVISED]

@@ -15,7 +15,7 @@ from metarl.core.errors import RequestError
 from metarl.rollout.family import lacking
 from metarl.rollout.registry import make
 from metarl.testing import check_family
-from metarl_envs.any_gym.family import Choice, GymFamily, Scale, Uniform
+from metarl_envs import Choice, GymFamily, Scale, Uniform
 
 
 class Pendulums(GymFamily):
@@ -413,8 +413,6 @@ def test_an_unknown_family_argument_is_refused() -> None:
 
 
 def test_the_registry_passes_the_line_on() -> None:
-    line = (
-        "family 'test_gym_family:Pendulums': Pendulums/Pendulum-v1: horizon is -1; allowed: integers from 1"
-    )
+    line = f"family '{__name__}:Pendulums': Pendulums/Pendulum-v1: horizon is -1; allowed: integers from 1"
     with pytest.raises(RequestError, match=f"^{re.escape(line)}$"):
-        make("test_gym_family:Pendulums", horizon=-1)
+        make(f"{__name__}:Pendulums", horizon=-1)

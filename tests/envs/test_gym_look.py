@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from gymnasium.spaces import Box, Discrete
 
-from metarl_envs.any_gym.family import GymFamily, Uniform
+from metarl_envs import GymFamily, Uniform
 
 
 class Walk(gymnasium.Env[Any, Any]):

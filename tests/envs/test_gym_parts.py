@@ -26,7 +26,7 @@ def test_arguments_that_a_constructor_knows() -> None:
 def test_paths_are_followed_and_set() -> None:
     there = np.zeros(2)
     root = SimpleNamespace(part=SimpleNamespace(array=there, number=1.0))
-    assert gym_parts.found(root, "part.number", "t", "attributes") == 1.0
+    assert gym_parts.value_at(root, "part.number", "t", "attributes") == 1.0
     gym_parts.put(root, "part.array", np.array([1.0, 2.0]), in_place=True)
     assert root.part.array is there and there.tolist() == [1.0, 2.0]
     gym_parts.put(root, "part.array", np.array([3.0, 4.0]), in_place=False)
@@ -40,7 +40,7 @@ def test_a_path_that_leads_nowhere_is_told(path: str) -> None:
     root = SimpleNamespace(number=0, part=SimpleNamespace(number=1.0, word="x", _hidden=2.0))
     line = f"t: attributes has {path!r}, which SimpleNamespace has not; allowed: number"
     with pytest.raises(ValueError, match=f"^{re.escape(line)}$"):
-        gym_parts.found(root, path, "t", "attributes")
+        gym_parts.value_at(root, path, "t", "attributes")
 
 
 @pytest.mark.parametrize(

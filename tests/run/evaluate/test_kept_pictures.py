@@ -97,7 +97,7 @@ class Bare(Sinusoid):
 
 @pytest.mark.parametrize(
     "options",
-    [{"observe_task": True}, {"family": "test_pictures:Bare"}, {"family": "tiny_families:Blobs"}],
+    [{"observe_task": True}, {"family": f"{__name__}:Bare"}, {"family": "tiny_families:Blobs"}],
     ids=str,
 )
 def test_where_there_is_nothing_to_draw_nothing_is(options: dict[str, Any]) -> None:
