@@ -175,4 +175,4 @@ def test_help_names_every_command() -> None:
     text = parse(["--help"])
     assert isinstance(text, str)
     for name, command in COMMANDS.items():
-        assert f"  {name} " in text and command.text.partition("\n")[0] in text
+        assert f"\n  {name} " in text and command.text.partition("\n")[0] in " ".join(text.split())

@@ -47,6 +47,10 @@ _HOMES = {
     "base.formulas": ("Analytic", "Refusal"),
     "base.formula_envs": ("AnalyticEnv", "AnalyticVectorEnv"),
     "base.single_rows": ("SingleRows",),
+    "control.physical": ("PhysicalFamily", "Physics"),
+    "few_shot.classification": ("FewShot", "ImageClasses"),
+    "robots.aims": ("Aim",),
+    "robots.family": ("MujocoFamily", "Robot", "RobotSpec"),
 }
 _LAZY = {name: f"metarl_envs.{home}" for home, names in _HOMES.items() for name in names}
 

@@ -34,7 +34,7 @@ from metarl.rollout.registry import families, make
 from metarl.rollout.seeding import Address
 from metarl.rollout.worker import Recipe, Setup
 from metarl.run.config.devices import usable_cores
-from metarl_envs.any_gym.family import GymFamily, Scale
+from metarl_envs import GymFamily, Scale
 
 EPISODES = 5
 TARGET_OF_CORES, TARGET_OF_ASYNC = 0.9, 2.0

@@ -1,7 +1,6 @@
 """What a look at an environment finds before a run."""
 
 import random
-import re
 from typing import Any
 
 import gymnasium
@@ -9,7 +8,8 @@ import numpy as np
 import pytest
 from gymnasium.spaces import Box, Discrete
 
-from metarl_envs.any_gym.family import GymFamily, Uniform
+from metarl_envs import GymFamily, Uniform
+from row_by_row import refused
 
 
 class Walk(gymnasium.Env[Any, Any]):
@@ -99,39 +99,29 @@ class OverButForOne(Walk):
         return obs, reward, action != 2, False, info
 
 
-def family(env: Any, horizon: int = 30) -> Any:
-    body = {"env": env, "attributes": {"drift": Uniform(0.0, 1.0)}, "horizon": horizon}
-    return type("Walks", (GymFamily,), body)()
+def family(env: Any, **more: Any) -> Any:
+    body = {"env": env, "attributes": {"drift": Uniform(0.0, 1.0)}, "horizon": 30}
+    return type("Walks", (GymFamily,), body | more)()
 
 
 @pytest.mark.parametrize(
-    ("env", "line"),
+    ("env", "words"),
     [
-        (
-            Seedless,
-            "Walks/Seedless: two resets with one seed differ in what they return; allowed: environments",
-        ),
-        (SeedlessLater, "Walks/SeedlessLater: two resets with one seed differ at step 1 after them; allowed"),
-        (
-            EndsByChance,
-            "Walks/EndsByChance: two episodes of one seed end after 6 and 4 steps; allowed: the same",
-        ),
-        (
-            Outside,
-            "Walks/Outside: observation of row 0 at step 1, entry [0], is 51.0; allowed: finite numbers",
-        ),
-        (OutsideAtOnce, "Walks/OutsideAtOnce: observation of row 0 at step 0, entry [0], is nan; allowed"),
-        (OtherShape, "Walks/OtherShape: observation"),
-        (Rich, "Walks/Rich: reward of row 0 at step 1 is inf; allowed: finite numbers"),
-        (OldApi, "Walks/OldApi: not enough values to unpack (expected 5, got 4)"),
-        (Raises, "Walks/Raises: KeyError: 'no map"),
-        (Over, "Walks/Over: every episode ends with its first step; allowed: longer ones, or horizon = 1"),
+        (Seedless, ["two resets with one seed differ in what they return"]),
+        (SeedlessLater, ["two resets with one seed differ at step 1"]),
+        (EndsByChance, ["two episodes of one seed end after 6 and 4 steps"]),
+        (Outside, ["observation of row 0 at step 1, entry [0], is 51.0", "finite numbers"]),
+        (OutsideAtOnce, ["observation of row 0 at step 0, entry [0], is nan", "finite numbers"]),
+        (OtherShape, ["observation"]),
+        (Rich, ["reward of row 0 at step 1 is inf", "finite numbers"]),
+        (OldApi, ["expected 5, got 4"]),
+        (Raises, ["KeyError: 'no map"]),
+        (Over, ["every episode ends with its first step", "horizon = 1"]),
     ],
 )
-def test_a_bad_environment_is_refused_with_its_name(env: Any, line: str) -> None:
-    with pytest.raises(ValueError, match=f"^{re.escape(line)}") as caught:
+def test_a_bad_environment_is_refused_with_its_name(env: Any, words: list[str]) -> None:
+    with refused(f"Walks/{env.__name__}: ", *words):
         family(env)
-    assert "\n" not in str(caught.value)
 
 
 def test_good_ones_are_not() -> None:
@@ -151,13 +141,9 @@ def test_a_metric_of_success_needs_environments_that_speak_of_it() -> None:
             *seen, info = super().step(action)
             return (*seen[:2], self.left == 0, False, info | ({} if self.left else {"is_success": False}))
 
-    def measured(env: Any) -> Any:
-        body = {"env": env, "attributes": {"drift": Uniform(0.0, 1.0)}, "horizon": 30, "metric": "success"}
-        return type("Walks", (GymFamily,), body)()
-
-    assert measured(SaysAtItsEnd).horizon == 30
-    with pytest.raises(ValueError, match=r"^Walks/Walk: metric is 'success', but .* no info"):
-        measured(Walk)
+    assert family(SaysAtItsEnd, metric="success").horizon == 30
+    with refused("Walks/Walk: metric is 'success'", "no info"):
+        family(Walk, metric="success")
 
 
 def test_one_environment_is_made_and_then_used() -> None:

@@ -11,7 +11,7 @@ from metarl_envs import CheetahVel
 from metarl_envs.robots.aims import velocities
 from metarl_envs.robots.engine import Engine
 from metarl_envs.robots.envs import MujocoVectorEnv
-from metarl_envs.robots.family import Robot, Simulated, Spec
+from metarl_envs.robots.family import Robot, RobotSpec, Simulated
 
 BALLS = """
 <mujoco>
@@ -36,7 +36,7 @@ def crowded(tmp_path: Path) -> Simulated:
     return Simulated(
         title="balls/v1",
         robot=Robot(str(tmp_path / "balls.xml"), frame_skip=1, noise=0.0),
-        spec=Spec("v1", velocities(0.0, 1.0, beyond=2.0), control_cost=0.0),
+        spec=RobotSpec("v1", velocities(0.0, 1.0, beyond=2.0), control_cost=0.0),
         horizon=9,
         observation_space=Box(-np.inf, np.inf, (3,), np.float32),
         action_space=Box(-1.0, 1.0, (1,), np.float32),

@@ -15,7 +15,7 @@ from metarl_envs.base.formulas import Served, read_tasks
 from metarl_envs.base.rows import OneStep, drawn, gymnasium_seed
 
 
-class Inner(NamedTuple):
+class BuiltEnv(NamedTuple):
     """An environment, the arguments that it was made of, and its ``own`` values before any change."""
 
     env: gymnasium.Env[Any, Any]
@@ -59,7 +59,7 @@ class GymEnv(gymnasium.Env[NDArray[Any], Any]):
     def __init__(
         self,
         family: Adapted,
-        inner: Inner | None = None,
+        inner: BuiltEnv | None = None,
         render_mode: str | None = None,
     ) -> None:
         self._family, self.render_mode = family, render_mode
@@ -97,12 +97,12 @@ class GymEnv(gymnasium.Env[NDArray[Any], Any]):
         self._seeds = seeds
         return {key: value[0] for key, value in rows.items()}
 
-    def _made(self, arguments: dict[str, Any]) -> Inner:
+    def _made(self, arguments: dict[str, Any]) -> BuiltEnv:
         if self.inner is not None and not _same(self.inner.arguments, arguments):
             self.close()
         if self.inner is None:
             env = self._family.build(arguments, self.render_mode)
-            self.inner = Inner(env, arguments, self._family.own(env))
+            self.inner = BuiltEnv(env, arguments, self._family.own(env))
         return self.inner
 
     def step(self, action: Any) -> OneStep:

@@ -21,15 +21,13 @@ from gymnasium.spaces import Box, Discrete, MultiDiscrete
 from numpy.typing import NDArray
 
 from metarl_envs.any_gym import parts as gym_parts
-from metarl_envs.any_gym.env import GymEnv, Inner
-from metarl_envs.any_gym.look import blamed, look, time_limit
-from metarl_envs.any_gym.ranges import Choice, Distribution, Scale, Uniform, nth
+from metarl_envs.any_gym.env import BuiltEnv, GymEnv
+from metarl_envs.any_gym.look import errors_named, look, time_limit
+from metarl_envs.any_gym.ranges import ValueRange, nth
 from metarl_envs.any_gym.spaces import reader, writer
 from metarl_envs.base.arguments import chosen_spec, known_split, no_others, positive_int
 from metarl_envs.base.formulas import Floats, Refusal, Tasks, read_tasks
 from metarl_envs.base.single_rows import SingleRows
-
-__all__ = ["Choice", "GymFamily", "Scale", "Uniform"]
 
 RELATIVE = ("attributes", "fields")  # parts of which the environment has a value of its own
 
@@ -59,22 +57,22 @@ class GymFamily:
         wrappers: each is called with the environment and returns one.
         horizon: time steps after which an episode is truncated; None takes the environment's time limit.
         num_tasks: the number of tasks, where every distribution is a ``Choice``.
-        observation_space: a one-dimensional Box of floats, or an image (``gym_spaces.reader``).
-        action_space: as policies act (``gym_spaces.writer``).
+        observation_space: a one-dimensional Box of floats, or an image (``spaces.reader``).
+        action_space: as policies act (``spaces.writer``).
 
     Raises:
         ValueError: of one line: a name that the environment does not have, an empty range, a space that
-            networks do not read, or an environment that ``gym_look.look`` finds fault with.
+            networks do not read, or an environment that ``look.look`` finds fault with.
     """
 
     name: str
     specs: Mapping[str, str]
     env: ClassVar[str | Callable[..., gymnasium.Env[Any, Any]]]
-    arguments: Mapping[str, Distribution] = {}
-    attributes: Mapping[str, Distribution] = {}
-    fields: Mapping[str, Distribution] = {}
-    options: Mapping[str, Distribution] = {}
-    others: Mapping[str, Distribution] = {}
+    arguments: Mapping[str, ValueRange] = {}
+    attributes: Mapping[str, ValueRange] = {}
+    fields: Mapping[str, ValueRange] = {}
+    options: Mapping[str, ValueRange] = {}
+    others: Mapping[str, ValueRange] = {}
     wrappers: Sequence[Callable[[Any], gymnasium.Env[Any, Any]]] = ()
     horizon: Any = None
     stepped = "python"
@@ -94,10 +92,10 @@ class GymFamily:
         self.title = f"{self.name}/{self.spec}"
         self._given_horizon = horizon
         self._parts = {part: gym_parts.entries(self, part) for part in gym_parts.PARTS}
-        self._distributions = self._checked()
-        counts = [d.count for d in self._distributions.values()]
+        self._ranges = self._checked()
+        counts = [d.count for d in self._ranges.values()]
         self.num_tasks = None if None in counts else prod(count or 0 for count in counts)
-        with blamed(self.title):
+        with errors_named(self.title):
             self._draws_itself = self._check_creator()
             arguments = self._middle()
             env = self.build(arguments, None)
@@ -106,25 +104,25 @@ class GymFamily:
                 self.title, "horizon", time_limit(env, self.title) if limit is None else limit
             )
             own = self.own(env)
-            self.task_shapes = {key: d.shape(own.get(key)) for key, d in self._distributions.items()}
+            self.task_shapes = {key: d.shape(own.get(key)) for key, d in self._ranges.items()}
             self.task_draws = sum(prod(shape) for shape in self.task_shapes.values())
             self.reader, self.writer = reader(env.observation_space), writer(env.action_space)
             self.observation_space: Box = self.reader.space
             self.action_space: Box | Discrete | MultiDiscrete = self.writer.space
             self._metadata = env.metadata
-            self._spare: Inner | None = Inner(env, arguments, own)
+            self._spare: BuiltEnv | None = BuiltEnv(env, arguments, own)
             (looked_at,) = look(self).envs
             self._spare = cast(GymEnv, looked_at).inner
 
-    def _checked(self) -> dict[str, Distribution]:
+    def _checked(self) -> dict[str, ValueRange]:
         """All distributions by name, after a look at each."""
-        known: dict[str, Distribution] = {}
+        known: dict[str, ValueRange] = {}
         for part, entries in self._parts.items():
             for key, one in entries.items():
                 given = f"{self.title}: {part} has {key!r}"
-                if not isinstance(one, Distribution):
+                if not isinstance(one, ValueRange):
                     raise ValueError(f"{given}: {one!r}; allowed: Uniform, Scale, Choice")
-                if trouble := one.wrong():
+                if trouble := one.fault():
                     raise ValueError(f"{given}, whose {one} {trouble}")
                 if one.relative and part not in RELATIVE:
                     raise ValueError(f"{given}: a Scale, of nothing; allowed there: Uniform, Choice")
@@ -173,7 +171,7 @@ class GymFamily:
         for key, shape in self.task_shapes.items():
             size = prod(shape)
             columns = u[:, first : first + size].reshape(len(u), *shape)
-            tasks[key] = self._distributions[key].draw(columns, ood)
+            tasks[key] = self._ranges[key].draw(columns, ood)
             first += size
         return tasks
 
@@ -187,8 +185,8 @@ class GymFamily:
             ValueError: n below 1, or a split that there is not.
         """
         n = positive_int(self.title, "number of tasks", n)
-        distributions = list(self._distributions.values())
-        splits = ["train", "validation", "test", *(["ood"] if any(d.leaves for d in distributions) else [])]
+        distributions = list(self._ranges.values())
+        splits = ["train", "validation", "test", *(["ood"] if any(d.has_ood for d in distributions) else [])]
         known_split(self.title, split, splits)
         if self.num_tasks is not None and split in ("validation", "test"):
             return self._draw(np.stack(nth(distributions, np.arange(n)), axis=1), ood=False)
@@ -196,14 +194,14 @@ class GymFamily:
 
     def refuse(self, tasks: Tasks) -> Iterable[Refusal]:
         """What the distributions cannot serve; numbers outside their ranges they can."""
-        for key, one in self._distributions.items():
+        for key, one in self._ranges.items():
             yield Refusal(key, *one.refuse(tasks[key]))
 
     def task_features(self, tasks: Mapping[str, Any]) -> NDArray[np.float32]:
         """What an oracle sees, float32 "n f": where each number stands in its training range of −1 to 1."""
         read = read_tasks(self, tasks)
         return np.concatenate(
-            [d.features(read[key]) for key, d in self._distributions.items()], axis=1, dtype=np.float32
+            [d.features(read[key]) for key, d in self._ranges.items()], axis=1, dtype=np.float32
         )
 
     def arguments_of(self, task: dict[str, Any]) -> dict[str, Any]:
@@ -231,7 +229,7 @@ class GymFamily:
         values = {}
         for part, root in roots.items():
             for key, one in self._parts[part].items():
-                value = gym_parts.found(root, key, self.title, part)
+                value = gym_parts.value_at(root, key, self.title, part)
                 if one.relative and not gym_parts.is_numeric(value):
                     given = f"{part} has {key!r}, of which {value!r:.60} there is no Scale"
                     raise ValueError(f"{self.title}: {given}; allowed: numbers and arrays of numbers")
@@ -242,7 +240,7 @@ class GymFamily:
         self, env: gymnasium.Env[Any, Any], own: dict[str, Any], task: dict[str, Any]
     ) -> dict[str, Any]:
         """Make the environment that of the task; the options for its reset."""
-        values = {key: d.value(task[key], own.get(key)) for key, d in self._distributions.items()}
+        values = {key: d.value(task[key], own.get(key)) for key, d in self._ranges.items()}
         for key in self._parts["attributes"]:
             gym_parts.put(env.unwrapped, key, values[key], in_place=False)
         if self._parts["fields"]:

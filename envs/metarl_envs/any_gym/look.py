@@ -13,20 +13,20 @@ from gymnasium.spaces import Discrete
 from numpy.typing import NDArray
 
 from metarl_envs.base.formulas import Tasks
-from metarl_envs.base.single_rows import SingleRows, Singles
+from metarl_envs.base.single_rows import SingleRows, SteppedFamily
 
 STEPS, EPISODES = 10, 20  # of one episode that is looked at, and tried where all end with their first step
 
 
 @runtime_checkable
-class Looked(Singles, Protocol):
+class Looked(SteppedFamily, Protocol):
     """A family that can be looked at."""
 
     title: str
 
 
 @contextmanager
-def blamed(title: str) -> Iterator[None]:
+def errors_named(title: str) -> Iterator[None]:
     """Whatever an environment raises becomes a ValueError of one line that begins with the title."""
     try:
         yield

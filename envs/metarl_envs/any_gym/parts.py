@@ -51,7 +51,7 @@ def known_arguments(env: Any) -> list[str] | None:
     return [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
 
 
-def found(root: Any, path: str, title: str, part: str) -> Any:
+def value_at(root: Any, path: str, title: str, part: str) -> Any:
     """The value at a path with dots; a ValueError that names the part and what there is instead."""
     *above, last = path.split(".")
     try:

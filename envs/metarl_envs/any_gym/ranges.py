@@ -1,5 +1,5 @@
 """Where the numbers of a task come from: ``Uniform``, ``Scale`` and ``Choice``, each with a range out of
-distribution if it is given one. ``gym_family`` draws them; what is wrong with one is told there, by name.
+distribution if it is given one. ``GymFamily`` draws them; what is wrong with one is told there, by name.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ Range: TypeAlias = Any
 
 
 @runtime_checkable
-class Distribution(Protocol):
+class ValueRange(Protocol):
     """One named part of a task; its entries are float64 of shape ``shape(own)``."""
 
     relative: ClassVar[bool]
@@ -27,10 +27,10 @@ class Distribution(Protocol):
         """How many values it has, where there are finitely many."""
 
     @property
-    def leaves(self) -> bool:
+    def has_ood(self) -> bool:
         """Whether it has a range out of distribution."""
 
-    def wrong(self) -> str:
+    def fault(self) -> str:
         """What is wrong with it and what is allowed, "" if nothing is."""
 
     def shape(self, own: Any) -> tuple[int, ...]:
@@ -100,11 +100,11 @@ class Uniform:
     count: ClassVar[int | None] = None
 
     @property
-    def leaves(self) -> bool:
+    def has_ood(self) -> bool:
         """Whether it has a range out of distribution."""
         return self.ood is not None
 
-    def wrong(self) -> str:
+    def fault(self) -> str:
         """What is wrong with it."""
         return _range(self.low, self.high, self.ood)
 
@@ -151,11 +151,11 @@ class Scale:
     count: ClassVar[int | None] = None
 
     @property
-    def leaves(self) -> bool:
+    def has_ood(self) -> bool:
         """Whether it has a range out of distribution."""
         return self.ood is not None
 
-    def wrong(self) -> str:
+    def fault(self) -> str:
         """What is wrong with it."""
         bounds = self.low, self.high, *(self.ood or ())
         if np.ndim(self.low) or np.ndim(self.high):
@@ -206,7 +206,7 @@ class Choice:
         return len(self.values)
 
     @property
-    def leaves(self) -> bool:
+    def has_ood(self) -> bool:
         """Whether it has values out of distribution."""
         return len(self.ood) > 0
 
@@ -223,7 +223,7 @@ class Choice:
         """All values as a task has them."""
         return np.array(self._all if self._numeric else range(len(self._all)), np.float64)
 
-    def wrong(self) -> str:
+    def fault(self) -> str:
         """What is wrong with it."""
         if any(not isinstance(x, Sequence) or isinstance(x, str) for x in (self.values, self.ood)):
             return "has no list of values; allowed: Choice([...])"
@@ -241,7 +241,7 @@ class Choice:
     def draw(self, u: Floats, ood: bool) -> Floats:
         """Values by equal parts of [0, 1)."""
         n = len(self.values)
-        numbers = self._numbers[n:] if ood and self.leaves else self._numbers[:n]
+        numbers = self._numbers[n:] if ood and self.has_ood else self._numbers[:n]
         return np.asarray(numbers[np.floor(u * len(numbers)).astype(np.int64)])
 
     def features(self, entries: Floats) -> Floats:
@@ -262,7 +262,7 @@ class Choice:
         return self._all[int(np.flatnonzero(self._numbers == entry)[0])]
 
 
-def nth(distributions: Sequence[Distribution], index: NDArray[np.int64]) -> list[Floats]:
+def nth(distributions: Sequence[ValueRange], index: NDArray[np.int64]) -> list[Floats]:
     """The tasks of finite distributions by number: uniform numbers "n" for each distribution.
 
     Neighbouring numbers are spread over all tasks, so that the first few differ in everything; numbers from 0

@@ -1,6 +1,6 @@
 """Families given by formulas: what such a family states, and how its tasks are read.
 
-The vector environment (``analytic_envs``) evaluates the formulas for all rows at once; the single
+The vector environment (``formula_envs``) evaluates the formulas for all rows at once; the single
 environment is that vector environment with one row, so the two agree by construction.
 """
 
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 Floats: TypeAlias = NDArray[np.float64]
 Bools: TypeAlias = NDArray[np.bool_]
+Integers: TypeAlias = NDArray[np.int64]
 Tasks: TypeAlias = dict[str, NDArray[Any]]
 AnyError = TypeVar("AnyError", bound=Exception)
 

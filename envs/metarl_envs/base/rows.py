@@ -1,7 +1,7 @@
 """The rows of a vector environment: their seeds, tasks, clocks and ends, whatever moves them.
 
-This is the contract that all environments of this package keep. A class that moves rows (``analytic_envs`` by
-formulas, ``mujoco_envs`` by an engine) asks it what a reset means, hands it what a step gave, and gets back
+This is the contract that all environments of this package keep. A class that moves rows (``formula_envs`` by
+formulas, ``robots.envs`` by an engine) asks it what a reset means, hands it what a step gave, and gets back
 what the caller is to see.
 """
 

@@ -16,7 +16,7 @@ from metarl_envs.base.rows import Rows, Seed, StepResult
 
 
 @runtime_checkable
-class Singles(Protocol):
+class SteppedFamily(Protocol):
     """What ``SingleRows`` asks of a family.
 
     The environments that ``make()`` gives take seeds below 2⁶⁴ and tasks of float64 by ``reset(seed=...,
@@ -46,11 +46,11 @@ REALS = Box(-np.inf, np.inf, (), np.float64)
 
 
 class _Model:
-    """A family as ``Rows`` sees it (``analytic.Stated``)."""
+    """A family as ``Rows`` sees it (``formulas.Stated``)."""
 
     refuse = None
 
-    def __init__(self, family: Singles) -> None:
+    def __init__(self, family: SteppedFamily) -> None:
         self.title, self.horizon = f"{family.name}/{family.spec}", family.horizon
         self.observation_space, self.action_space = family.observation_space, family.action_space
         shapes = getattr(family, "task_shapes", None)  # stated where tasks are slow to draw
@@ -63,7 +63,7 @@ class _Model:
 class SingleRows(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
     """``num_envs`` environments of ``family.make()``, stepped one after another; nothing resets by itself.
 
-    It keeps to what ``analytic_envs.AnalyticVectorEnv`` says of seeds, tasks, ``reset_mask`` and frozen rows;
+    It keeps to what ``formula_envs.AnalyticVectorEnv`` says of seeds, tasks, ``reset_mask`` and frozen rows;
     without a task each environment draws its own. An episode is truncated at the family's horizon, if it has
     not ended before. infos["success"] is float64 "num_envs" where the environments tell it (a row that does
     not, or is frozen, has 0).
@@ -75,7 +75,7 @@ class SingleRows(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
 
     metadata = {"render_modes": [], "autoreset_mode": AutoresetMode.DISABLED}
 
-    def __init__(self, family: Singles, num_envs: int) -> None:
+    def __init__(self, family: SteppedFamily, num_envs: int) -> None:
         self._model = model = _Model(family)
         self._rows = Rows(model, num_envs)
         self.num_envs = self._rows.num_envs

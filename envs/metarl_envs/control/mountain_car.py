@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from metarl_envs.base.formulas import Bools, Floats, Tasks
 from metarl_envs.control.physical import PhysicalFamily, Physics
 
-Singles = NDArray[np.float32]
+Float32s = NDArray[np.float32]
 
 LEFT, RIGHT, MAX_SPEED = -1.2, 0.6, 0.07  # the valley's ends, and metres a step
 
@@ -24,7 +24,7 @@ def _starts(uniforms: Floats) -> Floats:
     return np.array([uniforms[:, 0] * 0.2 - 0.6, np.zeros(len(uniforms))]).T
 
 
-def _single_starts(uniforms: Floats) -> Singles:
+def _single_starts(uniforms: Floats) -> Float32s:
     return _starts(uniforms).astype(np.float32)
 
 
@@ -47,8 +47,8 @@ def _discrete_step(
 
 
 def _continuous_step(
-    state: Singles, action: Floats, tasks: Tasks, noise: Floats
-) -> tuple[Singles, Floats, Bools]:
+    state: Float32s, action: Floats, tasks: Tasks, noise: Floats
+) -> tuple[Float32s, Floats, Bools]:
     """Reward −0.1 a² of the action, 100 more for the step that ends the episode at 0.45."""
     position, speed = state.T
     push = np.minimum(np.maximum(action[:, 0], -1.0), 1.0).astype(np.float32)
@@ -59,7 +59,7 @@ def _continuous_step(
     return new, np.where(there, 100.0, 0.0) - effort * effort * 0.1, there
 
 
-def _observe(state: NDArray[Any], tasks: Tasks) -> Singles:
+def _observe(state: NDArray[Any], tasks: Tasks) -> Float32s:
     return state.astype(np.float32)
 
 

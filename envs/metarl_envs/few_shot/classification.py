@@ -13,8 +13,7 @@ from gymnasium.spaces import Box, Discrete
 from numpy.typing import NDArray
 
 from metarl_envs.base.arguments import chosen_spec, known_split, no_others, positive_int
-
-Integers = NDArray[np.int64]
+from metarl_envs.base.formulas import Integers
 
 SIZE = 28  # pixels of an image's side
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from metarl_envs.few_shot.glyph_shapes import Images, appearances, letters
+from metarl_envs.few_shot.glyph_shapes import Bitmaps, appearances, letters
 
 Pairs = tuple[NDArray[np.int64], NDArray[np.int64]]
 
@@ -36,7 +36,7 @@ def classes() -> dict[str, list[str]]:
     return chosen
 
 
-def look_alikes(shapes: list[Images]) -> NDArray[np.int64]:
+def look_alikes(shapes: list[Bitmaps]) -> NDArray[np.int64]:
     """For each letter, given by its appearances "2 faces 28 28", the first letter of its class."""
     owners = np.repeat(np.arange(len(shapes)), [shape.shape[1] for shape in shapes])
     first = np.arange(len(shapes))
@@ -46,7 +46,7 @@ def look_alikes(shapes: list[Images]) -> NDArray[np.int64]:
     return first
 
 
-def _alike(images: Images) -> Iterator[Pairs]:
+def _alike(images: Bitmaps) -> Iterator[Pairs]:
     """Pairs of images "s 28 28" that correlate above ``ALIKE``, where one may be shifted by a pixel.
 
     Seven bits a pixel keep every sum of products below 2²⁴, so float32 has it exactly in whatever order it is

@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from metarl_envs.few_shot.classification import SIZE
 
-Images = NDArray[np.uint8]
+Bitmaps = NDArray[np.uint8]
 
 _EM = 64  # pixels of a font's em, at which ink is drawn before it is scaled down
 _SMALLEST = 20  # pixels of the longer side there: what is smaller has too few to be magnified
@@ -96,7 +96,7 @@ def _drawn(
     slant: float = 0.0,
     scale: tuple[float, float] = (1.0, 1.0),
     move: tuple[float, float] = (0.0, 0.0),
-) -> Images:
+) -> Bitmaps:
     """Ink at 28×28: fitted to the long side, scaled (x, y), slanted, turned, and moved from the centre."""
     width, height = ink.size
     fit = 2.0 * _LONG_SIDE / max(width, height)  # drawn at twice the size, then averaged over 2×2 pixels
@@ -110,7 +110,7 @@ def _drawn(
     return np.asarray(ink.transform((2 * SIZE, 2 * SIZE), transform, (a, b, c, d, e, f), bilinear).reduce(2))
 
 
-def appearances(char: str) -> Images:
+def appearances(char: str) -> Bitmaps:
     """How a letter looks undistorted, "2 faces 28 28": as it is, and with its shorter side stretched."""
     inks = [_ink(char, _faces()[name]) for name in _COMPARED if char in _faces()[name].letters]
     return np.array([[_drawn(ink) for ink in inks], [_drawn(ink, scale=_stretched(ink)) for ink in inks]])
@@ -122,7 +122,7 @@ def _stretched(ink: Image.Image) -> tuple[float, float]:
     return (factor, 1.0) if width < height else (1.0, factor)
 
 
-def instances(char: str, n: int) -> Images:
+def instances(char: str, n: int) -> Bitmaps:
     """n distorted instances of a letter, "n 28 28", each in a face drawn from those that cover it."""
     rng = np.random.default_rng([_SEED, ord(char)])
     faces = [face for face in _faces().values() if char in face.letters]

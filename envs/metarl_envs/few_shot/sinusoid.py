@@ -14,8 +14,7 @@ from gymnasium.spaces import Box
 from numpy.typing import NDArray
 
 from metarl_envs.base.arguments import chosen_spec, known_split, no_others, positive_int
-
-Floats = NDArray[np.float64]
+from metarl_envs.base.formulas import Floats
 
 TRAINED_AMPLITUDES = (0.1, 5.0)
 AMPLITUDES = {"train": TRAINED_AMPLITUDES, "validation": TRAINED_AMPLITUDES, "test": TRAINED_AMPLITUDES}

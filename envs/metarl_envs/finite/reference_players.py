@@ -12,17 +12,15 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from metarl_envs.base.arguments import positive_int
-from metarl_envs.base.formulas import Floats, read_tasks
+from metarl_envs.base.formulas import Floats, Integers, read_tasks
 from metarl_envs.finite.bandit import Bandit
 from metarl_envs.finite.exact_values import MDP, optimal_policy
 from metarl_envs.finite.maze import Maze
 from metarl_envs.finite.maze_layout import MOVES
 from metarl_envs.finite.tabular_mdp import TabularMDP, start_in_first
 
-Ints: TypeAlias = NDArray[np.int64]
 GivenTasks: TypeAlias = Mapping[str, Any]
 
 
@@ -56,7 +54,7 @@ def ucb1(
     """
     sigma = 1.0 if bandit.spec == "gaussian" else 0.5
 
-    def choose(count: Floats, total: Floats) -> Ints:
+    def choose(count: Floats, total: Floats) -> Integers:
         tried = np.maximum(count, 1.0)
         t = np.maximum(count.sum(axis=1, keepdims=True), 1.0)
         bound = total / tried + width * sigma * np.sqrt(8.0 * np.log(t) / tried)
@@ -75,7 +73,7 @@ def thompson(bandit: Bandit, tasks: GivenTasks, pulls: int, rng: np.random.Gener
         Thompson 1933, "On the likelihood that one unknown probability exceeds another".
     """
 
-    def choose(count: Floats, total: Floats) -> Ints:
+    def choose(count: Floats, total: Floats) -> Integers:
         if bandit.spec == "gaussian":
             return _largest(rng.normal(total / (1.0 + count), 1.0 / np.sqrt(1.0 + count)))
         return _largest(rng.beta(1.0 + total, 1.0 + count - total))
@@ -90,7 +88,7 @@ def greedy(bandit: Bandit, tasks: GivenTasks, pulls: int, rng: np.random.Generat
     ``thompson``, which explore for longer.
     """
 
-    def choose(count: Floats, total: Floats) -> Ints:
+    def choose(count: Floats, total: Floats) -> Integers:
         if bandit.spec == "gaussian":
             return _largest(total / (1.0 + count))
         return _largest((1.0 + total) / (2.0 + count))
@@ -98,9 +96,9 @@ def greedy(bandit: Bandit, tasks: GivenTasks, pulls: int, rng: np.random.Generat
     return _pulled(bandit, tasks, pulls, rng, choose)
 
 
-def _largest(scores: Floats) -> Ints:
+def _largest(scores: Floats) -> Integers:
     """The first arm "task" of the largest score "task arm"."""
-    arm: Ints = scores.argmax(axis=1)
+    arm: Integers = scores.argmax(axis=1)
     return arm
 
 
@@ -109,7 +107,7 @@ def _pulled(
     tasks: GivenTasks,
     pulls: int,
     rng: np.random.Generator,
-    choose: Callable[[Floats, Floats], Ints],
+    choose: Callable[[Floats, Floats], Integers],
 ) -> Floats:
     """The rewards "task pull" of a player that turns counts and totals "task arm" into arms "task"."""
     read = read_tasks(bandit.model, tasks)
@@ -131,7 +129,7 @@ def _pulled(
 def random_actions(family: TabularMDP, tasks: GivenTasks, episodes: int, rng: np.random.Generator) -> Floats:
     """Each action at random, all equally likely: a drawn plan uses each of its entries at most once."""
 
-    def plan(count: Floats, total: Floats) -> Ints:
+    def plan(count: Floats, total: Floats) -> Integers:
         return rng.integers(family.actions, size=(len(count), family.horizon, family.states))
 
     return _lived(family, tasks, episodes, rng, plan)
@@ -152,7 +150,7 @@ def psrl(family: TabularMDP, tasks: GivenTasks, episodes: int, rng: np.random.Ge
         Osband, Russo & Van Roy 2013, "(More) efficient reinforcement learning via posterior sampling".
     """
 
-    def plan(count: Floats, total: Floats) -> Ints:
+    def plan(count: Floats, total: Floats) -> Integers:
         weights = rng.standard_gamma(1.0 + count)
         precision = 1.0 + count.sum(axis=-1)
         drawn = MDP(
@@ -170,7 +168,7 @@ def _lived(
     tasks: GivenTasks,
     episodes: int,
     rng: np.random.Generator,
-    plan: Callable[[Floats, Floats], Ints],
+    plan: Callable[[Floats, Floats], Integers],
 ) -> Floats:
     """The rewards "task pull" of a player that plans each episode by what it has seen of each task.
 
@@ -211,7 +209,7 @@ def shortest_path(family: Maze, tasks: GivenTasks, episodes: int, rng: np.random
     return _walked(family, tasks, episodes, lambda cell: best[np.arange(n), cell])
 
 
-def _walked(family: Maze, tasks: GivenTasks, episodes: int, choose: Callable[[Ints], Ints]) -> Floats:
+def _walked(family: Maze, tasks: GivenTasks, episodes: int, choose: Callable[[Integers], Integers]) -> Floats:
     """The rewards "task pull" of a player that turns cells "task" into moves "task"; 0 after the goal."""
     model, read = family.model, read_tasks(family.model, tasks)
     n = len(read["goal"])

@@ -46,7 +46,7 @@ def _vectors(tasks: list[Any]) -> Vectors:
 
 
 @runtime_checkable
-class Family(Stated, Protocol):
+class BenchmarkFamily(Stated, Protocol):
     """What an environment needs to know of its family."""
 
     simulations: Simulations
@@ -67,7 +67,7 @@ class MetaWorldEnv(gymnasium.Env[NDArray[Any], Any]):
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 80}
 
-    def __init__(self, family: Family, render_mode: str | None = None) -> None:
+    def __init__(self, family: BenchmarkFamily, render_mode: str | None = None) -> None:
         if render_mode not in (None, "rgb_array"):
             raise ValueError(f"{family.title}: render_mode is {render_mode!r}; allowed: rgb_array, None")
         self.observation_space, self.action_space = family.observation_space, family.action_space

@@ -2,7 +2,7 @@
 
 Yu et al. 2020, "Meta-World: a benchmark and evaluation for multi-task and meta reinforcement learning", as
 revised by McLean et al. 2025 (arXiv 2505.11289). Whatever needs the package ``metaworld`` is in
-``metaworld_envs``, which is imported when a family is made.
+``envs``, which is imported when a family is made.
 """
 
 from collections.abc import Mapping

@@ -137,7 +137,7 @@ def dynamics(sizes: Mapping[str, int], reach: float = 3.0, beyond: float = 3.5) 
     """Tasks are exponents of physical parameters, uniform in [−reach, reach); pays the forward velocity.
 
     Out of distribution every exponent's size is in (reach, beyond]. What they scale, and by which bases, is
-    in ``mujoco_envs.PARAMETERS``; zero stands for Gymnasium's robot.
+    in ``engine.PARAMETERS``; zero stands for Gymnasium's robot.
 
     Args:
         sizes: how many exponents each of "mass", "inertia", "damping" and "friction" has.

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from metarl_envs.base.formulas import Bools, Floats
 from metarl_envs.robots.aims import disc_goals, forward_or_back, headings, square_goals, velocities
-from metarl_envs.robots.family import MujocoFamily, Robot, Spec
+from metarl_envs.robots.family import MujocoFamily, Robot, RobotSpec
 
 ANT = Robot(
     "ant.xml",
@@ -39,7 +39,7 @@ class AntVel(MujocoFamily):
     name = "ant-vel"
     robot = ANT
     variants = {
-        "finn2017": Spec(
+        "finn2017": RobotSpec(
             text="Ant-v5's body, v1: reward 1 - |v - v*| - 0.005 |a|^2 + 0.05, v* uniform in [0, 3), ood (3, "
             "4], ends outside z in [0.2, 1], no contact cost or forces, actions ±1, 200 steps",
             aim=velocities(0.0, 3.0, beyond=4.0),
@@ -57,7 +57,7 @@ class AntDir(MujocoFamily):
     name = "ant-dir"
     robot = ANT
     variants = {
-        "finn2017": Spec(
+        "finn2017": RobotSpec(
             text="Ant-v5's body, v1: reward ±v_x - 0.005 |a|^2 + 0.05, two tasks, ends outside z in [0.2, "
             "1], no contact cost or forces, actions ±1, 200 steps",
             aim=forward_or_back(2),
@@ -66,7 +66,7 @@ class AntDir(MujocoFamily):
             alive=_upright,
             horizon=200,
         ),
-        "promp": Spec(
+        "promp": RobotSpec(
             text="the same, v1: reward ±v_x - 0.5 |c|^2 + 1 with actions ±10 for the controls c of ±1, ends "
             "outside z in [0, 1], no contact cost or forces, 100 steps",
             aim=forward_or_back(2),
@@ -75,7 +75,7 @@ class AntDir(MujocoFamily):
             alive=_not_flying,
             action_bound=10.0,
         ),
-        "promp-2d": Spec(
+        "promp-2d": RobotSpec(
             text="as promp, v1: the velocity along a direction uniform on the circle takes the place of ±v_x",
             aim=headings(),
             control_cost=0.5,
@@ -92,7 +92,7 @@ class AntGoal(MujocoFamily):
     name = "ant-goal"
     robot = ANT
     variants = {
-        "finn2017": Spec(
+        "finn2017": RobotSpec(
             text="Ant-v5's body, v1: reward 4 - |s - g|_1 - 0.005 |a|^2 + 0.05, g uniform in [-3, 3)^2, ood "
             "the ring around it to 4, ends outside z in [0.2, 1], no contact cost or forces, actions "
             "±1, 200 steps",
@@ -103,7 +103,7 @@ class AntGoal(MujocoFamily):
             horizon=200,
             sees_place=True,
         ),
-        "promp": Spec(
+        "promp": RobotSpec(
             text="the same, v1: reward -|s - g|_1 - 0.1 |c|^2 with actions ±10 for the controls c of ±1, g "
             "uniform in a disc of radius 3, ood the ring around it to 4, never terminates, no contact "
             "cost or forces, 100 steps",

@@ -6,7 +6,7 @@ HalfCheetah-v5. The former observe the centre of mass besides.
 """
 
 from metarl_envs.robots.aims import forward_or_back, velocities
-from metarl_envs.robots.family import MujocoFamily, Robot, Spec
+from metarl_envs.robots.family import MujocoFamily, Robot, RobotSpec
 
 CHEETAH = Robot("half_cheetah.xml", frame_skip=5, noise=0.1, normal_velocities=True)
 
@@ -17,14 +17,14 @@ class CheetahVel(MujocoFamily):
     name = "cheetah-vel"
     robot = CHEETAH
     variants = {
-        "finn2017": Spec(
+        "finn2017": RobotSpec(
             text="HalfCheetah-v5's body, v1: reward -|v - v*| - 0.05 |a|^2, v* uniform in [0, 2), ood (2, "
             "3], actions ±1, 200 steps, never terminates",
             aim=velocities(0.0, 2.0, beyond=3.0),
             control_cost=0.05,
             horizon=200,
         ),
-        "promp": Spec(
+        "promp": RobotSpec(
             text="the same, v1: v* uniform in [0, 3), ood (3, 4], actions ±10 for the same controls, 100 "
             "steps",
             aim=velocities(0.0, 3.0, beyond=4.0),
@@ -40,14 +40,14 @@ class CheetahDir(MujocoFamily):
     name = "cheetah-dir"
     robot = CHEETAH
     variants = {
-        "finn2017": Spec(
+        "finn2017": RobotSpec(
             text="HalfCheetah-v5's body, v1: reward ±v - 0.05 |a|^2, two tasks, actions ±1, 200 steps, never "
             "terminates",
             aim=forward_or_back(1),
             control_cost=0.05,
             horizon=200,
         ),
-        "promp": Spec(
+        "promp": RobotSpec(
             text="the same, v1: actions ±10 for the same controls, 100 steps",
             aim=forward_or_back(1),
             control_cost=0.05,

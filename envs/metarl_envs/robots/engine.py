@@ -29,7 +29,7 @@ PARAMETERS = {
     "damping": ("dof_damping", 1.3),
     "friction": ("geom_friction", 1.5),
 }
-"""Key of a task of ``mujoco_aims.dynamics`` → the field of the model that it scales, and by which base.
+"""Key of a task of ``aims.dynamics`` → the field of the model that it scales, and by which base.
 
 Each entry of the field that is not zero is multiplied by base ** exponent, with an exponent of its own.
 """

@@ -1,4 +1,4 @@
-"""The environments of every MuJoCo family: the contract of ``rows``, moved by ``mujoco_engine``."""
+"""The environments of every MuJoCo family: the contract of ``rows``, moved by ``engine``."""
 
 import os
 import warnings
@@ -17,14 +17,14 @@ from metarl_envs.base.arguments import positive_int
 from metarl_envs.base.formulas import of_row
 from metarl_envs.base.rows import OneStep, Rows, Seed, StepResult, drawn, gymnasium_seed, reset_one, step_one
 from metarl_envs.robots.engine import Engine, SimulationError
-from metarl_envs.robots.family import Robot, Simulated, Spec
+from metarl_envs.robots.family import Robot, RobotSpec, Simulated
 from metarl_envs.robots.pictures import Camera
 
 _FALLEN_APART = ("BADQPOS", "BADQVEL", "BADQACC", "BADCTRL")
 """Warnings after which MuJoCo has put the simulation back to its start: nothing that it says is true."""
 
 
-def sizes(robot: Robot, spec: Spec) -> tuple[int, int]:
+def sizes(robot: Robot, spec: RobotSpec) -> tuple[int, int]:
     """How many numbers an observation and an action have."""
     engine = Engine(robot, 1, 1)
     return engine.observe(0 if spec.sees_place else robot.horizontal).shape[1], engine.controls
@@ -33,7 +33,7 @@ def sizes(robot: Robot, spec: Spec) -> tuple[int, int]:
 class MujocoVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
     """All rows of a MuJoCo family as one batch of simulations; nothing resets by itself.
 
-    Resets, tasks, masks, seeds and frozen rows are as in ``analytic_envs.AnalyticVectorEnv``. Rows that have
+    Resets, tasks, masks, seeds and frozen rows are as in ``formula_envs.AnalyticVectorEnv``. Rows that have
     finished are not simulated any more.
 
     Args:

@@ -1,6 +1,6 @@
 """The base of the MuJoCo families: what a robot and a spec are, and the family made of them.
 
-A family's file names its robot and its specs. The physics (``mujoco_envs``) is imported when a family is
+A family's file names its robot and its specs. The physics (``robots.envs``) is imported when a family is
 made, so that everything else works where MuJoCo is not installed.
 """
 
@@ -58,7 +58,7 @@ def _always(positions: Floats, velocities: Floats) -> Bools:
 
 
 @dataclass(frozen=True)
-class Spec:
+class RobotSpec:
     """What a spec's name stands for; the reward is aim.pay − control_cost · ‖control‖² + bonus.
 
     Attributes:
@@ -82,11 +82,11 @@ class Spec:
 
 @dataclass(frozen=True)
 class Simulated:
-    """A family's robot under one spec: what its environments need to know (``analytic.Served`` and more)."""
+    """A family's robot under one spec: what its environments need to know (``formulas.Served`` and more)."""
 
     title: str
     robot: Robot
-    spec: Spec
+    spec: RobotSpec
     horizon: int
     observation_space: Box
     action_space: Box
@@ -130,7 +130,7 @@ class MujocoFamily:
 
     name: ClassVar[str]
     robot: ClassVar[Robot]
-    variants: ClassVar[Mapping[str, Spec]]
+    variants: ClassVar[Mapping[str, RobotSpec]]
     specs: ClassVar[dict[str, str]]
 
     def __init_subclass__(cls) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 
 from metarl_envs.base.formulas import Bools, Floats
 from metarl_envs.robots.aims import dynamics
-from metarl_envs.robots.family import MujocoFamily, Robot, Spec
+from metarl_envs.robots.family import MujocoFamily, Robot, RobotSpec
 
 HOPPER = Robot(
     "hopper.xml",
@@ -31,7 +31,7 @@ class HopperParams(MujocoFamily):
     name = "hopper-params"
     robot = HOPPER
     variants = {
-        "promp": Spec(
+        "promp": RobotSpec(
             text="Hopper-v5's body, v1: mass, inertia and friction times 1.5^u, joint damping times 1.3^u, "
             "each entry's u uniform in [-3, 3), ood 3 < |u| <= 3.5; reward v - 0.001 |c|^2 + 1 with "
             "actions ±10 for the controls c of ±1, ends at height 0.7, outside angle (-0.2, 0.2) or "

@@ -8,7 +8,7 @@ step, of which an action has five: 1.25 times the velocity.
 
 from metarl_envs.base.formulas import Bools, Floats
 from metarl_envs.robots.aims import forward_or_back, headings
-from metarl_envs.robots.family import MujocoFamily, Robot, Spec
+from metarl_envs.robots.family import MujocoFamily, Robot, RobotSpec
 
 HUMANOID = Robot(
     "humanoid.xml",
@@ -30,7 +30,7 @@ class HumanoidDir(MujocoFamily):
     name = "humanoid-dir"
     robot = HUMANOID
     variants = {
-        "promp": Spec(
+        "promp": RobotSpec(
             text="Humanoid-v5's body, v1: reward ±1.25 v_x - 0.1 |c|^2 + 5 with actions ±10 for the controls "
             "c of ±0.4, two tasks, ends outside z in [1, 2], no contact cost or forces, 100 steps",
             aim=forward_or_back(2, weight=1.25),
@@ -39,7 +39,7 @@ class HumanoidDir(MujocoFamily):
             alive=_upright,
             action_bound=10.0,
         ),
-        "promp-2d": Spec(
+        "promp-2d": RobotSpec(
             text="as promp, v1: the velocity along a direction uniform on the circle takes the place of ±v_x",
             aim=headings(weight=1.25),
             control_cost=0.1,

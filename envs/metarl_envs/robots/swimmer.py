@@ -6,7 +6,7 @@ penalised.
 """
 
 from metarl_envs.robots.aims import velocities
-from metarl_envs.robots.family import MujocoFamily, Robot, Spec
+from metarl_envs.robots.family import MujocoFamily, Robot, RobotSpec
 
 SWIMMER = Robot("swimmer.xml", frame_skip=4, noise=0.1, horizontal=2)
 
@@ -17,7 +17,7 @@ class SwimmerVel(MujocoFamily):
     name = "swimmer-vel"
     robot = SWIMMER
     variants = {
-        "promp": Spec(
+        "promp": RobotSpec(
             text="Swimmer-v5's body, v1: reward -|v - v*| - 0.0001 |c|^2 (the released code has +|v - v*|) "
             "with actions ±10 for the controls c of ±1, v* uniform in [0.1, 0.2), ood (0.2, 0.25], 100 "
             "steps",

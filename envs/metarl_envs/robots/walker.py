@@ -6,7 +6,7 @@ Gymnasium's Walker2d-v5: 4 engine steps an action, where the lineage takes 8 (5 
 
 from metarl_envs.base.formulas import Bools, Floats
 from metarl_envs.robots.aims import dynamics, forward_or_back, velocities
-from metarl_envs.robots.family import MujocoFamily, Robot, Spec
+from metarl_envs.robots.family import MujocoFamily, Robot, RobotSpec
 
 WALKER = Robot(
     "walker2d_v5.xml",
@@ -27,7 +27,7 @@ class WalkerDir(MujocoFamily):
     name = "walker-dir"
     robot = WALKER
     variants = {
-        "promp": Spec(
+        "promp": RobotSpec(
             text="Walker2d-v5's body, v1: reward ±v - 0.001 |c|^2 + 1 with actions ±10 for the controls c of "
             "±1, two tasks, ends outside height (0.8, 2) or angle (-1, 1), 100 steps",
             aim=forward_or_back(1),
@@ -45,7 +45,7 @@ class WalkerVel(MujocoFamily):
     name = "walker-vel"
     robot = WALKER
     variants = {
-        "promp": Spec(
+        "promp": RobotSpec(
             text="Walker2d-v5's body, v1: reward 15 - |v - v*| - 0.001 |c|^2 with actions ±10 for the "
             "controls c of ±1, v* uniform in [0, 10), ood (10, 12], ends outside height (0.8, 2) or "
             "angle (-1, 1), 100 steps",
@@ -64,7 +64,7 @@ class WalkerParams(MujocoFamily):
     name = "walker-params"
     robot = WALKER
     variants = {
-        "promp": Spec(
+        "promp": RobotSpec(
             text="Walker2d-v5's body, v1: mass, inertia and friction times 1.5^u, joint damping times 1.3^u, "
             "each entry's u uniform in [-3, 3), ood 3 < |u| <= 3.5; reward v - 0.001 |c|^2 + 1 with "
             "actions ±10 for the controls c of ±1, ends outside height (0.8, 2) or angle (-1, 1), 200 "

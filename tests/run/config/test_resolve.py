@@ -13,12 +13,12 @@ from metarl.run.config.train_fields import DEFAULTS
 from metarl_envs.plane.point_goal import PointGoal
 from tiny_runs import configured
 
-TOY = "test_resolve:Toy"
-TYPO, BARE = "test_resolve:Typo", "test_resolve:Bare"
+TOY = f"{__name__}:Toy"
+TYPO, BARE = f"{__name__}:Typo", f"{__name__}:Bare"
 
 
 class Toy(PointGoal):
-    """A family with defaults of its own; ``test_resolve:Toy`` names it."""
+    """A family with defaults of its own; ``Toy`` names it."""
 
     defaults: ClassVar[dict[str, Any]] = {"inner_lr": 0.3}
 
