@@ -23,7 +23,7 @@ from metarl.core.errors import RequestError, RunFailed
 from metarl.core.registry import Registry
 from metarl.run.config.algorithms import ALGORITHMS
 from metarl.run.config.parts import PARTS, registry_of
-from metarl.run.config.yaml_file import to_yaml
+from metarl.run.config.train_config import to_yaml
 from metarl.run.train.signals import Stopped
 from tiny_runs import configured
 

@@ -18,7 +18,7 @@ from metarl.cli import main
 from metarl.core.errors import RunFailed
 from metarl.core.params import all_finite
 from metarl.rollout.registry import families
-from metarl.run.config.yaml_file import to_yaml
+from metarl.run.config.train_config import to_yaml
 from metarl.run.store import checkpoint as store
 from metarl.run.train.callbacks import Callback
 from metarl.run.use.runs import Run, resume, train

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from metarl.core.errors import EnvironmentFailed, RunFailed
-from metarl.run.config.next_command import command
+from metarl.run.config.admission import command
 from metarl.run.config.train_config import as_dict
 from metarl.run.log.curve import VALIDATION, Curve
 from metarl.run.log.measures import measure_of

@@ -8,7 +8,8 @@ import pytest
 from metarl.core.errors import RequestError
 from metarl.run.agent.data_kinds import EPISODES, EXAMPLES, kind_of
 from metarl.run.config.algorithms import ALGORITHMS
-from metarl.run.config.train_config import FIELDS, TrainConfig, as_dict
+from metarl.run.config.train_config import TrainConfig, as_dict
+from metarl.run.config.train_fields import FIELDS
 from metarl.run.use.runs import train
 from metarl_envs import PointGoal
 from metarl_envs.few_shot.sinusoid import Sinusoid

@@ -8,7 +8,8 @@ import pytest
 from metarl.core.errors import RequestError
 from metarl.run.config.algorithms import ALGORITHMS
 from metarl.run.config.fields import accept
-from metarl.run.config.train_config import DEFAULTS, FIELDS, TrainConfig, as_dict
+from metarl.run.config.train_config import TrainConfig, as_dict
+from metarl.run.config.train_fields import DEFAULTS, FIELDS
 from metarl_envs.plane.point_goal import PointGoal
 from tiny_runs import configured
 

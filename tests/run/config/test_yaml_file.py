@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 
 from metarl.core.errors import RequestError
 from metarl.run.config.admission import load_config
-from metarl.run.config.train_config import TrainConfig, as_dict
-from metarl.run.config.yaml_file import from_yaml, to_yaml
+from metarl.run.config.train_config import TrainConfig, as_dict, from_yaml, to_yaml
 from metarl_envs.plane.point_goal import PointGoal
 from tiny_runs import configured
 
