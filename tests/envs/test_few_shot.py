@@ -41,9 +41,6 @@ def read(x):
     return np.rint(x[..., 0, 0, :2] * 255).astype(int)
 
 
-# --- tasks ---
-
-
 def test_tasks_are_distinct_classes_of_their_split():
     family = make()
     for split, part in SPLITS.items():
@@ -69,9 +66,6 @@ def test_all_ways_are_one_task_in_a_fixed_order():
     drawn = family.sample_shots(family.sample_tasks(1, rng(), "validation"), rng())
     assert read(drawn["support_x"])[0, :, 0].tolist() == [9, 8, 6]
     assert drawn["support_y"].tolist() == [[0, 1, 2]]
-
-
-# --- examples ---
 
 
 def test_labels_are_places_in_the_task_and_any_ways_in_a_row_are_one_of_each():
@@ -132,8 +126,6 @@ def test_it_travels_to_worker_processes_without_its_images():
     one, other = (f.sample_shots(tasks, rng(1)) for f in (family, pickle.loads(packed)))
     assert all(np.array_equal(one[key], other[key]) for key in one)
 
-
-# --- bad input ---
 
 WAYS = "integers from 2 to 3, the classes of the split validation, or 'all'"
 

@@ -44,9 +44,6 @@ def largest_correlation(one, other) -> float:
     return max(float((standardised(np.roll(one, shift, (1, 2))) @ fixed).max()) for shift in SHIFTS)
 
 
-# --- drawing ---
-
-
 def test_ink_is_fitted_centred_scaled_and_moved():
     ink = Image.new("L", (40, 20), 255)
     plain = _drawn(ink)  # the long side becomes 20 of 28 pixels: columns 4 to 23, rows 9 to 18
@@ -91,9 +88,6 @@ def test_instances_are_drawn_letter_by_letter():
     assert not np.array_equal(instances("Ш", 3), three)
 
 
-# --- look-alikes ---
-
-
 def test_what_looks_like_a_third_looks_alike():
     """Discs: the middle one correlates above the bound with the smaller and the larger, which do not."""
     y, x = np.mgrid[-14:14, -14:14] + 0.5
@@ -134,9 +128,6 @@ def test_joining_is_that_of_a_slow_search():
             assert first[k] == min(reached)
 
 
-# --- classes and splits ---
-
-
 def test_every_split_has_classes_of_its_own_scripts():
     found, splits = Glyphs().letters(), glyph_images().splits
     assert len(set(found)) == len(found) == len(glyph_images().images) == sum(map(len, splits.values()))
@@ -164,9 +155,6 @@ def test_no_two_classes_of_different_splits_look_alike():
             assert largest_correlation(shapes[one][view], shapes[other][view]) <= 0.95
         greek = appearances("Α")[view]  # what the check would find, had it a class of its own
         assert largest_correlation(greek, shapes["train"][view]) > 0.95
-
-
-# --- images ---
 
 
 def test_the_cache_holds_what_the_recipe_draws():

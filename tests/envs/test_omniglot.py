@@ -130,8 +130,6 @@ def test_it_keeps_the_contract_of_families(folder):
         check_family(Omniglot(path=folder, ways=ways, queries=2))
 
 
-# --- what is not Omniglot ---
-
 GET_IT = "images_background.zip", "images_evaluation.zip", "brendenlake/omniglot"
 DAMAGED = "is damaged or no archive of Omniglot: "
 

@@ -51,9 +51,6 @@ def by_hand(player, spec, means, pulls, **args):
     return player(bandit, {"mean": [means]}, pulls, Known(), **args)[0].tolist()
 
 
-# --- bandits ---
-
-
 def test_ucb1_by_hand():
     # Both arms once, then from t pulls: the good arm 1 + √(2 ln t / n) against the bad one's √(2 ln t).
     # t = 2: 2.18, 1.18; 3: 2.05, 1.48; 4: 1.96, 1.67; 5: 1.90, 1.79; 6: 1.85, 1.89: the bad arm again.
@@ -149,9 +146,6 @@ def test_players_are_a_function_of_the_generator():
             assert np.array_equal(one, two) and not np.isin(one, other).any()
 
 
-# --- finite MDPs ---
-
-
 def test_random_actions_and_the_best_policy_return_their_exact_values():
     family, n, episodes = TabularMDP(states=4, actions=3, horizon=3), 4000, 2
     tasks = {key: np.repeat(value, n, axis=0) for key, value in family.sample_tasks(2, rng(5)).items()}
@@ -200,9 +194,6 @@ def test_psrl_is_between_chance_and_the_optimum_and_gets_better():
     chance, best = random_return(mdp, 10).mean(), optimal_return(mdp, 10).mean()
     assert by_episode[0] == pytest.approx(chance, abs=1.0)  # it knows nothing yet
     assert chance + 0.7 * (best - chance) < by_episode[-5:].mean() < best
-
-
-# --- bad input ---
 
 
 def test_bad_tasks_and_lengths_are_refused():
