@@ -7,12 +7,13 @@ import pytest
 from gymnasium.error import ResetNeeded
 from gymnasium.spaces import Box, Discrete, MultiDiscrete
 
+from metarl.testing import check_family
 from metarl_envs.base import row_draws
 from metarl_envs.base.analytic_family import AnalyticFamily
 from metarl_envs.base.arguments import positive_int
-from metarl_envs.base.formula_envs import AnalyticEnv, AnalyticVectorEnv
+from metarl_envs.base.formula_envs import AnalyticVectorEnv
 from metarl_envs.base.formulas import Analytic, Refusal, flat_features, read_tasks, refuse_rows
-from row_by_row import refused
+from row_by_row import check_a_row_is_the_same_among_many, refused
 
 
 def coin_step(state, action, tasks, noise):
@@ -50,35 +51,18 @@ def test_step_noise_is_a_function_of_the_rows_seed_and_time():
     assert np.array_equal(rewards[1], rewards[3]) and not np.array_equal(rewards[0], rewards[1])
 
 
-def test_the_noise_of_a_restarted_row_starts_over():
-    env = AnalyticVectorEnv(COIN, 2)
-    env.reset(seed=[8, 9])
-    for _ in range(2):
-        env.step(np.array([1, 1]))
-    env.reset(seed=[0, 9], options={"reset_mask": np.array([False, True])})
-    late = [env.step(np.array([1, 2]))[1][1] for _ in range(6)]
-    fresh = AnalyticEnv(COIN)
-    fresh.reset(seed=9)
-    assert late == [fresh.step(2)[1] for _ in range(6)]
+class Coins(AnalyticFamily):
+    name, specs = "coin", {"two-armed": ""}
 
 
-def test_single_and_vector_agree_with_discrete_actions_and_noise():
-    env, singles = AnalyticVectorEnv(COIN, 8), [AnalyticEnv(COIN) for _ in range(8)]
-    _, info = env.reset(seed=20)
-    for row, single in enumerate(singles):
-        _, named = single.reset(seed=20 + row)
-        assert all(np.array_equal(named["task"][key], info["task"][key][row]) for key in COIN.task_shapes)
-    rng, ended = np.random.default_rng(0), np.zeros(2, dtype=int)
-    for _ in range(6):
-        actions = rng.integers(1, 3, 8)
-        batch = env.step(actions)[:4]
-        for row, single in enumerate(singles):
-            step = single.step(actions[row])
-            assert [np.asarray(part[row]).tolist() for part in batch] == [
-                np.asarray(s).tolist() for s in step[:4]
-            ]
-        ended = np.array([batch[2].sum(), batch[3].sum()])
-    assert ended.sum() == 8 and ended.min() > 0  # both kinds of end came up, and everyone ended
+def test_the_contract_is_kept_with_noise_that_starts_over_in_each_episode():
+    family = Coins("two-armed", COIN)
+    check_family(family)
+    check_a_row_is_the_same_among_many(family)
+    env = family.make_vec(40)
+    env.reset(seed=0)
+    ends = [env.step(np.ones(40, np.int64))[2:4] for _ in range(6)][-1]
+    assert min(flags.sum() for flags in ends) > 3 and np.logical_xor(*ends).all()  # both kinds come up
 
 
 def test_discrete_actions_are_checked_and_those_of_frozen_rows_ignored():

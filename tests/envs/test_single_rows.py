@@ -15,8 +15,6 @@ from metarl_envs.base import row_draws
 from metarl_envs.base.single_rows import SingleRows
 from row_by_row import refused
 
-FIRST, NOISE = 3, 4  # entries of an observation: floor, task, seed's remainder
-
 
 class LiftEnv(gymnasium.Env[Any, Any]):
     """Actions 0 to 2 change the floor by −1, 0, +1 and earn the task's pay; floor 2 ends the episode."""
