@@ -31,7 +31,7 @@ def actions_of(family: Any, random: np.random.Generator, lead: tuple[int, ...]) 
     """Random actions with the given leading axes, some beyond a Box's bounds."""
     space = family.action_space
     if isinstance(space, Discrete):
-        return random.integers(space.n, size=lead)
+        return space.start + random.integers(space.n, size=lead)
     if isinstance(space, MultiDiscrete):
         return space.start + random.integers(space.nvec, size=(*lead, *space.shape))
     return (random.normal(size=(*lead, *space.shape)) * space.high).astype(np.float32)

@@ -13,9 +13,6 @@ SPECS = list(Bandit.specs)
 Z = 4.5  # standard errors that a frequency may be off: seeds are fixed, and one in 150,000 would be
 
 
-# --- pulls ---
-
-
 def test_a_pull_is_a_function_of_the_arms_mean_the_seed_and_the_time():
     means, seeds = np.array([[0.3, 0.7], [0.9, 0.1], [0.0, 1.0]]), np.array([5, 6, 2**64 - 1], np.uint64)
     arms = np.array([[0, 1, 1, 0], [0, 0, 1, 1], [0, 1, 0, 1]])
@@ -63,8 +60,6 @@ def test_gaussian_arms_have_their_mean_and_standard_deviation_one():
         assert reward.std() == pytest.approx(1.0, abs=Z / np.sqrt(2 * n))
         assert (np.abs(reward - means[arm]) < 1.0).mean() == pytest.approx(0.6827, abs=Z * 0.465 / np.sqrt(n))
 
-
-# --- tasks ---
 
 # Mean, standard deviation and smallest and largest possible value of an arm's mean.
 MEANS = {

@@ -69,9 +69,6 @@ def test_a_step_slips_where_the_seeds_noise_is_below_or_above_the_bound():
         assert np.array_equal(env.step(np.full(200, action))[0][:, 0] == 1.0, u < first)
 
 
-# --- tasks ---
-
-
 @pytest.mark.parametrize("split", ["train", "validation", "test", "ood"])
 def test_tasks_of_a_split_fill_their_intervals(split):
     n, family = 4000, Chain()

@@ -122,9 +122,6 @@ def test_a_start_tells_nothing_about_the_task_and_no_task_moves_it(cls: Any, spe
     assert same(env.reset(seed=0, options={"task": family.sample_tasks(3000, rng())})[0], obs)
 
 
-# What is refused -----------------------
-
-
 @pytest.mark.parametrize("cls", FAMILIES.values())
 def test_what_no_family_takes_is_refused(cls: Any) -> None:
     bad: list[Any] = [{"spec": "new"}, {"shots": 0} if cls.__name__ in SUPERVISED else {"horizon": 0}]

@@ -2,6 +2,7 @@
 
 import pickle
 import sys
+from pathlib import Path
 from typing import Any
 
 import gymnasium

@@ -50,9 +50,6 @@ def walked(walls: np.ndarray, cell: tuple[int, int]) -> dict[tuple[int, int], in
     return found
 
 
-# --- by hand ---
-
-
 def test_a_walk_by_hand():
     env = Maze(size=3).make()
     obs, _ = env.reset(seed=0, options={"task": {"walls": drawn(SNAKE), "goal": [2, 2]}})
@@ -96,9 +93,6 @@ def test_a_tree_by_hand():
     assert np.array_equal(walls_of(tree[None], 3)[0], drawn(". .-.\n|   |\n.-. .\n  | |\n.-.-."))
 
 
-# --- tasks ---
-
-
 @pytest.mark.parametrize("size", [3, 4, 5, 8])
 @pytest.mark.parametrize("split", SPLITS)
 def test_mazes_are_connected_and_their_passages_counted(size, split):
@@ -137,9 +131,6 @@ def test_an_oracle_sees_goal_and_walls_and_a_picture_shows_cells():
     env = family.make_vec(1)
     obs = [env.reset(options={"task": tasks})[0]] + [env.step(np.array([RIGHT]))[0] for _ in range(2)]
     assert family.plane(np.array(obs)).tolist() == [[[0.0, 0.0]], [[1.0, 0.0]], [[2.0, 0.0]]]
-
-
-# --- exact values ---
 
 
 def test_distances_are_those_of_a_search_through_each_maze():
@@ -187,9 +178,6 @@ def test_the_optimum_is_there_after_the_shortest_path_in_every_episode():
     assert np.array_equal(earned[:, 0].argmax(axis=1) + 1, fewest)
     with refused("maze/tree: number of episodes is 0", "from 1"):
         MAZE_PLAYERS["random"](family, tasks, 0, rng())
-
-
-# --- bad input ---
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,6 @@ SPECS = list(PointGoal.specs)
 CORNERS = {(-2.0, -2.0), (2.0, -2.0), (-2.0, 2.0), (2.0, 2.0)}
 
 
-# --- hand-worked steps ---
-
-
 def test_navigation_by_hand():
     env = PointGoal("finn2017").make()
     obs, info = env.reset(seed=3, options={"task": {"goal": [0.3, -0.2]}})
@@ -93,9 +90,6 @@ def test_corner_rewards_are_those_of_the_literal_definition():
             pays = np.abs(new).sum() >= 0.5 and np.linalg.norm(new - goal) == min(distances)
             progress = np.linalg.norm(before[row] - goal) - np.linalg.norm(new - goal)
             assert reward[row] == pytest.approx(progress if pays else 0.0, abs=1e-12)
-
-
-# --- tasks ---
 
 
 def test_test_goals_are_the_published_ones_whatever_the_rng():

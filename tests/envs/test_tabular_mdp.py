@@ -18,9 +18,6 @@ def repeated(tasks, n: int):
     return {key: np.repeat(value, n, axis=0) for key, value in tasks.items()}
 
 
-# --- steps ---
-
-
 def test_a_step_is_a_function_of_the_task_the_seed_and_the_time():
     """Two noise columns a step: the first draws the next state, the second the reward."""
     family, seeds = TabularMDP(states=3, actions=2, horizon=6), np.array([3, 4, 2**63], np.uint64)
@@ -83,9 +80,6 @@ def test_episodes_under_the_best_policy_return_what_dynamic_programming_says():
     assert (by_task.mean(axis=1) > stuck + 2 * error).all()
 
 
-# --- tasks ---
-
-
 @pytest.mark.parametrize("split", ["train", "validation", "test"])
 def test_tasks_have_the_published_distribution(split):
     n, family = 400, TabularMDP()
@@ -132,9 +126,6 @@ def test_the_mdp_is_the_task_with_a_fixed_start_and_an_oracle_sees_all_of_it():
     assert features.shape == (4, 12 + 6) and features.dtype == np.float32
     assert np.array_equal(features[3, :12], tasks["transition"][3].ravel().astype(np.float32))
     assert np.array_equal(features[3, 12:], tasks["reward"][3].ravel().astype(np.float32))
-
-
-# --- one against many ---
 
 
 def test_one_state_and_one_action_are_an_mdp_too():
