@@ -2,7 +2,6 @@
 
 import pickle
 import sys
-from pathlib import Path
 from typing import Any
 
 import gymnasium
