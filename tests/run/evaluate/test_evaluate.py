@@ -166,14 +166,6 @@ def test_finitely_many_tasks_are_each_given_once_and_reported_as_seen(tmp_path: 
         evaluate(trained, split="ood")
 
 
-def test_without_a_plane_there_are_no_traces(tmp_path: Path) -> None:
-    trained = train(tiny(family="tiny_families:Field", iterations=0), tmp_path / "run")
-    found = evaluate(trained, **FEW)
-    assert found.traces is None
-    assert "traces" not in found.as_dict()
-    assert np.shape(found.per_task) == (5, 3)
-
-
 def test_the_table_has_a_line_for_each_agent(run: Run) -> None:
     found = evaluate(run, baselines=["random"], **FEW)
     title, head, *lines = str(found).splitlines()

@@ -262,14 +262,13 @@ def test_half_a_file_is_computed_again(tmp_path: Path) -> None:
         assert kept(path, lambda: next(answers)) == answer
 
 
-@pytest.mark.parametrize("kind", ["sb3-pretrained", "sb3-scratch", "sb3-oracle"])
-def test_what_cannot_be_such_an_agent_is_refused_before_anything_is_trained(
-    kind: str, tmp_path: Path
-) -> None:
-    labelled = train(taught(iterations=0), tmp_path / "labelled")
-    with pytest.raises(RequestError, match="gives labelled examples; allowed: families of episodes"):
-        labelled.evaluate(baselines=[kind])
-    images = train(tiny(family="tiny_families:Spot", hidden=None, iterations=0), tmp_path / "images")
-    with pytest.raises(RequestError, match="cannot express model 'cnn'; allowed: model mlp"):
-        images.evaluate(baselines=[kind])
-    assert not (tmp_path / "images" / "baselines").exists()
+def test_what_cannot_be_such_an_agent_is_refused_before_anything_is_trained(tmp_path: Path) -> None:
+    for config, named in (
+        (taught(iterations=0), "gives labelled examples; allowed: families of episodes"),
+        (tiny(family="tiny_families:Spot", hidden=None, iterations=0), "cannot express model 'cnn'"),
+    ):
+        refused = train(config, tmp_path / config.family)
+        for kind in ("sb3-pretrained", "sb3-scratch", "sb3-oracle"):
+            with pytest.raises(RequestError, match=named):
+                refused.evaluate(baselines=[kind])
+        assert not (refused.path / "baselines").exists()
