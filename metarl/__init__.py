@@ -85,7 +85,7 @@ if TYPE_CHECKING:
     from metarl.run.sb3.vec_env import TaskVecEnv as TaskVecEnv
     from metarl.run.train.callbacks import Callback as Callback
     from metarl.run.use.policy import Policy as Policy
-    from metarl.run.use.predictor import Predictor as Predictor
+    from metarl.run.use.policy import Predictor as Predictor
     from metarl.run.use.runs import Run as Run
     from metarl.run.use.runs import load as load
     from metarl.run.use.runs import resume as resume
@@ -157,8 +157,7 @@ _NAMES = {
     "metarl.run.results.evaluation": ("Evaluation",),
     "metarl.run.sb3.vec_env": ("TaskVecEnv",),
     "metarl.run.train.callbacks": ("Callback",),
-    "metarl.run.use.policy": ("Policy",),
-    "metarl.run.use.predictor": ("Predictor",),
+    "metarl.run.use.policy": ("Policy", "Predictor"),
     "metarl.run.use.runs": ("Run", "load", "resume", "train"),
 }
 _HOMES = {name: home for home, names in _NAMES.items() for name in names}

@@ -5,6 +5,7 @@ from typing import Any
 
 import gymnasium
 import numpy as np
+import pytest
 
 from row_by_row import same
 
@@ -57,11 +58,44 @@ def _check_task(family: Any, own: Own, choose: Choose, task: Any, rng: Any, step
     return ended
 
 
-def check_identity(family: Any, name: str) -> None:
-    """Asserts spaces, time limit and constants of Gymnasium's environment under a name."""
-    made = gymnasium.make(name)
-    assert made.spec is not None and made.spec.max_episode_steps == family.horizon
+def check_identity(family: Any, name: str, **besides: float) -> None:
+    """Asserts spaces, time limit and constants of Gymnasium's environment under a name.
+
+    ``besides`` are constants that Gymnasium's code holds as mere numbers.
+    """
+    made: Any = gymnasium.make(name)
+    assert made.spec.max_episode_steps == family.horizon
     assert made.observation_space == family.observation_space and made.action_space == family.action_space
+    for key, value in family.constants.items():
+        assert value == besides.get(
+            key, getattr(made.unwrapped, key, getattr(made.unwrapped, key.upper(), None))
+        )
+
+
+def check_a_bit_is_seen(family: Any, own: Own, choose: Choose, name: str, kind: Any = np.float64) -> None:
+    """Asserts that episodes differ where one constant is the next number of a kind."""
+
+    def off(constants: dict[str, float]) -> Any:
+        return own(constants | {name: float(np.nextafter(kind(constants[name]), kind(99)))})
+
+    with pytest.raises(AssertionError):
+        check_episodes(family, off, choose)
+
+
+def check_states(family: Any, own: Own, states: np.ndarray, actions: np.ndarray) -> tuple[Any, np.ndarray]:
+    """Asserts one step from any states; returns the environment after it, and which rows have ended."""
+    n, env, twin = len(states), family.make_vec(len(states)), own(family.constants)
+    env.reset(seed=0, options={"task": {name: np.full(n, v) for name, v in family.constants.items()}})
+    env._state = states.astype(env._state.dtype)
+    states = env._state.copy()
+    obs, reward, terminated, *_ = env.step(actions)
+    for row in range(n):
+        twin.reset(seed=0)
+        twin.state = states[row]
+        seen, paid, done, *_ = twin.step(actions[row])
+        assert np.array_equal(twin.state, env._state[row]) and np.array_equal(seen, obs[row])
+        assert (float(paid), done) == (reward[row], terminated[row])
+    return env, terminated
 
 
 def held(draw: Callable[[np.random.Generator], Any], stay: float = 0.8) -> Choose:

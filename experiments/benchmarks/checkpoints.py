@@ -21,7 +21,7 @@ from typing import Any
 
 import metarl
 from metarl.run.config.devices import usable_cores
-from metarl.run.config.train_config import DEFAULTS
+from metarl.run.config.train_fields import DEFAULTS
 from metarl.run.log.metrics_file import JsonlLogger, read_metrics
 from metarl.run.store import checkpoint as store
 from metarl.run.train import training

@@ -13,10 +13,9 @@ from metarl.cli import options
 from metarl.cli.listing import list_parts
 from metarl.cli.parser import checked, parse
 from metarl.core.errors import EnvironmentFailed, RequestError, RunFailed
-from metarl.run.config.admission import admit
-from metarl.run.config.next_command import command
-from metarl.run.config.train_config import DEFAULTS, TrainConfig, as_dict
-from metarl.run.config.yaml_file import from_yaml, layered
+from metarl.run.config.admission import admit, command
+from metarl.run.config.train_config import TrainConfig, as_dict, from_yaml
+from metarl.run.config.train_fields import DEFAULTS
 from metarl.run.store import zoo
 from metarl.run.store.terminal import tell
 from metarl.run.train.signals import Stopped
@@ -97,7 +96,7 @@ def _config(values: Values, config: str | None, **beneath: Any) -> TrainConfig:
     if file and file.with_name("config.yaml").is_file():
         others = {name: value for name, value in in_file.items() if name not in asked}
         admit(others, file, str(asked.get("trust")).lower() == "true")
-    return layered(beneath | in_file, asked)
+    return TrainConfig.of(beneath | in_file | asked)
 
 
 def _train(values: Values) -> None:

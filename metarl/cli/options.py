@@ -258,10 +258,7 @@ COMMANDS = {
             "report", "Put runs and their evaluations on one self-contained page.", (Report,), "run_dirs"
         ),
         Command(
-            "compare",
-            "Put groups of evaluated runs side by side, on the same tasks.",
-            (Compare,),
-            "run_dirs",
+            "compare", "Put groups of evaluated runs side by side, on the same tasks.", (Compare,), "run_dirs"
         ),
         Command(
             "render", "Show a task before and after adaptation side by side, as a clip.", (Render,), "run_dir"

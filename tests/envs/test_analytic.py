@@ -1,23 +1,19 @@
 """What every family of formulas gets, on a coin bandit: noise, a discrete action, two task entries."""
 
 import dataclasses
-import re
 
 import numpy as np
 import pytest
 from gymnasium.error import ResetNeeded
 from gymnasium.spaces import Box, Discrete, MultiDiscrete
 
+from metarl.testing import check_family
 from metarl_envs.base import row_draws
 from metarl_envs.base.analytic_family import AnalyticFamily
 from metarl_envs.base.arguments import positive_int
-from metarl_envs.base.formula_envs import AnalyticEnv, AnalyticVectorEnv
+from metarl_envs.base.formula_envs import AnalyticVectorEnv
 from metarl_envs.base.formulas import Analytic, Refusal, flat_features, read_tasks, refuse_rows
-
-
-def line(message: str) -> str:
-    """A pattern that only this message matches."""
-    return f"^{re.escape(message)}$"
+from row_by_row import check_a_row_is_the_same_among_many, refused
 
 
 def coin_step(state, action, tasks, noise):
@@ -55,35 +51,18 @@ def test_step_noise_is_a_function_of_the_rows_seed_and_time():
     assert np.array_equal(rewards[1], rewards[3]) and not np.array_equal(rewards[0], rewards[1])
 
 
-def test_the_noise_of_a_restarted_row_starts_over():
-    env = AnalyticVectorEnv(COIN, 2)
-    env.reset(seed=[8, 9])
-    for _ in range(2):
-        env.step(np.array([1, 1]))
-    env.reset(seed=[0, 9], options={"reset_mask": np.array([False, True])})
-    late = [env.step(np.array([1, 2]))[1][1] for _ in range(6)]
-    fresh = AnalyticEnv(COIN)
-    fresh.reset(seed=9)
-    assert late == [fresh.step(2)[1] for _ in range(6)]
+class Coins(AnalyticFamily):
+    name, specs = "coin", {"two-armed": ""}
 
 
-def test_single_and_vector_agree_with_discrete_actions_and_noise():
-    env, singles = AnalyticVectorEnv(COIN, 8), [AnalyticEnv(COIN) for _ in range(8)]
-    _, info = env.reset(seed=20)
-    for row, single in enumerate(singles):
-        _, named = single.reset(seed=20 + row)
-        assert all(np.array_equal(named["task"][key], info["task"][key][row]) for key in COIN.task_shapes)
-    rng, ended = np.random.default_rng(0), np.zeros(2, dtype=int)
-    for _ in range(6):
-        actions = rng.integers(1, 3, 8)
-        batch = env.step(actions)[:4]
-        for row, single in enumerate(singles):
-            step = single.step(actions[row])
-            assert [np.asarray(part[row]).tolist() for part in batch] == [
-                np.asarray(s).tolist() for s in step[:4]
-            ]
-        ended = np.array([batch[2].sum(), batch[3].sum()])
-    assert ended.sum() == 8 and ended.min() > 0  # both kinds of end came up, and everyone ended
+def test_the_contract_is_kept_with_noise_that_starts_over_in_each_episode():
+    family = Coins("two-armed", COIN)
+    check_family(family)
+    check_a_row_is_the_same_among_many(family)
+    env = family.make_vec(40)
+    env.reset(seed=0)
+    ends = [env.step(np.ones(40, np.int64))[2:4] for _ in range(6)][-1]
+    assert min(flags.sum() for flags in ends) > 3 and np.logical_xor(*ends).all()  # both kinds come up
 
 
 def test_discrete_actions_are_checked_and_those_of_frozen_rows_ignored():
@@ -94,10 +73,9 @@ def test_discrete_actions_are_checked_and_those_of_frozen_rows_ignored():
     obs, reward, terminated, _, _ = env.step(np.array([77, 2]))  # row 0 is over
     assert obs[:, 0].tolist() == [1.0, 2.0] and reward.tolist() == [0.0, 1.0]
     assert terminated.tolist() == [True, False]
-    message = "coin/two-armed: action at step 3 of row 1 is 3; allowed: integers 1 to 2"
-    with pytest.raises(ValueError, match=line(message)):
+    with refused("coin/two-armed: action at step 3 of row 1 is 3; allowed: integers 1 to 2"):
         env.step(np.array([77, 3]))
-    with pytest.raises(ValueError, match=r"actions are float64 \(2,\); allowed: integers \(2,\)$"):
+    with refused("actions are float64 (2,); allowed: integers (2,)"):
         env.step(np.array([1.0, 2.0]))
 
 
@@ -109,13 +87,12 @@ def test_choices_are_within_what_each_component_has():
     env = AnalyticVectorEnv(pair, 2)
     env.reset(seed=0)
     assert env.step(np.array([[1, 5], [2, 7]]))[1].tolist() == [2.5, 3.5]
-    message = "coin/two-armed: action at step 2 of row 1 is [0, 7]; allowed: integers [1, 5] to [2, 7]"
-    for wrong, shown in (([2, 8], "[2, 8]"), ([0, 7], "[0, 7]"), ([1, 4], "[1, 4]")):
-        with pytest.raises(ValueError, match=line(message.replace("[0, 7]", shown))):
+    for wrong in ([2, 8], [0, 7], [1, 4]):
+        with refused(f"action at step 2 of row 1 is {wrong}; allowed: integers [1, 5] to [2, 7]"):
             env.step(np.array([[1, 5], wrong]))
-    with pytest.raises(ValueError, match=r"actions are float64 \(2, 2\); allowed: integers \(2, 2\)$"):
+    with refused("actions are float64 (2, 2); allowed: integers (2, 2)"):
         env.step(np.full((2, 2), 1.5))
-    with pytest.raises(ValueError, match=r"actions are int64 \(2,\); allowed: integers \(2, 2\)$"):
+    with refused("actions are int64 (2,); allowed: integers (2, 2)"):
         env.step(np.array([1, 2]))
 
 
@@ -125,16 +102,16 @@ def test_a_task_entry_without_axes_and_every_bad_task():
     assert read_tasks(COIN, good)["goal"].tolist() == [1.0, 1.0]
     for bad, message in [
         ({"odds": good["odds"]}, "task has ['odds']; allowed: a dict with the keys ['goal', 'odds']"),
-        (good | {"x": 1}, "task has ['goal', 'odds', 'x']; allowed: a dict with the keys ['goal', 'odds']"),
-        ([1.0], "task has list; allowed: a dict with the keys ['goal', 'odds']"),
+        (good | {"x": 1}, "task has ['goal', 'odds', 'x']"),
+        ([1.0], "task has list"),
         (good | {"odds": np.ones((2, 3))}, "task 'odds' has shape (2, 3); allowed: (2, 2)"),
         (good | {"goal": np.ones(3)}, "task 'goal' has shape (3,); allowed: (2,)"),
         (good | {"goal": [1.0, np.inf]}, "task 'goal' of row 1 is inf; allowed: finite numbers"),
         (good | {"goal": ["a", "b"]}, "task 'goal' is not numeric: ['a', 'b']"),
     ]:
-        with pytest.raises(ValueError, match=line(f"coin/two-armed: {message}")):
+        with refused(f"coin/two-armed: {message}"):
             env.reset(options={"task": bad})
-    with pytest.raises(ValueError, match=r"task 'goal' has shape \(3,\); allowed: \(2,\)$"):
+    with refused("task 'goal' has shape (3,); allowed: (2,)"):
         read_tasks(COIN, good | {"goal": np.ones(3)})  # rows must agree with one another
 
 
@@ -148,7 +125,7 @@ def test_what_a_family_cannot_serve_is_told_of_each_entry_of_its_tasks():
         (2.0, 1.0, "'odds' of row 1 is [2.0, 0.0]; allowed: at most 1"),
         (1.0, 0.5, "'goal' of row 1 is 0.5; allowed: from 1"),
     ]:
-        with pytest.raises(ValueError, match=line(f"coin/two-armed: task {message}")):
+        with refused(f"coin/two-armed: task {message}"):
             read_tasks(odd, {"goal": [1.0, goal], "odds": [[1.0, 0.0], [odds, 0.0]]})
 
 
@@ -169,12 +146,10 @@ def test_observations_may_show_something_of_the_task():
 
 def test_of_a_row_with_many_numbers_the_bad_vector_is_shown_and_cut():
     values = np.arange(24.0).reshape(2, 3, 4)
-    message = "coin/two-armed: it of row 1, entry [2] is [20.0, 21.0, 22.0, 23.0]; allowed: x"
-    with pytest.raises(ValueError, match=line(message)):
-        refuse_rows(COIN, "it", values, values >= 22.0, "x")  # one number of the vector is enough
-    with pytest.raises(ValueError, match=line(message)):
-        refuse_rows(COIN, "it", values, (values >= 22.0).any(axis=-1), "x")
-    with pytest.raises(ValueError, match=r"^coin/two-armed: it of row 0 is \[\[0\.0, 1\.0.*; allowed: x$"):
+    for bad in (values >= 22.0, (values >= 22.0).any(axis=-1)):  # one number of the vector is enough
+        with refused("coin/two-armed: it of row 1, entry [2] is [20.0, 21.0, 22.0, 23.0]; allowed: x"):
+            refuse_rows(COIN, "it", values, bad, "x")
+    with refused("coin/two-armed: it of row 0 is [[0.0, 1.0", "; allowed: x"):
         refuse_rows(COIN, "it", values, np.array([True, False]), "x")  # nobody knows which vector
     with pytest.raises(ValueError, match=r"is \[0\.0, 0\.0, [^…]{109}…; allowed: x$"):
         refuse_rows(COIN, "it", np.zeros((1, 99)), np.array([True]), "x")
@@ -203,7 +178,7 @@ def test_bad_resets_are_refused_and_change_nothing():
     env = AnalyticVectorEnv(COIN, 2)
     with pytest.raises(ResetNeeded, match="coin/two-armed: step before the first reset"):
         env.step(np.array([1, 1]))
-    with pytest.raises(ValueError, match="reset_mask leaves rows out of the first reset; allowed: all rows"):
+    with refused("reset_mask leaves rows out of the first reset; allowed: all rows"):
         env.reset(options={"reset_mask": np.array([True, False])})
     env.reset(seed=1)
     for options, message in [
@@ -212,7 +187,7 @@ def test_bad_resets_are_refused_and_change_nothing():
         ({"reset_mask": np.array([1, 0])}, "reset_mask is int64 (2,); allowed: a bool array (2,)"),
         ({"reset_mask": np.array([True])}, "reset_mask is bool (1,); allowed: a bool array (2,)"),
     ]:
-        with pytest.raises(ValueError, match=line(f"coin/two-armed: {message}")):
+        with refused(f"coin/two-armed: {message}"):
             env.reset(options=options)
     twin = AnalyticVectorEnv(COIN, 2)
     twin.reset(seed=1)
@@ -223,5 +198,5 @@ def test_bad_resets_are_refused_and_change_nothing():
 
 @pytest.mark.parametrize("num_envs", [0, -3, True, 2.0, "five", None])
 def test_num_envs_has_to_be_a_positive_int(num_envs):
-    with pytest.raises(ValueError, match=r"^coin: num_envs is .*; allowed: integers from 1$"):
+    with refused("coin: num_envs is ", "; allowed: integers from 1"):
         positive_int("coin", "num_envs", num_envs)

@@ -2,12 +2,12 @@
 
 import functools
 import pickle
-import re
 
 import numpy as np
 import pytest
 
 from metarl_envs.few_shot.classification import FewShot, ImageClasses
+from row_by_row import refused, rng
 
 CLASSES, INSTANCES = 12, 6
 SPLITS = {"train": np.arange(6), "validation": np.array([9, 8, 6]), "test": np.array([10, 11, 7])}
@@ -36,20 +36,9 @@ def make(ways: int | str = 2, shots: int = 2, queries: int = 3, spec: str | None
     return Numbered(spec, ways=ways, shots=shots, queries=queries)
 
 
-def rng(seed: int = 0) -> np.random.Generator:
-    return np.random.default_rng(seed)
-
-
 def read(x):
     """Class and instance of each image."""
     return np.rint(x[..., 0, 0, :2] * 255).astype(int)
-
-
-def line(message: str) -> str:
-    return f"^{re.escape(message)}$"
-
-
-# --- tasks ---
 
 
 def test_tasks_are_distinct_classes_of_their_split():
@@ -68,14 +57,6 @@ def test_every_ordered_choice_of_classes_is_equally_likely():
     assert len(counts) == 30 and np.abs(counts - 100).max() < 40
 
 
-def test_the_first_tasks_and_their_examples_do_not_depend_on_how_many_follow():
-    family = make()
-    many, few = family.sample_tasks(9, rng(3)), family.sample_tasks(4, rng(3))
-    shots, fewer = family.sample_shots(many, rng(4)), family.sample_shots(few, rng(4))
-    assert np.array_equal(few["classes"], many["classes"][:4])
-    assert all(np.array_equal(fewer[key], shots[key][:4]) for key in shots)
-
-
 def test_all_ways_are_one_task_in_a_fixed_order():
     family = make("all", shots=1, queries=1)
     assert family.action_space.n == 6
@@ -87,13 +68,12 @@ def test_all_ways_are_one_task_in_a_fixed_order():
     assert drawn["support_y"].tolist() == [[0, 1, 2]]
 
 
-# --- examples ---
-
-
 def test_labels_are_places_in_the_task_and_any_ways_in_a_row_are_one_of_each():
     family = make(ways=3, shots=2, queries=4)
     tasks = {"classes": np.array([[5, 0, 11], [3, 7, 1]])}
     drawn = family.sample_shots(tasks, rng())
+    first = family.sample_shots({"classes": tasks["classes"][:1]}, rng())  # whatever tasks follow
+    assert all(np.array_equal(first[key], drawn[key][:1]) for key in drawn)
     for part, each in (("support", 2), ("query", 4)):
         x, y = drawn[f"{part}_x"], drawn[f"{part}_y"]
         assert x.shape == (2, 3 * each, 1, 28, 28) and x.dtype == np.float32
@@ -147,24 +127,15 @@ def test_it_travels_to_worker_processes_without_its_images():
     assert all(np.array_equal(one[key], other[key]) for key in one)
 
 
-# --- bad input ---
+WAYS = "integers from 2 to 3, the classes of the split validation, or 'all'"
 
 
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (
-            {"ways": 4},
-            "ways is 4; allowed: integers from 2 to 3, the classes of the split validation, or 'all'",
-        ),
-        (
-            {"ways": 1},
-            "ways is 1; allowed: integers from 2 to 3, the classes of the split validation, or 'all'",
-        ),
-        (
-            {"ways": "al"},
-            "ways is 'al'; allowed: integers from 2 to 3, the classes of the split validation, or 'all'",
-        ),
+        ({"ways": 4}, f"ways is 4; allowed: {WAYS}"),
+        ({"ways": 1}, f"ways is 1; allowed: {WAYS}"),
+        ({"ways": "al"}, f"ways is 'al'; allowed: {WAYS}"),
         ({"shots": 0}, "shots is 0; allowed: integers from 1"),
         ({"queries": 0}, "queries is 0; allowed: integers from 1"),
         ({"shots": 4}, "shots + queries is 7; allowed: up to 6, the instances of a class"),
@@ -172,40 +143,28 @@ def test_it_travels_to_worker_processes_without_its_images():
         ({"shot": 2}, "unknown argument 'shot'; allowed: ways, shots, queries"),
     ],
 )
-def test_bad_arguments_are_refused_in_one_line(args, message):
-    with pytest.raises(ValueError, match=line(f"numbered: {message}")):
+def test_bad_arguments_are_refused(args, message, monkeypatch):
+    if "ways" not in args:
+        monkeypatch.setattr(Numbered, "_load", lambda self: pytest.fail("images are loaded first"))
+    with refused(f"numbered: {message}"):
         Numbered(**{"ways": 2, "shots": 1, "queries": 3} | args)
-
-
-def test_numbers_are_refused_before_images_are_loaded(monkeypatch):
-    monkeypatch.setattr(Numbered, "_load", lambda self: pytest.fail("loaded"))
-    for args in ({"shots": 0}, {"shots": 5}, {"spec": "best"}):
-        with pytest.raises(ValueError, match=r"^numbered: "):
-            Numbered(**{"queries": 3} | args)
 
 
 @pytest.mark.parametrize(
     ("classes", "message"),
     [
         ([[0, 12]], "classes of row 0 are [0, 12]; allowed: different ones from 0 to 11"),
-        ([[0, 1], [-1, 2]], "classes of row 1 are [-1, 2]; allowed: different ones from 0 to 11"),
-        ([[0, 1], [4, 4]], "classes of row 1 are [4, 4]; allowed: different ones from 0 to 11"),
+        ([[0, 1], [-1, 2]], "classes of row 1 are [-1, 2]"),
+        ([[0, 1], [4, 4]], "classes of row 1 are [4, 4]"),
         ([0, 1], "classes are int64 (2,); allowed: integers (rows, 2)"),
-        ([[0, 1, 2]], "classes are int64 (1, 3); allowed: integers (rows, 2)"),
-        ([[0.0, 1.0]], "classes are float64 (1, 2); allowed: integers (rows, 2)"),
+        ([[0, 1, 2]], "classes are int64 (1, 3)"),
+        ([[0.0, 1.0]], "classes are float64 (1, 2)"),
     ],
 )
-def test_bad_tasks_are_refused_in_one_line(classes, message):
-    with pytest.raises(ValueError, match=line(f"numbered: {message}")):
+def test_bad_tasks_are_refused(classes, message):
+    with refused(f"numbered: {message}"):
         make().sample_shots({"classes": np.array(classes)}, rng())
-
-
-def test_bad_draws_are_refused_in_one_line():
-    with pytest.raises(ValueError, match=line("numbered: no split 'ood'; allowed: train, validation, test")):
-        make().sample_tasks(3, rng(), "ood")
-    with pytest.raises(ValueError, match=line("numbered: number of tasks is 0; allowed: integers from 1")):
-        make().sample_tasks(0, rng())
-    with pytest.raises(
-        ValueError, match=line("numbered: task has ['goal']; allowed: a dict with the key 'classes'")
-    ):
+    with refused("numbered: task has ['goal']", "'classes'"):
         make().task_features({"goal": [[0, 1]]})
+    with refused("numbered: no split 'ood'; allowed: train, validation, test"):
+        make().sample_tasks(3, rng(), "ood")

@@ -13,6 +13,7 @@ from metarl_envs.few_shot import glyph_classes, glyph_shapes, glyphs
 from metarl_envs.few_shot.glyph_classes import SCRIPTS, look_alikes
 from metarl_envs.few_shot.glyph_shapes import _drawn, appearances, instances, letters
 from metarl_envs.few_shot.glyphs import Glyphs, glyph_images
+from row_by_row import refused, rng
 
 SHIFTS = [(0, 0), (0, 1), (0, -1), (1, 0), (-1, 0)]
 
@@ -25,10 +26,6 @@ def _rendered_here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         yield
-
-
-def rng(seed: int = 0) -> np.random.Generator:
-    return np.random.default_rng(seed)
 
 
 def script(letter: str) -> str:
@@ -45,9 +42,6 @@ def largest_correlation(one, other) -> float:
     """Between any image of one and any of the other, where one may be shifted by a pixel."""
     fixed = standardised(other).T
     return max(float((standardised(np.roll(one, shift, (1, 2))) @ fixed).max()) for shift in SHIFTS)
-
-
-# --- drawing ---
 
 
 def test_ink_is_fitted_centred_scaled_and_moved():
@@ -94,9 +88,6 @@ def test_instances_are_drawn_letter_by_letter():
     assert not np.array_equal(instances("Ш", 3), three)
 
 
-# --- look-alikes ---
-
-
 def test_what_looks_like_a_third_looks_alike():
     """Discs: the middle one correlates above the bound with the smaller and the larger, which do not."""
     y, x = np.mgrid[-14:14, -14:14] + 0.5
@@ -137,9 +128,6 @@ def test_joining_is_that_of_a_slow_search():
             assert first[k] == min(reached)
 
 
-# --- classes and splits ---
-
-
 def test_every_split_has_classes_of_its_own_scripts():
     found, splits = Glyphs().letters(), glyph_images().splits
     assert len(set(found)) == len(found) == len(glyph_images().images) == sum(map(len, splits.values()))
@@ -169,9 +157,6 @@ def test_no_two_classes_of_different_splits_look_alike():
         assert largest_correlation(greek, shapes["train"][view]) > 0.95
 
 
-# --- images ---
-
-
 def test_the_cache_holds_what_the_recipe_draws():
     found, images = Glyphs().letters(), glyph_images().images
     assert images.shape[1:] == (20, 28, 28) and images.dtype == np.uint8
@@ -197,9 +182,7 @@ def test_tasks_and_defaults():
     assert drawn["query_x"][0, 0] in family.observation_space
     assert (family.spec, family.metric, family.num_tasks) == ("scripts", "accuracy", None)
     assert family.defaults["model"] == "conv4"
-    with pytest.raises(
-        ValueError, match=r"^glyphs: ways is 5000; allowed: integers from 2 to \d+, the classes"
-    ):
+    with refused("glyphs: ways is 5000; allowed: integers from 2 to ", ", the classes"):
         Glyphs(ways=5000)
 
 

@@ -1,7 +1,6 @@
 """What a look at an environment finds before a run."""
 
 import random
-import re
 from typing import Any
 
 import gymnasium
@@ -10,6 +9,7 @@ import pytest
 from gymnasium.spaces import Box, Discrete
 
 from metarl_envs import GymFamily, Uniform
+from row_by_row import refused
 
 
 class Walk(gymnasium.Env[Any, Any]):
@@ -54,41 +54,26 @@ class EndsByChance(Walk):
         return obs, reward, self.left == 0, False, info
 
 
-class Outside(Walk):
-    def step(self, action: Any) -> Any:
-        return np.array([51.0], np.float32), *super().step(action)[1:]
+def spoilt(name: str, step: Any = lambda given: given, reset: Any = lambda given: given) -> Any:
+    """A walk that gives something else."""
+    body = {
+        "step": lambda self, action: step(Walk.step(self, action)),
+        "reset": lambda self, **options: reset(Walk.reset(self, **options)),
+    }
+    return type(name, (Walk,), body)
 
 
-class OutsideAtOnce(Walk):
-    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
-        return np.array([np.nan], np.float32), super().reset(seed=seed)[1]
-
-
-class OtherShape(Walk):
-    def step(self, action: Any) -> Any:
-        return np.zeros(2, np.float32), *super().step(action)[1:]
-
-
-class Rich(Walk):
-    def step(self, action: Any) -> Any:
-        obs, _, *rest = super().step(action)
-        return obs, np.inf, *rest
-
-
-class OldApi(Walk):
-    def step(self, action: Any) -> Any:
-        return super().step(action)[:4]
+Outside = spoilt("Outside", lambda given: (np.array([51.0], np.float32), *given[1:]))
+OutsideAtOnce = spoilt("OutsideAtOnce", reset=lambda given: (np.array([np.nan], np.float32), given[1]))
+OtherShape = spoilt("OtherShape", lambda given: (np.zeros(2, np.float32), *given[1:]))
+Rich = spoilt("Rich", lambda given: (given[0], np.inf, *given[2:]))
+OldApi = spoilt("OldApi", lambda given: given[:4])
+Over = spoilt("Over", lambda given: (*given[:2], True, *given[3:]))
 
 
 class Raises(Walk):
     def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
         raise KeyError("no map\nof any kind")
-
-
-class Over(Walk):
-    def step(self, action: Any) -> Any:
-        obs, reward, _, _, info = super().step(action)
-        return obs, reward, True, False, info
 
 
 class OverButForOne(Walk):
@@ -99,39 +84,29 @@ class OverButForOne(Walk):
         return obs, reward, action != 2, False, info
 
 
-def family(env: Any, horizon: int = 30) -> Any:
-    body = {"env": env, "attributes": {"drift": Uniform(0.0, 1.0)}, "horizon": horizon}
-    return type("Walks", (GymFamily,), body)()
+def family(env: Any, **more: Any) -> Any:
+    body = {"env": env, "attributes": {"drift": Uniform(0.0, 1.0)}, "horizon": 30}
+    return type("Walks", (GymFamily,), body | more)()
 
 
 @pytest.mark.parametrize(
-    ("env", "line"),
+    ("env", "words"),
     [
-        (
-            Seedless,
-            "Walks/Seedless: two resets with one seed differ in what they return; allowed: environments",
-        ),
-        (SeedlessLater, "Walks/SeedlessLater: two resets with one seed differ at step 1 after them; allowed"),
-        (
-            EndsByChance,
-            "Walks/EndsByChance: two episodes of one seed end after 6 and 4 steps; allowed: the same",
-        ),
-        (
-            Outside,
-            "Walks/Outside: observation of row 0 at step 1, entry [0], is 51.0; allowed: finite numbers",
-        ),
-        (OutsideAtOnce, "Walks/OutsideAtOnce: observation of row 0 at step 0, entry [0], is nan; allowed"),
-        (OtherShape, "Walks/OtherShape: observation"),
-        (Rich, "Walks/Rich: reward of row 0 at step 1 is inf; allowed: finite numbers"),
-        (OldApi, "Walks/OldApi: not enough values to unpack (expected 5, got 4)"),
-        (Raises, "Walks/Raises: KeyError: 'no map"),
-        (Over, "Walks/Over: every episode ends with its first step; allowed: longer ones, or horizon = 1"),
+        (Seedless, ["two resets with one seed differ in what they return"]),
+        (SeedlessLater, ["two resets with one seed differ at step 1"]),
+        (EndsByChance, ["two episodes of one seed end after 6 and 4 steps"]),
+        (Outside, ["observation of row 0 at step 1, entry [0], is 51.0", "finite numbers"]),
+        (OutsideAtOnce, ["observation of row 0 at step 0, entry [0], is nan", "finite numbers"]),
+        (OtherShape, ["observation"]),
+        (Rich, ["reward of row 0 at step 1 is inf", "finite numbers"]),
+        (OldApi, ["expected 5, got 4"]),
+        (Raises, ["KeyError: 'no map"]),
+        (Over, ["every episode ends with its first step", "horizon = 1"]),
     ],
 )
-def test_a_bad_environment_is_refused_with_its_name(env: Any, line: str) -> None:
-    with pytest.raises(ValueError, match=f"^{re.escape(line)}") as caught:
+def test_a_bad_environment_is_refused_with_its_name(env: Any, words: list[str]) -> None:
+    with refused(f"Walks/{env.__name__}: ", *words):
         family(env)
-    assert "\n" not in str(caught.value)
 
 
 def test_good_ones_are_not() -> None:
@@ -151,13 +126,9 @@ def test_a_metric_of_success_needs_environments_that_speak_of_it() -> None:
             *seen, info = super().step(action)
             return (*seen[:2], self.left == 0, False, info | ({} if self.left else {"is_success": False}))
 
-    def measured(env: Any) -> Any:
-        body = {"env": env, "attributes": {"drift": Uniform(0.0, 1.0)}, "horizon": 30, "metric": "success"}
-        return type("Walks", (GymFamily,), body)()
-
-    assert measured(SaysAtItsEnd).horizon == 30
-    with pytest.raises(ValueError, match=r"^Walks/Walk: metric is 'success', but .* no info"):
-        measured(Walk)
+    assert family(SaysAtItsEnd, metric="success").horizon == 30
+    with refused("Walks/Walk: metric is 'success'", "no info"):
+        family(Walk, metric="success")
 
 
 def test_one_environment_is_made_and_then_used() -> None:

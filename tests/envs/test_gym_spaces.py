@@ -1,6 +1,5 @@
 """Spaces as networks see them: what an observation becomes, number by number, and what is refused."""
 
-import re
 from typing import Any
 
 import gymnasium
@@ -9,8 +8,9 @@ import pytest
 from gymnasium.spaces import Box, Dict, Discrete, Graph, MultiBinary, MultiDiscrete, Sequence, Text, Tuple
 
 from metarl_envs.any_gym.spaces import reader, writer
+from row_by_row import refused
 
-GREY = Box(0, 255, (6, 5), np.uint8)
+GREY, BYTE, NINE = Box(0, 255, (6, 5), np.uint8), Box(0, 255, (1,), np.uint8), Box(-9.0, 9.0, (1,))
 
 
 def checked(space: gymnasium.Space[Any], obs: Any) -> Any:
@@ -32,16 +32,8 @@ def checked(space: gymnasium.Space[Any], obs: Any) -> Any:
         (Discrete(3, start=2), 3, [0, 1, 0]),
         (MultiDiscrete([2, 3]), np.array([1, 0]), [0, 1, 1, 0, 0]),
         (MultiBinary(3), np.array([1, 0, 1], np.int8), [1, 0, 1]),
-        (
-            Dict({"b": Discrete(2), "a": Box(0, 255, (1,), np.uint8)}),
-            {"b": 1, "a": np.array([255], np.uint8)},
-            [1, 0, 1],
-        ),
-        (
-            Tuple([Discrete(2), Dict({"x": Box(-9.0, 9.0, (1,))})]),
-            (0, {"x": np.array([7.0], np.float32)}),
-            [1, 0, 7],
-        ),
+        (Dict({"b": Discrete(2), "a": BYTE}), {"b": 1, "a": np.array([255], np.uint8)}, [1, 0, 1]),
+        (Tuple([Discrete(2), Dict({"x": NINE})]), (0, {"x": np.array([7.0], np.float32)}), [1, 0, 7]),
     ],
 )
 def test_everything_but_images_becomes_a_vector(space: Any, obs: Any, wanted: list[float]) -> None:
@@ -75,11 +67,8 @@ def test_images_have_their_channels_first(shape: tuple[int, ...], dtype: Any, ax
     obs = np.random.default_rng(0).integers(0, 256, shape).astype(dtype)
     space = Box(0, 255, shape, dtype)
     read = checked(space, obs)
-    wanted = (
-        obs[None]
-        if axes is None
-        else np.transpose(obs, axes).reshape(-1, *np.transpose(obs, axes).shape[-2:])
-    )
+    turned = obs[None] if axes is None else np.transpose(obs, axes)
+    wanted = turned.reshape(-1, *turned.shape[-2:])
     assert read.dtype == (np.uint8 if dtype == np.uint8 else np.float32)
     assert np.array_equal(read, wanted) and read.flags["C_CONTIGUOUS"]
 
@@ -103,12 +92,12 @@ def test_what_only_resembles_an_image_is_a_vector(shape: tuple[int, ...], dtype:
             "a part of Dict; allowed: Box, Discrete, MultiDiscrete, Multi",
         ),
         (Tuple([Dict({"b": Text(5)})]), "a part of Tuple; allowed"),
-        (Dict({}), "has no numbers; allowed: one or more"),
+        (Dict({}), "has no numbers"),
         (Box(0.0, 1.0, (0,)), "has no numbers"),
     ],
 )
 def test_other_observations_are_refused(space: Any, line: str) -> None:
-    with pytest.raises(ValueError, match=re.escape(line)):
+    with refused(line):
         reader(space)
 
 
@@ -122,7 +111,7 @@ def test_other_observations_are_refused(space: Any, line: str) -> None:
     ],
 )
 def test_what_a_cast_would_hide_is_told(space: Any, obs: Any, line: str) -> None:
-    with pytest.raises(ValueError, match=re.escape(line)):
+    with refused(line):
         reader(space).read(obs)
 
 
@@ -150,7 +139,5 @@ def test_actions_by_hand() -> None:
     [Dict({"a": Discrete(2)}), Tuple([Discrete(2)]), MultiBinary(2), Box(0, 9, (2,), np.int64), Text(3)],
 )
 def test_other_actions_are_refused(space: Any) -> None:
-    with pytest.raises(
-        ValueError, match=r"^action space .*; allowed: Box of floats, Discrete, MultiDiscrete$"
-    ):
+    with refused("action space ", "Box of floats, Discrete, MultiDiscrete"):
         writer(space)

@@ -1,6 +1,5 @@
-"""maze: a walk by hand, layouts, splits, distances, one against many, reference players, bad input."""
+"""maze: a walk by hand, layouts, splits, distances, reference players, bad input."""
 
-import re
 from collections import deque
 
 import numpy as np
@@ -10,19 +9,10 @@ from metarl_envs import Maze
 from metarl_envs.finite.exact_values import optimal_return, policy_return, random_return
 from metarl_envs.finite.maze_layout import DOWN, LEFT, RIGHT, UP, carved, distances, passages, walls_of
 from metarl_envs.finite.reference_players import MAZE_PLAYERS
-from row_by_row import same
+from row_by_row import refused, rng
 
 SPLITS = ("train", "validation", "test", "ood")
 Z = 4.5  # standard errors that a mean may be off
-
-
-def line(message: str) -> str:
-    """A pattern that only this message matches."""
-    return f"^{re.escape(message)}$"
-
-
-def rng(seed: int = 0) -> np.random.Generator:
-    return np.random.default_rng(seed)
 
 
 def drawn(picture: str) -> np.ndarray:
@@ -60,9 +50,6 @@ def walked(walls: np.ndarray, cell: tuple[int, int]) -> dict[tuple[int, int], in
     return found
 
 
-# --- by hand ---
-
-
 def test_a_walk_by_hand():
     env = Maze(size=3).make()
     obs, _ = env.reset(seed=0, options={"task": {"walls": drawn(SNAKE), "goal": [2, 2]}})
@@ -88,8 +75,7 @@ def test_an_episode_is_cut_at_the_horizon_and_the_goal_may_be_passed_in_its_last
 def test_distances_by_hand():
     tasks = {"walls": [drawn(SNAKE)], "goal": [[2, 2]]}
     inf = np.inf
-    found = Maze(size=3).distances(tasks)
-    assert found.tolist() == [[[4, 3, 2], [inf, inf, 1], [inf, 1, 0]]]
+    assert Maze(size=3).distances(tasks).tolist() == [[[4, 3, 2], [inf, inf, 1], [inf, 1, 0]]]
     assert Maze(size=3).distances({"walls": [drawn(SNAKE)], "goal": [[1, 1]]})[0, 0, 0] == inf
 
 
@@ -105,9 +91,6 @@ def test_a_tree_by_hand():
     more = carved(weights, 2, 3)[0] & ~tree
     assert set(zip(first[more].tolist(), second[more].tolist(), strict=True)) == {(1, 4), (4, 5)}
     assert np.array_equal(walls_of(tree[None], 3)[0], drawn(". .-.\n|   |\n.-. .\n  | |\n.-.-."))
-
-
-# --- tasks ---
 
 
 @pytest.mark.parametrize("size", [3, 4, 5, 8])
@@ -129,19 +112,13 @@ def test_no_maze_of_training_is_out_of_distribution():
         assert trained.max() < counts["ood"].min() and np.ptp(trained) == 0
 
 
-def test_goals_and_walls_are_spread_over_the_grid_and_draws_can_be_repeated():
-    family = Maze()
-    tasks = family.sample_tasks(6000, rng(3))
+def test_goals_and_walls_are_spread_over_the_grid():
+    tasks = Maze().sample_tasks(6000, rng(3))
     cells, counts = np.unique(tasks["goal"], axis=0, return_counts=True)
     assert len(cells) == 24 and np.abs(counts - 250).max() < Z * np.sqrt(250)
     share = tasks["walls"][:, :, :-1, RIGHT].mean(axis=0)  # 8 of 40 possible passages are shut
     assert share.min() > 0.05 and share.max() < 0.4
-    again = family.sample_tasks(9, rng(3))
-    assert all(same(again[key], tasks[key][:9]) for key in tasks)
-    other = family.sample_tasks(9, rng(4))
-    assert not np.array_equal(other["walls"], again["walls"])
-    _, info = family.make_vec(40).reset(seed=7)
-    assert len(np.unique(info["task"]["walls"].reshape(40, -1), axis=0)) == 40
+    assert len(np.unique(tasks["walls"][:40].reshape(40, -1), axis=0)) == 40
 
 
 def test_an_oracle_sees_goal_and_walls_and_a_picture_shows_cells():
@@ -154,9 +131,6 @@ def test_an_oracle_sees_goal_and_walls_and_a_picture_shows_cells():
     env = family.make_vec(1)
     obs = [env.reset(options={"task": tasks})[0]] + [env.step(np.array([RIGHT]))[0] for _ in range(2)]
     assert family.plane(np.array(obs)).tolist() == [[[0.0, 0.0]], [[1.0, 0.0]], [[2.0, 0.0]]]
-
-
-# --- exact values ---
 
 
 def test_distances_are_those_of_a_search_through_each_maze():
@@ -182,8 +156,7 @@ def test_the_best_return_is_one_from_the_shortest_path_on():
     assert optimal_return(mdp, 24).tolist() == [1.0] * 50
     standing = np.zeros((1, 26, 4))
     standing[..., UP] = 1.0
-    up = policy_return(mdp, standing, 30)  # [0, 0] has nothing above it
-    assert not up.any()
+    assert not policy_return(mdp, standing, 30).any()  # [0, 0] has nothing above it
 
 
 def test_random_moves_earn_what_dynamic_programming_says():
@@ -203,31 +176,8 @@ def test_the_optimum_is_there_after_the_shortest_path_in_every_episode():
     fewest = family.distances(tasks)[:, 0, 0]
     assert np.array_equal(earned[:, 0], earned[:, 1]) and (earned.sum(axis=2) == 1.0).all()
     assert np.array_equal(earned[:, 0].argmax(axis=1) + 1, fewest)
-    with pytest.raises(
-        ValueError, match=line("maze/tree: number of episodes is 0; allowed: integers from 1")
-    ):
+    with refused("maze/tree: number of episodes is 0", "from 1"):
         MAZE_PLAYERS["random"](family, tasks, 0, rng())
-
-
-# --- bad input ---
-
-
-@pytest.mark.parametrize(
-    ("args", "message"),
-    [
-        ({"spec": "hedge"}, "maze: unknown spec 'hedge'; allowed: tree"),
-        ({"size": 2}, "maze: size is 2; allowed: integers from 3"),
-        ({"size": True}, "maze: size is True; allowed: integers from 3"),
-        ({"horizon": 0}, "maze: horizon is 0; allowed: integers from 1"),
-        ({"width": 3}, "maze: unknown argument 'width'; allowed: size, horizon"),
-    ],
-)
-def test_bad_arguments_are_refused_in_one_line(args, message):
-    with pytest.raises(ValueError, match=line(message)):
-        Maze(**args)
-
-
-ALLOWED = "0 or 1 for up, right, down, left, alike from both sides, 1 at the border"
 
 
 @pytest.mark.parametrize(
@@ -239,24 +189,19 @@ ALLOWED = "0 or 1 for up, right, down, left, alike from both sides, 1 at the bor
         ((1, 2), RIGHT, 0.0, [0.0, 0.0, 0.0, 1.0]),
         ((0, 0), RIGHT, 1.0, [1.0, 1.0, 1.0, 1.0]),  # [0, 1] goes on leading to [0, 0]
         ((1, 1), DOWN, 0.0, [1.0, 1.0, 0.0, 0.0]),
-        ((1, 1), UP, 0.5, None),
+        ((1, 1), UP, 0.5, ""),
     ],
 )
 def test_walls_that_are_no_maze_are_refused_in_one_line(cell, move, value, shown):
     walls = np.stack([drawn(SNAKE)] * 2)
     walls[1, cell[0], cell[1], move] = value
-    message = f"maze/tree: task 'walls' of row 1, entry [{cell[0]}, {cell[1]}] is {shown}; allowed: {ALLOWED}"
-    pattern = line(message) if shown else f"row 1, .*allowed: {ALLOWED}$"
+    words = [f"entry {list(cell)} is {shown};"] if shown else []
     for call in (Maze(size=3).distances, Maze(size=3).task_features):
-        with pytest.raises(ValueError, match=pattern):
+        with refused("maze/tree: task 'walls' of row 1", *words, "0 or 1", "up, right, down, left", "border"):
             call({"walls": walls, "goal": [[2, 2]] * 2})
 
 
 @pytest.mark.parametrize("goal", [[0, 0], [0, 3], [-1, 2], [0.5, 1]])
 def test_goals_that_are_no_cell_or_the_start_are_refused_in_one_line(goal):
-    shown = [float(x) for x in goal]
-    message = f"maze/tree: task 'goal' of row 1 is {shown}; allowed: a cell up to [2, 2] but [0, 0]"
-    with pytest.raises(ValueError, match=line(message)):
-        Maze(size=3).make_vec(2).reset(
-            options={"task": {"walls": [drawn(SNAKE)] * 2, "goal": [[1, 2], goal]}}
-        )
+    with refused(f"maze/tree: task 'goal' of row 1 is {[float(x) for x in goal]}", "up to [2, 2] but [0, 0]"):
+        Maze(size=3).task_features({"walls": [drawn(SNAKE)] * 2, "goal": [[1, 2], goal]})

@@ -7,7 +7,7 @@ import pytest
 from gymnasium.envs.classic_control.continuous_mountain_car import Continuous_MountainCarEnv
 from gymnasium.envs.classic_control.mountain_car import MountainCarEnv
 
-from gymnasium_own import check_episodes, check_identity, held, of_class
+from gymnasium_own import check_a_bit_is_seen, check_episodes, check_identity, check_states, held, of_class
 from metarl_envs import MountainCarParams
 
 DISCRETE = of_class(MountainCarEnv)
@@ -44,7 +44,7 @@ def test_every_step_is_gymnasiums():
     family = MountainCarParams()
     check_episodes(family, own, held(draw, 0.95))
     assert check_episodes(family, own, pumped, steps=400) > 10
-    check_identity(family, "MountainCarContinuous-v0")
+    check_identity(family, "MountainCarContinuous-v0", gravity=GRAVITY)
 
 
 def test_every_discrete_step_is_gymnasiums():
@@ -57,49 +57,22 @@ def test_every_discrete_step_is_gymnasiums():
 @pytest.mark.parametrize("spec", list(MountainCarParams.specs))
 def test_walls_and_limits_are_gymnasiums(spec):
     """Any state at all, one step: at the left-hand wall the car stops, at the right-hand one it does not."""
-    family, rng, n = MountainCarParams(spec), np.random.default_rng(0), 600
-    env, twin = family.make_vec(n), (own if spec == "continuous" else DISCRETE)(family.constants)
-    env.reset(seed=0, options={"task": {name: np.full(n, v) for name, v in family.constants.items()}})
-    places = np.concatenate(
-        [rng.uniform(-1.2, -1.1, n // 3), rng.uniform(0.4, 0.6, n // 3), np.zeros(n // 3)]
-    )
-    env._state = np.stack([places, rng.uniform(-0.07, 0.07, n)], axis=1).astype(env._state.dtype)
-    states = env._state.copy()
-    actions = (
+    rng, n = np.random.default_rng(0), 600
+    places = [rng.uniform(-1.2, -1.1, n // 3), rng.uniform(0.4, 0.6, n // 3), np.zeros(n // 3)]
+    states = np.stack([np.concatenate(places), rng.uniform(-0.07, 0.07, n)], axis=1)
+    pushes = (
         rng.uniform(-1, 1, (n, 1)).astype(np.float32) if spec == "continuous" else rng.integers(3, size=n)
     )
-    _, reward, terminated, *_ = env.step(actions)
-    left, right = env._state[:, 0] == env._state[:, 0].min(), env._state[:, 0] == env._state[:, 0].max()
-    assert left.sum() > 15 and (env._state[left, 1] == 0).all()
-    assert right.sum() > 15 and (env._state[right, 1] > 0).all()
-    for row in range(n):
-        twin.reset(seed=0)
-        twin.state = states[row]
-        _, paid, done, *_ = twin.step(actions[row])
-        assert np.array_equal(twin.state, env._state[row])
-        assert (float(paid), done) == (reward[row], terminated[row])
-
-
-@pytest.mark.parametrize("spec", list(MountainCarParams.specs))
-def test_its_default_constants_are_gymnasiums(spec):
-    family = MountainCarParams(spec)
-    if spec == "continuous":
-        assert family.constants == {"power": Continuous_MountainCarEnv().power, "gravity": GRAVITY}
-    else:
-        assert family.constants == {"force": MountainCarEnv().force, "gravity": MountainCarEnv().gravity}
+    twin = own if spec == "continuous" else DISCRETE
+    env, _ = check_states(MountainCarParams(spec), twin, states, pushes)
+    places, speeds = env._state.T
+    left, right = places == places.min(), places == places.max()
+    assert left.sum() > 15 and (speeds[left] == 0).all() and right.sum() > 15 and (speeds[right] > 0).all()
 
 
 def test_a_constant_that_is_off_would_be_seen():
-    def off(constants):  # by a bit of float32, to which the continuous car rounds
-        return own(constants | {"power": float(np.nextafter(np.float32(constants["power"]), np.float32(1)))})
-
-    def off_discrete(constants):
-        return DISCRETE(constants | {"gravity": float(np.nextafter(constants["gravity"], 1.0))})
-
-    with pytest.raises(AssertionError):
-        check_episodes(MountainCarParams(), off, pumped)
-    with pytest.raises(AssertionError):
-        check_episodes(MountainCarParams("discrete"), off_discrete, pumped_discrete)
+    check_a_bit_is_seen(MountainCarParams(), own, pumped, "power", np.float32)  # to which the car rounds
+    check_a_bit_is_seen(MountainCarParams("discrete"), DISCRETE, pumped_discrete, "gravity")
 
 
 def test_actions_beyond_the_bounds_act_and_cost_like_the_bounds():

@@ -1,21 +1,15 @@
 """What the MuJoCo environments refuse, and what they say where the physics fails."""
 
 import dataclasses
-import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 from gymnasium.error import ResetNeeded
 
-from metarl_envs import AntDir, CheetahDir, CheetahVel, HopperParams
+from metarl_envs import CheetahVel, HopperParams
 from metarl_envs.robots.envs import MujocoVectorEnv
-from row_by_row import same
-
-
-def line(message: str) -> str:
-    """A pattern that only this message matches."""
-    return f"^{re.escape(message)}$"
+from row_by_row import refused, same
 
 
 def test_bad_actions_are_refused_in_one_line_and_change_nothing() -> None:
@@ -33,29 +27,12 @@ def test_bad_actions_are_refused_in_one_line_and_change_nothing() -> None:
         (np.zeros(6), "actions are float64 (6,); allowed: numbers (2, 6)"),
         (np.zeros((2, 6), bool), "actions are bool (2, 6); allowed: numbers (2, 6)"),
     ]:
-        with pytest.raises(ValueError, match=line(f"cheetah-vel/finn2017: {message}")) as raised:
+        with refused(f"cheetah-vel/finn2017: {message}") as raised:
             env.step(given)
         where = {"row": 1, "step": 1} if "of row 1" in message else {}
         assert vars(raised.value) == where
     after, expected = env.step(np.ones((2, 6)))[:4], twin.step(np.ones((2, 6)))[:4]
     assert all(same(one, two) for one, two in zip(after, expected, strict=True))
-
-
-def test_bad_tasks_are_refused_in_one_line() -> None:
-    for family, task, message in [
-        (CheetahVel(), {"speed": 1.0}, "task has ['speed']; allowed: a dict with the keys ['velocity']"),
-        (CheetahVel(), {"velocity": np.nan}, "task 'velocity' of row 0 is nan; allowed: finite numbers"),
-        (CheetahDir(), {"direction": 0.5}, "task 'direction' of row 0 is 0.5; allowed: -1 or 1"),
-        (AntDir(), {"direction": [0.0, 1.0]}, "task 'direction' of row 0 is [0.0, 1.0]; allowed: (±1, 0)"),
-        (
-            AntDir("promp-2d"),
-            {"direction": [1.0, 1.0]},
-            "task 'direction' of row 0 is [1.0, 1.0]; allowed: vectors of length 1",
-        ),
-    ]:
-        with pytest.raises(ValueError, match=line(f"{family.model.title}: {message}")):
-            family.make().reset(options={"task": task})
-    AntDir("promp-2d").make().reset(options={"task": {"direction": np.float32([0.6, 0.8])}})
 
 
 def test_physics_that_falls_apart_names_family_row_step_and_task(tmp_path: Path) -> None:
@@ -65,7 +42,7 @@ def test_physics_that_falls_apart_names_family_row_step_and_task(tmp_path: Path)
     env.engine.velocities[2, 3] = 1e12
     why = "Nan, Inf or huge value in QVEL at DOF 3. The simulation is unstable"
     message = f"cheetah-vel/finn2017: MuJoCo gives up ({why}) at step 2 of row 2, whose task is velocity 0.25"
-    with pytest.raises(RuntimeError, match=line(message)) as raised:
+    with refused(message, error=RuntimeError) as raised:
         env.step(np.zeros((4, 6)))
     assert vars(raised.value) == {"row": 2, "step": 2}
     assert Path.cwd() == tmp_path and not list(tmp_path.iterdir())  # no MUJOCO_LOG.TXT
@@ -78,9 +55,7 @@ def test_an_engine_error_names_its_row() -> None:
     env = HopperParams().make_vec(2)
     env.reset(seed=0)
     env.engine._batch.expand("opt.integrator")[1] = 99
-    with pytest.raises(
-        RuntimeError, match=r"^hopper-params/promp: MuJoCo fails \(.*\) at step 1 of row 1, whose"
-    ):
+    with refused("hopper-params/promp: MuJoCo fails (", ") at step 1 of row 1, whose", error=RuntimeError):
         env.step(np.zeros((2, 3)))
 
 
@@ -90,8 +65,7 @@ def test_a_reward_that_is_not_finite_names_its_row() -> None:
     spec = dataclasses.replace(family.model.spec, aim=aim)
     env = MujocoVectorEnv(dataclasses.replace(family.model, spec=spec), 2)
     env.reset(seed=0, options={"task": {"velocity": [1.0, 0.5]}})
-    message = "cheetah-vel/finn2017: the reward is not finite at step 1 of row 1, whose task is velocity 0.5"
-    with pytest.raises(RuntimeError, match=line(message)):
+    with refused("the reward is not finite", "step 1 of row 1", "velocity 0.5", error=RuntimeError):
         env.step(np.zeros((2, 6)))
 
 
@@ -100,10 +74,7 @@ def test_an_observation_that_is_not_finite_names_its_row(monkeypatch: pytest.Mon
     obs, _ = env.reset(seed=0, options={"task": {"velocity": [1.0, 0.5]}})
     obs[1, 3] = np.nan
     monkeypatch.setattr(env.engine, "observe", lambda hidden: obs)
-    where = "at step 1 of row 1, whose task is velocity 0.5"
-    with pytest.raises(
-        RuntimeError, match=line(f"cheetah-vel/finn2017: the observation is not finite {where}")
-    ):
+    with refused("the observation is not finite", "step 1 of row 1", "velocity 0.5", error=RuntimeError):
         env.step(np.zeros((2, 6)))
 
 

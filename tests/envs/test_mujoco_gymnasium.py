@@ -29,17 +29,30 @@ class Twin:
 
     id: str
     reward: Callable[[dict[str, Any], Any, dict[str, np.ndarray], float], float]
-    largest: float = 1.0
     scale: float = 1.0
     kwargs: dict[str, Any] = field(default_factory=dict)
+    largest: float = 1.0
 
 
-def distance(place: np.ndarray, goal: np.ndarray) -> float:
+def near(info: Any, task: Any) -> float:
+    return -abs(info["x_velocity"] - task["velocity"])
+
+
+def towards(info: Any, task: Any) -> float:
+    return task["direction"] * info["x_velocity"]
+
+
+def along(info: Any, task: Any) -> float:
+    return info["x_velocity"] * task["direction"][0] + info["y_velocity"] * task["direction"][1]
+
+
+def off(env: Any, task: Any) -> float:
+    place, goal = env.data.body("torso").xpos, task["goal"]
     return abs(place[0] - goal[0]) + abs(place[1] - goal[1])
 
 
-def along(info: dict[str, Any], direction: np.ndarray) -> float:
-    return info["x_velocity"] * direction[0] + info["y_velocity"] * direction[1]
+def upright(info: Any, env: Any, task: Any, squares: float) -> float:
+    return 1.25 * along(info, task) - 0.1 * squares + 5.0
 
 
 ANT = {"include_cfrc_ext_in_observation": False, "contact_cost_weight": 0}
@@ -49,70 +62,23 @@ SEES = ANT | {"exclude_current_positions_from_observation": False}
 HUMANOID = {"include_cfrc_ext_in_observation": False, "contact_cost_weight": 0}
 
 TWINS = {
-    ("CheetahVel", "finn2017"): Twin(
-        "HalfCheetah", lambda i, e, t, s: -abs(i["x_velocity"] - t["velocity"]) - 0.05 * s
-    ),
-    ("CheetahVel", "promp"): Twin(
-        "HalfCheetah", lambda i, e, t, s: -abs(i["x_velocity"] - t["velocity"]) - 0.05 * s, scale=10.0
-    ),
-    ("CheetahDir", "finn2017"): Twin(
-        "HalfCheetah", lambda i, e, t, s: t["direction"] * i["x_velocity"] - 0.05 * s
-    ),
-    ("CheetahDir", "promp"): Twin(
-        "HalfCheetah", lambda i, e, t, s: t["direction"] * i["x_velocity"] - 0.05 * s, scale=10.0
-    ),
-    ("AntVel", "finn2017"): Twin(
-        "Ant", lambda i, e, t, s: -abs(i["x_velocity"] - t["velocity"]) - 0.005 * s + 1.05, kwargs=ANT
-    ),
-    ("AntDir", "finn2017"): Twin(
-        "Ant", lambda i, e, t, s: along(i, t["direction"]) - 0.005 * s + 0.05, kwargs=ANT
-    ),
-    ("AntDir", "promp"): Twin(
-        "Ant", lambda i, e, t, s: along(i, t["direction"]) - 0.5 * s + 1.0, scale=10.0, kwargs=LOW
-    ),
-    ("AntDir", "promp-2d"): Twin(
-        "Ant", lambda i, e, t, s: along(i, t["direction"]) - 0.5 * s + 1.0, scale=10.0, kwargs=LOW
-    ),
-    ("AntGoal", "finn2017"): Twin(
-        "Ant",
-        lambda i, e, t, s: -distance(e.data.body("torso").xpos, t["goal"]) - 0.005 * s + 4.05,
-        kwargs=SEES,
-    ),
-    ("AntGoal", "promp"): Twin(
-        "Ant",
-        lambda i, e, t, s: -distance(e.data.body("torso").xpos, t["goal"]) - 0.1 * s + 0.0,
-        scale=10.0,
-        kwargs=FREE,
-    ),
-    ("WalkerDir", "promp"): Twin(
-        "Walker2d", lambda i, e, t, s: t["direction"] * i["x_velocity"] - 0.001 * s + 1.0, scale=10.0
-    ),
-    ("WalkerVel", "promp"): Twin(
-        "Walker2d", lambda i, e, t, s: -abs(i["x_velocity"] - t["velocity"]) - 0.001 * s + 15.0, scale=10.0
-    ),
-    ("WalkerParams", "promp"): Twin(
-        "Walker2d", lambda i, e, t, s: i["x_velocity"] - 0.001 * s + 1.0, scale=10.0
-    ),
-    ("HopperParams", "promp"): Twin(
-        "Hopper", lambda i, e, t, s: i["x_velocity"] - 0.001 * s + 1.0, scale=10.0
-    ),
-    ("SwimmerVel", "promp"): Twin(
-        "Swimmer", lambda i, e, t, s: -abs(i["x_velocity"] - t["velocity"]) - 0.0001 * s, scale=10.0
-    ),
-    ("HumanoidDir", "promp"): Twin(
-        "Humanoid",
-        lambda i, e, t, s: 1.25 * along(i, t["direction"]) - 0.1 * s + 5.0,
-        largest=0.4,
-        scale=10.0,
-        kwargs=HUMANOID,
-    ),
-    ("HumanoidDir", "promp-2d"): Twin(
-        "Humanoid",
-        lambda i, e, t, s: 1.25 * along(i, t["direction"]) - 0.1 * s + 5.0,
-        largest=0.4,
-        scale=10.0,
-        kwargs=HUMANOID,
-    ),
+    ("CheetahVel", "finn2017"): Twin("HalfCheetah", lambda i, e, t, s: near(i, t) - 0.05 * s),
+    ("CheetahVel", "promp"): Twin("HalfCheetah", lambda i, e, t, s: near(i, t) - 0.05 * s, 10.0),
+    ("CheetahDir", "finn2017"): Twin("HalfCheetah", lambda i, e, t, s: towards(i, t) - 0.05 * s),
+    ("CheetahDir", "promp"): Twin("HalfCheetah", lambda i, e, t, s: towards(i, t) - 0.05 * s, 10.0),
+    ("AntVel", "finn2017"): Twin("Ant", lambda i, e, t, s: near(i, t) - 0.005 * s + 1.05, 1.0, ANT),
+    ("AntDir", "finn2017"): Twin("Ant", lambda i, e, t, s: along(i, t) - 0.005 * s + 0.05, 1.0, ANT),
+    ("AntDir", "promp"): Twin("Ant", lambda i, e, t, s: along(i, t) - 0.5 * s + 1.0, 10.0, LOW),
+    ("AntDir", "promp-2d"): Twin("Ant", lambda i, e, t, s: along(i, t) - 0.5 * s + 1.0, 10.0, LOW),
+    ("AntGoal", "finn2017"): Twin("Ant", lambda i, e, t, s: -off(e, t) - 0.005 * s + 4.05, 1.0, SEES),
+    ("AntGoal", "promp"): Twin("Ant", lambda i, e, t, s: -off(e, t) - 0.1 * s + 0.0, 10.0, FREE),
+    ("WalkerDir", "promp"): Twin("Walker2d", lambda i, e, t, s: towards(i, t) - 0.001 * s + 1.0, 10.0),
+    ("WalkerVel", "promp"): Twin("Walker2d", lambda i, e, t, s: near(i, t) - 0.001 * s + 15.0, 10.0),
+    ("WalkerParams", "promp"): Twin("Walker2d", lambda i, e, t, s: i["x_velocity"] - 0.001 * s + 1.0, 10.0),
+    ("HopperParams", "promp"): Twin("Hopper", lambda i, e, t, s: i["x_velocity"] - 0.001 * s + 1.0, 10.0),
+    ("SwimmerVel", "promp"): Twin("Swimmer", lambda i, e, t, s: near(i, t) - 0.0001 * s, 10.0),
+    ("HumanoidDir", "promp"): Twin("Humanoid", upright, 10.0, HUMANOID, largest=0.4),
+    ("HumanoidDir", "promp-2d"): Twin("Humanoid", upright, 10.0, HUMANOID, largest=0.4),
 }
 
 

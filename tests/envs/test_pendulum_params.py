@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from gymnasium.envs.classic_control.pendulum import PendulumEnv
 
-from gymnasium_own import check_episodes, check_identity, held, of_class
+from gymnasium_own import check_a_bit_is_seen, check_episodes, check_identity, check_states, held, of_class
 from metarl_envs import PendulumParams
 
 OWN = of_class(PendulumEnv)
@@ -25,6 +25,7 @@ def test_every_step_is_gymnasiums():
     check_episodes(PendulumParams(), OWN, held(draw))
     assert check_episodes(PendulumParams(), OWN, pumped) == 0
     check_identity(PendulumParams(), "Pendulum-v1")
+    assert set(PendulumParams().constants) == {"g", "m", "l"}
 
 
 def test_squares_are_rounded_as_gymnasiums_are():
@@ -36,30 +37,12 @@ def test_squares_are_rounded_as_gymnasiums_are():
     torques = np.resize(torques[np.array([x**2 for x in torques]) != torques * torques], len(speeds))
     if not len(speeds):
         pytest.skip("this C library's pow rounds every square correctly")
-    n, env, twin = len(speeds), PendulumParams().make_vec(len(speeds)), PendulumEnv()
-    env.reset(seed=0, options={"task": {key: np.full(n, v) for key, v in PendulumParams().constants.items()}})
-    env._state = np.stack([rng.uniform(-9.0, 9.0, n), speeds], axis=1)
-    states = env._state.copy()
-    _, reward, *_ = env.step(torques[:, None])
-    for row in range(n):
-        twin.reset(seed=0)
-        twin.state = states[row]
-        assert float(twin.step(torques[row, None])[1]) == reward[row]
-        assert np.array_equal(twin.state, env._state[row])
-
-
-def test_its_default_constants_are_gymnasiums():
-    family, env = PendulumParams(), PendulumEnv()
-    assert family.constants == {name: getattr(env, name) for name in family.constants}
-    assert set(family.constants) == {"g", "m", "l"}
+    states = np.stack([rng.uniform(-9.0, 9.0, len(speeds)), speeds], axis=1)
+    check_states(PendulumParams(), OWN, states, torques[:, None])
 
 
 def test_a_constant_that_is_off_by_a_bit_would_be_seen():
-    def off(constants):
-        return OWN(constants | {"g": float(np.nextafter(constants["g"], 99.0))})
-
-    with pytest.raises(AssertionError):
-        check_episodes(PendulumParams(), off, pumped)
+    check_a_bit_is_seen(PendulumParams(), OWN, pumped, "g")
 
 
 def test_a_step_by_hand():

@@ -1,7 +1,5 @@
 """Distributions of a task's numbers, worked by hand; and what is refused."""
 
-import re
-
 import numpy as np
 import pytest
 
@@ -60,7 +58,7 @@ def test_choice_by_hand() -> None:
     [
         (Uniform(1.0, 1.0), "is empty; allowed: low < high"),
         (Uniform([0.0, 2.0], [1.0, 2.0]), "is empty; allowed: low < high"),
-        (Uniform([0.0, 1.0], 2.0), "has bounds of the shapes (2,), (); allowed: one shape"),
+        (Uniform([0.0, 1.0], 2.0), "shapes (2,), ()"),
         (Uniform("a", 2.0), "has a bound that is no number"),
         (Uniform(0.0, np.inf), "has a bound that is not finite; allowed: finite numbers"),
         (Uniform(0.0, 1.0, ood=(0.5, 2.0)), "has an ood that overlaps the training range; allowed: a range"),
@@ -79,14 +77,12 @@ def test_choice_by_hand() -> None:
     ],
 )
 def test_what_is_refused(one: ValueRange, why: str) -> None:
-    assert re.search(re.escape(why), one.fault())
+    assert why in one.fault()
 
 
-@pytest.mark.parametrize(
-    "one", [Uniform(0, 1, ood=(1, 2)), Uniform([0, 5], [1, 6]), Scale(0.1, 10, ood=(0.01, 0.1)), Choice([0])]
-)
-def test_what_is_not(one: ValueRange) -> None:
-    assert one.fault() == "" and isinstance(one, ValueRange)
+def test_what_is_not() -> None:
+    good = [Uniform(0, 1, ood=(1, 2)), Uniform([0, 5], [1, 6]), Scale(0.1, 10, ood=(0.01, 0.1)), Choice([0])]
+    assert all(one.fault() == "" and isinstance(one, ValueRange) for one in good)
 
 
 @pytest.mark.parametrize("counts", [[1], [2, 3], [4, 4, 4], [7, 1, 5], [100]])

@@ -15,7 +15,7 @@ import pytest
 import metarl
 from hostile_files import change_config, snapshot
 from metarl.cli import main
-from metarl.run.config.yaml_file import to_yaml
+from metarl.run.config.train_config import to_yaml
 from metarl.run.log.metrics_file import JsonlLogger
 from metarl.run.store import checkpoint as store
 from metarl.run.store.checkpoint import MANIFEST, STATE

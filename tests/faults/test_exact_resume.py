@@ -16,7 +16,8 @@ EPISODES, EXAMPLES = TINY | {"tasks": 2, "episodes": 2}, TAUGHT | {"tasks": 2}
 OF_EPISODES = ("promp", "e-maml")
 # What else has a state that must survive, or a choice that must not be made anew.
 FURTHER: list[dict[str, Any]] = [
-    EPISODES | {"algorithm": "maml", "objective": "a2c", "chunk": None, "threads": None},
+    {name: value for name, value in EPISODES.items() if name != "threads"}
+    | {"algorithm": "maml", "objective": "a2c", "chunk": None},
     EPISODES | {"algorithm": "reptile", "meta_optimizer": "adam", "rule": "adam", "max_grad_norm": 0.1},
     EPISODES | {"algorithm": "fomaml", "family": "tiny_families:Corridor", "device": "auto"},
     EXAMPLES | IMAGES | {"algorithm": "lstm", "inner_lr": None, "inner_batch": 2},

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from metarl.run.config.yaml_file import to_yaml
+from metarl.run.config.train_config import to_yaml
 from metarl.run.use.runs import Run, train
 from tiny_runs import alike, rows, tiny
 

@@ -356,7 +356,7 @@ def test_links_of_w_and_b_s_own_and_a_link_to_a_run_are_fine(run: Path, tmp_path
 
 
 def test_the_id_of_w_and_b_is_not_read_through_a_link(run: Path, tmp_path: Path) -> None:
-    from metarl.run.log.mirrors import _run_id
+    from metarl.run.log.wandb_mirror import _run_id
 
     (tmp_path / "key").write_text("a secret of the user's, which would be sent as the run's name")
     (run / "wandb").mkdir()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from metarl.run.config.yaml_file import to_yaml
+from metarl.run.config.train_config import to_yaml
 from tiny_runs import rows, taught
 
 # Each child dies at the n-th moment, for every n: before it opens, makes, renames or removes something in

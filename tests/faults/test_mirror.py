@@ -12,7 +12,7 @@ import pytest
 import wandb
 
 from metarl.cli import main
-from metarl.run.config.yaml_file import to_yaml
+from metarl.run.config.train_config import to_yaml
 from metarl.run.log.mirrors import loggers
 from metarl.run.log.wandb_mirror import WandbMirror
 from metarl.run.use.runs import Run, train

@@ -18,7 +18,7 @@ from metarl.cli import main
 from metarl.core.errors import RunFailed
 from metarl.core.params import all_finite
 from metarl.rollout.registry import families
-from metarl.run.config.yaml_file import to_yaml
+from metarl.run.config.train_config import to_yaml
 from metarl.run.store import checkpoint as store
 from metarl.run.train.callbacks import Callback
 from metarl.run.use.runs import Run, resume, train
@@ -123,7 +123,7 @@ def test_weights_that_are_not_finite_are_no_start(tmp_path: Path, capsys: Captur
     capsys.readouterr()
     for options, origin, name in [
         ("--init-from bad.safetensors", "init-from file bad.safetensors", "net.0.weight"),
-        ("--model test_numbers:poisoned", "model 'test_numbers:poisoned'", "net.bias"),
+        (f"--model {__name__}:poisoned", f"model '{__name__}:poisoned'", "net.bias"),
     ]:
         assert main(["train", "--config", "tiny.yaml", *options.split(), "--out", "run"]) == 2
         assert capsys.readouterr().err == f"metarl: {origin} has values that are not finite in {name}\n"

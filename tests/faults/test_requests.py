@@ -7,7 +7,7 @@ import torch
 
 from hostile_files import snapshot
 from metarl.cli import main
-from metarl.run.config.yaml_file import to_yaml
+from metarl.run.config.train_config import to_yaml
 from tiny_runs import tiny
 
 BAD = {

@@ -17,7 +17,7 @@ import pytest
 from hostile_files import snapshot
 from metarl.cli import main
 from metarl.core.errors import RequestError, RunFailed
-from metarl.run.config.yaml_file import to_yaml
+from metarl.run.config.train_config import to_yaml
 from metarl.run.store import checkpoint as store
 from metarl.run.store.lock import LOCK, alone_in
 from metarl.run.train import iteration, signals, training

@@ -109,30 +109,14 @@ def test_arguments_travel_and_what_there_is_not_is_named() -> None:
 
 
 def test_training_on_two_workers_is_training_in_one_process(tmp_path: Path) -> None:
-    words = [
-        "train",
-        "maml",
-        "--family",
-        "metarl_envs.manipulation.family:MetaWorldML1",
-        "--family-arg",
-        "horizon=15",
-    ]
-    words += [
-        "--tasks",
-        "4",
-        "--episodes",
-        "2",
-        "--iterations",
-        "2",
-        "--chunk",
-        "2",
-        "--validation-tasks",
-        "2",
-    ]
+    family = "metarl_envs.manipulation.family:MetaWorldML1 --family-arg horizon=15"
+    words = (
+        f"train maml --family {family} --tasks 4 --episodes 2 --iterations 2 --chunk 2 --validation-tasks 2"
+    )
     found = []
     for executor in ("inline", "processes"):
         out = tmp_path / executor
-        assert main([*words, "--executor", executor, "--workers", "2", "--out", str(out)]) == 0
+        assert main([*words.split(), "--executor", executor, "--workers", "2", "--out", str(out)]) == 0
         rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
         found.append([row | {"seconds": 0} for row in rows])
         assert len(rows) == 2 and {"success/step_0", "success/step_1", "return/step_1"} <= set(rows[0])

@@ -98,7 +98,7 @@ def test_tasks_differ_in_what_is_seen_or_earned(named: str) -> None:
 
 def test_it_is_meta_trained_from_the_command_line(named: str) -> None:
     sizes = "--iterations 2 --tasks 2 --episodes 3 --validation-tasks 2 --threads 1".split()  # noqa: SIM905
-    assert main(["train", "maml", "--family", f"test_thirdparty:{named}", *sizes, "--out", "run"]) == 0
+    assert main(["train", "maml", "--family", f"{__name__}:{named}", *sizes, "--out", "run"]) == 0
     rows = [json.loads(line) for line in Path("run/metrics.jsonl").read_text().splitlines()]
     assert [row["iteration"] for row in rows] == [1, 2]
     for row in rows:

@@ -1,4 +1,4 @@
-"""What a configuration stands for: the family, the network and the functions that make up an algorithm."""
+"""The parts that a configuration stands for: family, network and the functions of an algorithm."""
 
 import dataclasses
 import fnmatch
@@ -30,11 +30,12 @@ from metarl.rollout.family import Family, SupervisedFamily, TaskFamily
 from metarl.rollout.observed import observe_task
 from metarl.run.agent.chunking import choose_chunking
 from metarl.run.agent.data_kinds import EPISODES, EXAMPLES, DataKind, kind_of
-from metarl.run.agent.networks import check_finite, head, model_errors, network, value_network
+from metarl.run.agent.networks import head, model_errors, network, value_network
 from metarl.run.agent.scores import report
 from metarl.run.config.devices import choose_device, choose_executor
 from metarl.run.config.train_config import TrainConfig, as_dict
 from metarl.run.log.measures import MEASURES
+from metarl.run.store.tensors import check_finite
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class Agent:
         apply: the network for one task; ``apply_tasks`` for all tasks of a batch at once.
         adapting: the names of the parameters that adapt.
         critic: the value network, if there is one.
-        where: what computes and what collects, and why, in words.
+        where: device and executor, and why these, in words.
     """
 
     config: TrainConfig
@@ -86,7 +87,7 @@ class Agent:
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """All metrics of a task: the family's, and then what decides where tasks are equal in it."""
+        """All metrics of a task: the family's, then the return, which decides between equals."""
         metric = getattr(self.family, "metric", "return")
         return (metric,) if self.kind is EXAMPLES or metric == "return" else (metric, "return")
 
@@ -107,9 +108,8 @@ class Agent:
 
     def adaptations(self, rates: Sequence[float | None], steps: int) -> list[Adaptation]:
         """Return one inner loop for each step size of ``steps``; the last of ``rates`` serves the rest."""
-        of_rate = {self.config.inner_lr: self.adaptation} | {
-            rate: adapt(self.apply, self.objective, self._rule(rate), self.config.order)
-            for rate in {*rates} - {self.config.inner_lr}
+        of_rate = {
+            rate: adapt(self.apply, self.objective, self._rule(rate), self.config.order) for rate in {*rates}
         }
         return [of_rate[rates[min(k, len(rates) - 1)]] for k in range(steps)]
 
@@ -138,12 +138,9 @@ class Agent:
         """Return the meta-optimizer with changed arguments; each other one that its signature names is the
         configuration's option of that name.
         """
-        make_optimizer = optimizers[self.config.meta_optimizer]
-        options = as_dict(self.config) | {
-            "lr": self.config.meta_lr,
-            "epochs": self.config.meta_epochs,
-            "max_norm": math.inf if self.config.max_grad_norm is None else self.config.max_grad_norm,
-        }
+        c, make_optimizer = self.config, optimizers[self.config.meta_optimizer]
+        max_norm = math.inf if c.max_grad_norm is None else c.max_grad_norm
+        options = as_dict(c) | {"lr": c.meta_lr, "epochs": c.meta_epochs, "max_norm": max_norm}
         named = [name for name in inspect.signature(make_optimizer).parameters if name in options]
         return make_optimizer(**{name: options[name] for name in named} | dict(changes))
 
@@ -175,14 +172,17 @@ def build_agent(config: TrainConfig) -> Agent:
     """
     family = family_of(config)
     kind = kind_of(family)
-    _check_metric(family, kind)
+    metric = getattr(family, "metric", "return")
+    allowed = [name for name, measure in MEASURES.items() if measure.of in (kind.of, None)]
+    if metric not in allowed:
+        raise RequestError(f"family {family.name!r} has the metric {metric!r}; allowed: {', '.join(allowed)}")
     device, reason = choose_device(config.device)
     with torch.random.fork_rng(devices=[]), model_errors(config, "be made"):
         torch.manual_seed(_init_seed(config.seed, 0))
         module = network(config, family)
         critic = value_network(config, family) if config.baseline == "value" else None
-    # Refuses what no parameters describe and nothing can be learned from, before the network is tried.
-    check_finite(_all_params(module, critic), f"model {config.model!r}")
+    params = _all_params(module, critic)
+    check_finite(params, f"model {config.model!r}")
     chunking = choose_chunking(config, device, family, module, critic)
     executor, executor_reason = choose_executor(config.executor, config.workers or 1, family)
     config = config.replace(device=device.type, chunk=chunking.size, executor=executor)
@@ -194,7 +194,7 @@ def build_agent(config: TrainConfig) -> Agent:
         apply=functional(module) if kind is EXAMPLES else policy(module),
         apply_tasks=of_tasks(module) if kind is EXAMPLES else acting(module),
         objective=_with_values(objectives[config.objective], critic, config.value_weight),
-        adapting=_adapting(config.adapts, module, critic),
+        adapting=_adapting(config.adapts, list(params), module, critic),
         critic=critic,
         device=device,
         where=_where(config, chunking, reason, executor_reason),
@@ -232,13 +232,6 @@ def with_family_arg(agent: Agent, family_arg: Mapping[str, Any]) -> Agent:
     return dataclasses.replace(agent, config=config, family=family)
 
 
-def _check_metric(family: Family, kind: DataKind) -> None:
-    metric = getattr(family, "metric", "return")
-    allowed = [name for name, measure in MEASURES.items() if measure.of in (kind.of, None)]
-    if metric not in allowed:
-        raise RequestError(f"family {family.name!r} has the metric {metric!r}; allowed: {', '.join(allowed)}")
-
-
 def _where(config: TrainConfig, chunking: Chunking, device_reason: str, executor_reason: str) -> str:
     computing = f"device {config.device} ({device_reason}), {chunking.threads} threads"
     workers = f" with {config.workers} workers" if config.executor == "processes" else ""
@@ -247,33 +240,29 @@ def _where(config: TrainConfig, chunking: Chunking, device_reason: str, executor
 
 
 def _all_params(module: nn.Module, critic: nn.Module | None) -> Params:
-    own = initial_params(module)
+    params = initial_params(module)
     if critic is None:
-        return own
-    if taken := [name for name in own if name.startswith(PREFIX)]:
+        return params
+    if taken := [name for name in params if name.startswith(PREFIX)]:
         raise RequestError(
             f"the network's parameter {taken[0]} has a name that the value network's have; "
             f"call it something other than {PREFIX.rstrip('.')}, or use baseline linear"
         )
-    return own | critic_params(critic)
+    return params | critic_params(critic)
 
 
 def _with_values(objective: Objective, critic: nn.Module | None, weight: float) -> Objective:
     return objective if critic is None else with_critic(objective, values(critic), weight)
 
 
-def _adapting(adapts: str, module: nn.Module, critic: nn.Module | None) -> tuple[str, ...]:
-    names = [name for name, _ in module.named_parameters()]
-    heads = head(module) if adapts == "head" else []
-    if critic is not None:
-        names += list(critic_params(critic))
-        heads += [PREFIX + name for name in head(critic)] if adapts == "head" else []
+def _adapting(adapts: str, names: list[str], module: nn.Module, critic: nn.Module | None) -> tuple[str, ...]:
     if adapts == "all":
         return tuple(names)
-    found = heads if adapts == "head" else fnmatch.filter(names, adapts)
-    if not found:
-        raise RequestError(f"adapts {adapts!r} matches no parameter; allowed: all, head, {', '.join(names)}")
-    return tuple(found)
+    if adapts == "head":
+        return (*head(module), *(PREFIX + name for name in (head(critic) if critic is not None else ())))
+    if matching := fnmatch.filter(names, adapts):
+        return tuple(matching)
+    raise RequestError(f"adapts {adapts!r} matches no parameter; allowed: all, head, {', '.join(names)}")
 
 
 def _init_seed(seed: int, part: int) -> int:

@@ -14,7 +14,6 @@ from metarl.core.cnn import CNN
 from metarl.core.conv import Conv4
 from metarl.core.errors import RequestError
 from metarl.core.models import MLP, Choices, Gaussian
-from metarl.core.params import Params, all_finite
 from metarl.core.registry import Registry
 from metarl.rollout.collector import possibilities
 from metarl.rollout.family import Family
@@ -190,10 +189,3 @@ def head(module: nn.Module) -> list[str]:
         raise RequestError(f"{type(module).__name__} has no layer with weights; adapts must not be 'head'")
     prefix = f"{owners[-1]}." if owners[-1] else ""
     return [name for name, _ in module.named_parameters() if name.startswith(prefix)]
-
-
-def check_finite(params: Params, origin: str) -> None:
-    """Refuse weights to start from of which some are no numbers: no step from them would be finite."""
-    for name, tensor in params.items():
-        if not all_finite(tensor):
-            raise RequestError(f"{origin} has values that are not finite in {name}")

@@ -1,6 +1,7 @@
-"""What is looked at before anything of a run directory is used, since it may come from anybody."""
+"""Checks before anything of a run directory is used, since it may come from anybody; and ``--trust``."""
 
 import os
+import shlex
 import stat
 from collections.abc import Collection, Mapping
 from contextlib import suppress
@@ -8,15 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from metarl.core.errors import RequestError
-from metarl.run.config.train_config import FIELDS, TrainConfig
-from metarl.run.config.yaml_file import from_yaml, layered
+from metarl.run.config.train_config import TrainConfig, from_yaml
+from metarl.run.config.train_fields import FIELDS
 
 ASK = "give --trust (in Python trust=True) if it is yours or you know where it is from"
 Trust = bool | Collection[str]  # whether code may be named; or which names are known already
 
 
 def check_run(path: Path) -> Path:
-    """The directory, if it holds a run.
+    """Return the directory, if it holds a run.
 
     A symbolic link is refused wherever it lies: what is read or written through one may lie outside. So are
     pipes, sockets and devices, on which a reader may wait for ever. The folder ``wandb`` is left to Weights &
@@ -75,9 +76,19 @@ def load_config(path: str | Path, trust: Trust = False) -> TrainConfig:
     """
     values = from_yaml(path)
     admit(values, Path(path), trust)
-    return layered(values, {"trust": trust is True})
+    return TrainConfig.of(values | {"trust": trust is True})
 
 
 def read_config(path: Path, trust: Trust) -> TrainConfig:
     """Return the configuration of the run in a directory, which may come from anybody."""
     return load_config(check_run(path) / "config.yaml", trust)
+
+
+def command(*words: object, opens: Mapping[str, Any] | None = None) -> str:
+    """Return what to type next, for a shell: ``metarl``, words, and ``--trust`` where that is needed.
+
+    Args:
+        words: the command, its arguments and options; a path may hold any character.
+        opens: the configuration of the run that is opened, if one is.
+    """
+    return shlex.join(["metarl", *map(str, words), *(["--trust"] if code_in(opens or {}) else [])])

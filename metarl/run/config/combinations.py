@@ -1,23 +1,19 @@
-"""Values that others decide, and those that make no sense together, each refused with what to use instead.
+"""Values that make no sense together: each combination and its line, with what to use instead.
 
 No part is named here: what must be known of one stands where it is registered, and what must be known of an
-option at its field.
+option at its field. Lines are templates of the values, of the family and its ``data``, of what it ``gives``
+and what ``other`` families give.
 """
 
-import dataclasses
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple, cast
+from collections.abc import Iterator, Mapping
+from itertools import chain
+from typing import Any, NamedTuple
 
-from metarl.rollout.family import Family, TaskFamily, is_supervised
+from metarl.core.errors import RequestError
+from metarl.rollout.family import Family, is_supervised
 from metarl.run.config.algorithms import ALGORITHMS
 from metarl.run.config.parts import registry_of
-
-# Up to here no run was seen to suffer from thinning what is adapted to; at 0.5 two of four seeds of 2-D
-# navigation were lost by it (experiments/RESULTS.md).
-SMALL_INNER_STEP = 0.1
-# Time steps that a stride leaves of an episode at least. Of two, every fourth is the first alone, whose state
-# may be the same for all episodes.
-KEPT_STEPS = 10
+from metarl.run.config.train_fields import DEFAULTS, FIELDS
 
 Values = Mapping[str, Any]
 GIVES = {"episodes": "episodes", "examples": "labelled examples"}
@@ -32,156 +28,114 @@ class Facts(NamedTuple):
     optimizer: Any
 
 
-def open_values(family: Family, values: Values) -> dict[str, Any]:
-    """Return ``values`` with those that are open where the family and other values decide them."""
-    v = dict(values)
-    v |= _network(family, v)
-    if not is_supervised(family):
-        facts = _facts(v)
-        v["baseline"] = v["baseline"] or ("value" if facts.objective.needs_critic else "linear")
-        v["inner_epochs"] = v["inner_epochs"] or facts.objective.inner_epochs
-        stride = v["curvature_stride"] or max(1, min(4, cast(TaskFamily, family).horizon // KEPT_STEPS))
-        small = facts.rule.fixed_step and v["inner_lr"] is not None and v["inner_lr"] <= SMALL_INNER_STEP
-        small = small and facts.objective.averages_steps
-        v["curvature_stride"] = stride
-        v["support_stride"] = v["support_stride"] or (stride if small else 1)
-    return v
+def check_together(family: Family, values: Values) -> None:
+    """Check that the values of a configuration, all of them filled in, make sense together.
+
+    Raises:
+        RequestError: one line about those that make none, and what to use.
+    """
+    of, other = ("examples", "episodes") if is_supervised(family) else ("episodes", "examples")
+    options = {"objective": "objective", "rule": "rule", "learner": "learner", "optimizer": "meta_optimizer"}
+    facts = Facts(*(registry_of(f"{part}s").facts(values[option]) for part, option in options.items()))
+    lines = chain(_of_data(values, of), _of_parts(values, of, facts))
+    for line in chain(lines, _of_episodes(values, facts) if of == "episodes" else ()):
+        name, gives = f"family {family.name!r}", f"gives {GIVES[of]}"
+        raise RequestError(
+            line.format(**values, data=f"{name}, which {gives}", gives=f"{name} {gives}", other=GIVES[other])
+        )
 
 
-def refusal(fields: Mapping[str, "dataclasses.Field[Any]"], family: Family, values: Values) -> str | None:
-    """Return one line about values that make no sense together and what to use; None if all do."""
-    of = "examples" if is_supervised(family) else "episodes"
-    gives = f"family {family.name!r} gives {GIVES[of]}"
-    for lines in (
-        _of_other_data(fields, family, values, of),
-        _of_algorithm(values),
-        _of_parts(values, of, gives),
-        () if of == "examples" else _of_episodes(values, fields["value_weight"].metadata["default"]),
-    ):
-        if line := next(iter(lines), None):
-            return line
-    return None
-
-
-def _network(family: Family, values: Values) -> dict[str, Any]:
-    from metarl.core.cnn import usual_hidden  # loads torch, for which many a refusal need not wait
-
-    shape = family.observation_space.shape or ()
-    image, hidden = len(shape) == 3, values["hidden"]
-    model = values["model"] or ("cnn" if image and not is_supervised(family) else "mlp")
-    if hidden is None:
-        hidden = usual_hidden(shape) if image and model == "cnn" else (64, 64)
-    return {"model": model, "hidden": hidden}
-
-
-def _facts(values: Values) -> Facts:
-    return Facts(
-        registry_of("objectives").facts(values["objective"]),
-        registry_of("rules").facts(values["rule"]),
-        registry_of("learners").facts(values["learner"]),
-        registry_of("optimizers").facts(values["meta_optimizer"]),
+def _allowed(parts: str, of: str | None = None, **facts: bool) -> str:
+    """Return the names of a kind of part with such facts, ``of`` such data or of either."""
+    registry = registry_of(parts)
+    known = {name: registry.facts(name) for name in registry}
+    return ", ".join(
+        name
+        for name, its in known.items()
+        if all(getattr(its, fact) is value for fact, value in facts.items())
+        and (of is None or its.of in (None, of))
     )
 
 
-def _allowed(parts: str, suits: Callable[[Any], bool]) -> str:
-    """Return the names of a kind of part whose facts suit, for a message."""
-    registry = registry_of(parts)
-    return ", ".join(name for name in registry if suits(registry.facts(name)))
-
-
-def _of_other_data(
-    fields: Mapping[str, "dataclasses.Field[Any]"], family: Family, values: Values, of: str
-) -> Iterator[str]:
+def _of_data(v: Values, of: str) -> Iterator[str]:
     """Yield a line for each option that means nothing here and was set: a file says all, defaults too."""
-    for name, field in fields.items():
+    for name, field in FIELDS.items():
         if field.metadata["of"] not in (None, of):
             usual = {field.metadata["default"], *(a.defaults.get(name) for a in ALGORITHMS.values())}
-            if values[name] not in usual:
-                no_meaning = f"{name} has no meaning for family {family.name!r}, which gives {GIVES[of]}"
-                yield f"{no_meaning}; got {values[name]!r}"
-
-
-def _of_algorithm(values: Values) -> Iterator[str]:
-    algorithm = ALGORITHMS[values["algorithm"]]
+            if v[name] not in usual:
+                yield f"{name} has no meaning for {{data}}; got {{{name}!r}}"
+    algorithm = ALGORITHMS[v["algorithm"]]
     for name in algorithm.fixed:
-        if values[name] != algorithm.defaults[name]:
-            named = f"algorithm {values['algorithm']!r} is that of {name} {algorithm.defaults[name]}"
-            yield f"{named}, got {name} {values[name]}; use maml"
+        if v[name] != algorithm.defaults[name]:
+            fixed = f"{name} {algorithm.defaults[name]}"
+            yield f"algorithm {{algorithm!r}} is that of {fixed}, got {name} {{{name}}}; use maml"
 
 
-def _of_parts(values: Values, of: str, gives: str) -> Iterator[str]:
+def _of_parts(v: Values, of: str, facts: Facts) -> Iterator[str]:
     """Yield a line for each part that does not suit the family's data, or the meta-learner."""
-    algorithm, facts = values["algorithm"], _facts(values)
+    optimizer = "meta_optimizer {meta_optimizer!r} needs a"
     if not facts.learner.has_loss and facts.optimizer.needs_loss:
-        named = f"meta_optimizer {values['meta_optimizer']!r} needs a loss, {values['learner']!r} has none"
-        yield f"{named}; allowed: {_allowed('optimizers', lambda f: not f.needs_loss)}"
-    if ALGORITHMS[algorithm].of not in (None, of):
-        yield f"algorithm {algorithm!r} is of {GIVES[str(ALGORITHMS[algorithm].of)]}, {gives}; use maml"
+        allowed = _allowed("optimizers", needs_loss=False)
+        yield f"{optimizer} loss, {{learner!r}} has none; allowed: {allowed}"
+    if ALGORITHMS[v["algorithm"]].of not in (None, of):
+        yield "algorithm {algorithm!r} is of {other}, {gives}; use maml"
     if of == "examples" and facts.optimizer.needs_policy:
-        named = f"meta_optimizer {values['meta_optimizer']!r} needs a policy"
-        yield f"{named}, {gives}; allowed: {_allowed('optimizers', lambda f: not f.needs_policy)}"
-    for option, parts, fact in (
-        ("learner", "learners", facts.learner),
-        ("objective", "objectives", facts.objective),
-    ):
-        if fact.of not in (None, of):
-            allowed = _allowed(parts, lambda f: f.of in (None, of))
-            yield f"{option} {values[option]!r} is of {GIVES[fact.of]}, {gives}; allowed: {allowed}"
-    if of == "examples" and values["executor"] not in ("auto", "inline"):
-        yield f"executor {values['executor']!r} collects episodes, {gives}; allowed: auto, inline"
+        yield f"{optimizer} policy, {{gives}}; allowed: {_allowed('optimizers', needs_policy=False)}"
+    for option in ("learner", "objective"):
+        if getattr(facts, option).of not in (None, of):
+            allowed = _allowed(f"{option}s", of)
+            yield f"{option} {{{option}!r}} is of {{other}}, {{gives}}; allowed: {allowed}"
+    if of == "examples" and v["executor"] not in ("auto", "inline"):
+        yield "executor {executor!r} collects episodes, {gives}; allowed: auto, inline"
 
 
-def _of_episodes(c: Values, value_weight: float) -> Iterator[str]:
-    facts = _facts(c)
+def _of_episodes(v: Values, facts: Facts) -> Iterator[str]:
     objective, rule, learner, optimizer = facts
-    named = {name: f"{name} {c[name]!r}" for name in ("objective", "meta_optimizer", "learner", "baseline")}
-    critic, several = c["baseline"] == "value", c["inner_epochs"] > 1
+    critic, several = v["baseline"] == "value", v["inner_epochs"] > 1
     if objective.needs_critic and not critic:
-        yield f"{named['objective']} learns a value network, got {named['baseline']}; use baseline value"
+        yield "objective {objective!r} learns a value network, got baseline {baseline!r}; use baseline value"
     if critic and not optimizer.takes_critic:
-        allowed = _allowed(
-            "optimizers", lambda f: f.takes_critic and not (learner.credits_sampling and f.leaves_policy)
-        )
+        also: dict[str, Any] = {"leaves_policy": False} if learner.credits_sampling else {}
         instead = "" if objective.needs_critic else ", or baseline linear"
         reason = "draws its region by a KL, which a value network does not have"
-        yield f"{named['meta_optimizer']} {reason}; allowed: {allowed}{instead}"
-    if critic and c["gamma"] == 1:
+        allowed = _allowed("optimizers", takes_critic=True, **also)
+        yield f"meta_optimizer {{meta_optimizer!r}} {reason}; allowed: {allowed}{instead}"
+    if critic and v["gamma"] == 1:
         reason = "goes on from where time cuts an episode, which without a discount has no end"
-        yield f"{named['baseline']} {reason}; got gamma 1, use less, or baseline linear"
-    if not critic and c["value_weight"] != value_weight:
-        yield f"value_weight {c['value_weight']} has no meaning without a value network; use baseline value"
-    yield from _of_sampling(c, facts, named)
-    if not objective.averages_steps and c["support_stride"] > 1:
+        yield f"baseline {{baseline!r}} {reason}; got gamma 1, use less, or baseline linear"
+    if not critic and v["value_weight"] != DEFAULTS["value_weight"]:
+        yield "value_weight {value_weight} has no meaning without a value network; use baseline value"
+    if learner.credits_sampling:
+        yield from _of_sampling(v, facts)
+    if not objective.averages_steps and v["support_stride"] > 1:
         reason = "is not known as a mean over time steps"
-        yield f"{named['objective']} {reason}, got support_stride {c['support_stride']}; use 1"
+        yield f"objective {{objective!r}} {reason}, got support_stride {{support_stride}}; use 1"
     if several and objective.on_policy:
-        allowed = _allowed("objectives", lambda f: f.of == "episodes" and not f.on_policy)
-        reason = f"is right for the policy that collected, got inner_epochs {c['inner_epochs']}"
-        yield f"{named['objective']} {reason}; use 1, or objective {allowed}"
+        reason = "is right for the policy that collected, got inner_epochs {inner_epochs}"
+        allowed = _allowed("objectives", "episodes", on_policy=False)
+        yield f"objective {{objective!r}} {reason}; use 1, or objective {allowed}"
     if several and optimizer.leaves_policy:
-        allowed = _allowed("optimizers", lambda f: not f.leaves_policy)
-        reason = f"weighs the policies that collected, once each, got inner_epochs {c['inner_epochs']}"
-        yield f"{named['meta_optimizer']} {reason}; use 1, or meta_optimizer {allowed}"
-    first = f"rule {c['rule']!r}" if rule.first_order else "order 1" if c["order"] == 1 else ""
-    first = named["learner"] if learner.first_order else first
+        reason = "weighs the policies that collected, once each, got inner_epochs {inner_epochs}"
+        allowed = _allowed("optimizers", leaves_policy=False)
+        yield f"meta_optimizer {{meta_optimizer!r}} {reason}; use 1, or meta_optimizer {allowed}"
+    first = "rule {rule!r}" if rule.first_order else "order 1" if v["order"] == 1 else ""
+    first = "learner {learner!r}" if learner.first_order else first
     # A meta-optimizer that leaves the policy that collected meets other first derivatives too.
     if first and not several and not optimizer.leaves_policy and objective.second_order:
         reason = f"differs from vpg in its second derivatives alone, which {first} leaves out"
-        yield f"{named['objective']} {reason}; use vpg"
+        yield f"objective {{objective!r}} {reason}; use vpg"
 
 
-def _of_sampling(c: Values, facts: Facts, named: Mapping[str, str]) -> Iterator[str]:
+def _of_sampling(v: Values, facts: Facts) -> Iterator[str]:
     """Yield a line for each value that a learner which credits the sampling cannot be used with."""
-    if not facts.learner.credits_sampling:
-        return
     if facts.objective.second_order:
-        allowed = _allowed("objectives", lambda f: f.of == "episodes" and not f.second_order)
-        reason = f"credits the sampling by a term of its own, which {named['objective']} counts a second time"
-        yield f"{named['learner']} {reason}; allowed: {allowed}"
+        reason = "credits the sampling by a term of its own, which objective {objective!r} counts a second"
+        allowed = _allowed("objectives", "episodes", second_order=False)
+        yield f"learner {{learner!r}} {reason} time; allowed: {allowed}"
     if facts.optimizer.leaves_policy:
-        allowed = _allowed("optimizers", lambda f: not f.leaves_policy)
-        reason = f"takes several steps, over which the credit of {named['learner']} has no bound"
-        yield f"{named['meta_optimizer']} {reason}; allowed: {allowed}"
-    if c["tasks"] == 1:
+        reason = "takes several steps, over which the credit of learner {learner!r} has no bound"
+        allowed = _allowed("optimizers", leaves_policy=False)
+        yield f"meta_optimizer {{meta_optimizer!r}} {reason}; allowed: {allowed}"
+    if v["tasks"] == 1:
         reason = "measures a task against the others of its meta-batch"
-        yield f"{named['learner']} {reason}; got tasks 1, use more"
+        yield f"learner {{learner!r}} {reason}; got tasks 1, use more"

@@ -62,21 +62,18 @@ def option(
 
 
 def trusting() -> Any:
-    """The option of every command that opens what may come from somebody else; it has one meaning."""
-    return option(
-        False,
-        flag(),
-        "trust what is opened: a run may name code (module:name in its config.yaml), which is imported",
-    )
+    """Return the option of every command that opens what may come from somebody else; it has one meaning."""
+    about = "trust what is opened: a run may name code (module:name in its config.yaml), which is imported"
+    return option(False, flag(), about)
 
 
 def defaults(cls: type) -> dict[str, Any]:
-    """The defaults of a dataclass of options, by field name."""
+    """Return the defaults of a dataclass of options, by field name."""
     return {field.name: field.metadata["default"] for field in dataclasses.fields(cls)}
 
 
 def accept(field: "dataclasses.Field[Any]", value: Any) -> Any:
-    """The canonical form of ``value`` for one field.
+    """Return the canonical form of ``value`` for one field.
 
     Raises:
         RequestError: naming the field, what is allowed and what was given.
@@ -102,16 +99,16 @@ def check_names(values: Mapping[str, Any], fields: Iterable[str], source: str) -
             raise RequestError(f"unknown option {key!r} in {source}; {hint}")
 
 
-def whole(at_least: int, at_most: int | None = None) -> Kind:
+def whole(at_least: int, at_most: int | float = math.inf) -> Kind:
     """Whole numbers; a bool is not one."""
 
     def check(value: Any) -> int:
         if isinstance(value, bool):
             raise TypeError
-        given = int(value) if isinstance(value, str) else operator.index(value)
-        return _keep(given, given >= at_least and (at_most is None or given <= at_most))
+        integer = int(value) if isinstance(value, str) else operator.index(value)
+        return _keep(integer, at_least <= integer <= at_most)
 
-    most = "" if at_most is None else f" and at most {at_most}"
+    most = f" and at most {at_most}" if math.isfinite(at_most) else ""
     return Kind("INT", f"a whole number of at least {at_least}{most}", check)
 
 
@@ -127,9 +124,8 @@ def number(
     def check(value: Any) -> float:
         if isinstance(value, bool):
             raise TypeError
-        given = float(value)
-        inside = above < given < below and at_least <= given <= at_most
-        return _keep(given, math.isfinite(given) and inside)
+        real = float(value)
+        return _keep(real, math.isfinite(real) and above < real < below and at_least <= real <= at_most)
 
     bounds = {"above": above, "of at least": at_least, "below": below, "of at most": at_most}
     words = " and ".join(f"{word} {bound:g}" for word, bound in bounds.items() if math.isfinite(bound))
@@ -138,9 +134,8 @@ def number(
 
 def one_of(*names: str) -> Kind:
     """One of a few names."""
-    return Kind(
-        "{" + ",".join(names) + "}", "one of " + ", ".join(names), lambda value: _keep(value, value in names)
-    )
+    listed = "{" + ",".join(names) + "}"
+    return Kind(listed, f"one of {', '.join(names)}", lambda value: _keep(value, value in names))
 
 
 def text(metavar: str, allowed: str = "text", test: Callable[[str], bool] = bool) -> Kind:
@@ -159,12 +154,10 @@ def part(parts: str) -> Kind:
 
 def flag() -> Kind:
     """Yes or no; the bare option on a command line means yes."""
-    words = {"true": True, "false": False}
 
     def check(value: Any) -> bool:
-        if isinstance(value, bool):
-            return value
-        return words[_keep(value, isinstance(value, str) and value.lower() in words).lower()]
+        words = {"true": True, "false": False}
+        return value if isinstance(value, bool) else words[_keep(value.lower(), value.lower() in words)]
 
     return Kind("{true,false}", "true or false", check, (0, 1))
 
@@ -181,20 +174,19 @@ def many(kind: Kind, repeats: bool = False) -> Kind:
 
 def auto(kind: Kind) -> Kind:
     """A kind that may also be left to the program: ``auto`` is kept as ``None``."""
-    return Kind(
-        f"auto|{kind.metavar}",
-        f"auto or {kind.allowed}",
-        lambda value: None if value == "auto" else kind.accept(value),
-        kind.nargs,
-        parts=kind.parts,
-    )
+
+    def check(value: Any) -> Any:
+        return None if value == "auto" else kind.accept(value)
+
+    metavar, allowed = f"auto|{kind.metavar}", f"auto or {kind.allowed}"
+    return Kind(metavar, allowed, check, kind.nargs, parts=kind.parts)
 
 
 def pairs() -> Kind:
     """A mapping from names to plain values; on a command line ``K=V`` with V as in YAML."""
 
     def check(value: Any) -> dict[str, Any]:
-        items = value.items() if isinstance(value, Mapping) else [_pair(word) for word in value]
+        items = value.items() if isinstance(value, Mapping) else map(_pair, value)
         return {_keep(key, isinstance(key, str) and key.isidentifier()): _plain(item) for key, item in items}
 
     return Kind("K=V ...", "pairs of a name and a plain value (K=V)", check, "*", True)
@@ -206,16 +198,14 @@ def _pair(word: Any) -> tuple[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """A value that YAML keeps exactly: scalars, and lists and mappings of them."""
+    """Return a value that YAML keeps exactly: scalars, and lists and mappings of them."""
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
     if isinstance(value, Mapping):
         return {_keep(key, isinstance(key, str)): _plain(item) for key, item in value.items()}
-    return _keep(value, value is None or type(value) in (bool, int, str) or _is_finite_float(value))
-
-
-def _is_finite_float(value: Any) -> bool:
-    return type(value) is float and math.isfinite(value)
+    if type(value) is float:
+        return _keep(value, math.isfinite(value))
+    return _keep(value, value is None or type(value) in (bool, int, str))
 
 
 def _keep(value: V, allowed: bool) -> V:

@@ -1,23 +1,30 @@
 """From the values that are asked for to all values of a configuration: layers, then what others settle."""
 
-import dataclasses
 import inspect
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from metarl.core.errors import RequestError
-from metarl.rollout.family import Family, is_supervised
+from metarl.rollout.family import Family, TaskFamily, is_supervised
 from metarl.rollout.registry import families
 from metarl.run.config.algorithms import ALGORITHMS
-from metarl.run.config.combinations import open_values, refusal
+from metarl.run.config.combinations import check_together
 from metarl.run.config.devices import usable_cores
 from metarl.run.config.fields import Kind, accept, check_names
 from metarl.run.config.parts import registry_of
+from metarl.run.config.train_fields import DEFAULTS, FIELDS
 
-Fields = Mapping[str, "dataclasses.Field[Any]"]
+# Up to here no run was seen to suffer from thinning what is adapted to; at 0.5 two of four seeds of 2-D
+# navigation were lost by it (experiments/RESULTS.md).
+SMALL_INNER_STEP = 0.1
+# Time steps that a stride leaves of an episode at least. Of two, every fourth is the first alone, whose state
+# may be the same for all episodes.
+KEPT_STEPS = 10
+
+Values = Mapping[str, Any]
 
 
-def layered(fields: Fields, asked: Mapping[str, Any]) -> dict[str, Any]:
+def layered(asked: Values) -> dict[str, Any]:
     """Lay the defaults over one another, and what is asked for over them; each value is checked alone.
 
     Later layers win: the fields' own defaults, those for labelled examples or for a value network, the
@@ -26,26 +33,26 @@ def layered(fields: Fields, asked: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         RequestError: one line naming the field, what was given and what is allowed.
     """
-    asked = _accepted(fields, asked)
+    asked = _accepted(asked)
     for name, known in (("algorithm", ALGORITHMS), ("family", families)):
         if name not in asked:
             raise RequestError(f"{name} is not set; allowed: {', '.join(known)}")
-    cls = families[asked["family"]]
-    usual = getattr(cls, "defaults", {})
-    check_names(usual, fields, f"the defaults of family {asked['family']!r}")
+    family = families[asked["family"]]
+    usual = getattr(family, "defaults", {})
+    check_names(usual, FIELDS, f"the defaults of family {asked['family']!r}")
+    objective = asked.get("objective")
     critic = asked.get("baseline") == "value" or (
-        "objective" in asked and registry_of("objectives").facts(asked["objective"]).needs_critic
+        objective is not None and registry_of("objectives").facts(objective).needs_critic
     )
-    layers = (
-        {name: field.metadata["default"] for name, field in fields.items()},
-        {name: field.metadata["examples"] for name, field in fields.items() if is_supervised(cls)},
-        {name: field.metadata["critic"] for name, field in fields.items() if critic},
+    values: dict[str, Any] = dict.fromkeys(FIELDS)
+    for layer in (
+        DEFAULTS,
+        {name: field.metadata["examples"] for name, field in FIELDS.items() if is_supervised(family)},
+        {name: field.metadata["critic"] for name, field in FIELDS.items() if critic},
         ALGORITHMS[asked["algorithm"]].defaults,
         usual,
-    )
-    values: dict[str, Any] = dict.fromkeys(fields)
-    for layer in layers:
-        values |= _accepted(fields, layer)
+    ):
+        values |= _accepted(layer)
     values |= asked
     for name in ("name", "spec"):
         if name in values["family_arg"]:
@@ -53,9 +60,7 @@ def layered(fields: Fields, asked: Mapping[str, Any]) -> dict[str, Any]:
     return values
 
 
-def settled(
-    fields: Fields, family: Family, values: Mapping[str, Any], asked: Mapping[str, Any]
-) -> dict[str, Any]:
+def settled(family: Family, values: Values, asked: Values) -> dict[str, Any]:
     """Fill in what the family and other values decide, and refuse what makes no sense together.
 
     Args:
@@ -65,46 +70,62 @@ def settled(
     Raises:
         RequestError: one line naming the field, what was given and what is allowed.
     """
-    for name, field in fields.items():
+    for name, field in FIELDS.items():
         kind: Kind = field.metadata["kind"]
-        if kind.parts and values[name] is not None:
+        if kind.parts and values[name] not in (None, "auto"):
             for part in values[name] if isinstance(values[name], tuple) else [values[name]]:
-                if part != "auto":
-                    registry_of(kind.parts)[part]
+                registry_of(kind.parts)[part]
     complete = filled(family, values, asked)
-    if complete["inner_lr"] is None:
-        _check_step_size(values["rule"], values["inner_lr"] if "inner_lr" in asked else None)
-    if line := refusal(fields, family, complete):
-        raise RequestError(line)
+    rule = complete["rule"]
+    if complete["inner_lr"] is None and _step_size(rule):
+        raise RequestError(f"inner_lr is not set, and rule {rule!r} has no step size of its own")
+    if complete["inner_lr"] is None and "inner_lr" in asked:
+        lr = values["inner_lr"]
+        raise RequestError(f"inner_lr has no meaning for rule {rule!r}, which learns its steps; got {lr}")
+    check_together(family, complete)
     return complete
 
 
-def filled(family: Family, values: Mapping[str, Any], asked: Mapping[str, Any]) -> dict[str, Any]:
+def filled(family: Family, values: Values, asked: Values) -> dict[str, Any]:
     """Return ``values`` with those that the family, the machine and other values decide."""
-    complete = dict(values) | {"spec": family.spec}
+    v = dict(values) | {"spec": family.spec}
     for name in ("threads", "workers"):
-        complete[name] = complete[name] or usable_cores()
-    # A family's step size is meant for gradient descent.
-    meant = "inner_lr" in asked or registry_of("rules").facts(complete["rule"]).gradient_descent
-    complete["inner_lr"] = _step_size(complete["rule"], complete["inner_lr"] if meant else None)
-    return open_values(family, complete)
+        v[name] = v[name] or usable_cores()
+    rule = registry_of("rules").facts(v["rule"])
+    if not ("inner_lr" in asked or rule.gradient_descent):  # a family's step size is meant for those
+        v["inner_lr"] = None
+    parameter = _step_size(v["rule"])
+    if parameter is None:
+        v["inner_lr"] = None
+    elif v["inner_lr"] is None and parameter.default is not parameter.empty:
+        v["inner_lr"] = float(parameter.default)
+    v |= _network(family, v)
+    if not is_supervised(family):
+        objective = registry_of("objectives").facts(v["objective"])
+        v["baseline"] = v["baseline"] or ("value" if objective.needs_critic else "linear")
+        v["inner_epochs"] = v["inner_epochs"] or objective.inner_epochs
+        stride = v["curvature_stride"] or max(1, min(4, cast(TaskFamily, family).horizon // KEPT_STEPS))
+        small = rule.fixed_step and v["inner_lr"] is not None and v["inner_lr"] <= SMALL_INNER_STEP
+        v["curvature_stride"] = stride
+        v["support_stride"] = v["support_stride"] or (stride if small and objective.averages_steps else 1)
+    return v
 
 
-def _accepted(fields: Fields, layer: Mapping[str, Any]) -> dict[str, Any]:
+def _network(family: Family, values: Values) -> dict[str, Any]:
+    from metarl.core.cnn import usual_hidden  # loads torch, for which many a refusal need not wait
+
+    shape = family.observation_space.shape or ()
+    image, hidden = len(shape) == 3, values["hidden"]
+    model = values["model"] or ("cnn" if image and not is_supervised(family) else "mlp")
+    if hidden is None:
+        hidden = usual_hidden(shape) if image and model == "cnn" else (64, 64)
+    return {"model": model, "hidden": hidden}
+
+
+def _accepted(layer: Values) -> dict[str, Any]:
     """Return the values that a layer sets, each in the form in which a configuration keeps it."""
-    return {name: accept(field, layer[name]) for name, field in fields.items() if layer.get(name) is not None}
+    return {name: accept(field, layer[name]) for name, field in FIELDS.items() if layer.get(name) is not None}
 
 
-def _step_size(rule: str, lr: float | None) -> float | None:
-    """Return the step size for a rule: its own default where ``lr`` is None, None if it takes or has none."""
-    parameter = inspect.signature(registry_of("rules")[rule]).parameters.get("lr")
-    if parameter is None or lr is not None:
-        return lr if parameter else None
-    return None if parameter.default is inspect.Parameter.empty else float(parameter.default)
-
-
-def _check_step_size(rule: str, asked: float | None) -> None:
-    if "lr" in inspect.signature(registry_of("rules")[rule]).parameters:
-        raise RequestError(f"inner_lr is not set, and rule {rule!r} has no step size of its own")
-    if asked is not None:
-        raise RequestError(f"inner_lr has no meaning for rule {rule!r}, which learns its steps; got {asked}")
+def _step_size(rule: str) -> inspect.Parameter | None:
+    return inspect.signature(registry_of("rules")[rule]).parameters.get("lr")

@@ -1,6 +1,5 @@
-"""The configuration of a run, as a value: made, it is complete and possible."""
+"""The configuration of a run, as a value and as a file: made, it is complete and possible."""
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,8 +9,9 @@ from typing import Any
 from metarl.rollout.family import Family
 from metarl.rollout.registry import families, make
 from metarl.run.config import resolve
-from metarl.run.config.fields import check_names, defaults
-from metarl.run.config.train_fields import TrainFields
+from metarl.run.config.fields import check_names
+from metarl.run.config.train_fields import DEFAULTS, FIELDS, TrainFields
+from metarl.run.store import yaml_values as yamlfile
 
 FAMILY = ("family", "spec", "family_arg")  # the fields that say how the task family is made
 
@@ -60,12 +60,8 @@ class TrainConfig(TrainFields):
     def _resolve(self, values: Mapping[str, Any]) -> None:
         check_names(values, FIELDS, "the configuration")
         asked = {name: value for name, value in values.items() if value is not None}
-        self._keep(resolve.layered(FIELDS, asked))
-        self._keep(resolve.settled(FIELDS, self.task_family, as_dict(self), asked))
-
-    def _keep(self, values: Mapping[str, Any]) -> None:
-        for name, value in values.items():
-            object.__setattr__(self, name, value)
+        vars(self).update(resolve.layered(asked))
+        vars(self).update(resolve.settled(self.task_family, as_dict(self), asked))
 
     @cached_property
     def task_family(self) -> Family:
@@ -75,19 +71,15 @@ class TrainConfig(TrainFields):
     def __repr__(self) -> str:
         """Show algorithm and family, and what differs from their defaults."""
         pair = {"algorithm": self.algorithm, "family": self.family}
-        usual = resolve.filled(self.task_family, resolve.layered(FIELDS, pair), pair)
+        usual = resolve.filled(self.task_family, resolve.layered(pair), pair)
         usual |= {"spec": next(iter(getattr(families[self.family], "specs", ())), None)}
         values = {name: value for name, value in as_dict(self).items() if value != usual[name]}
         return f"TrainConfig({', '.join(f'{name}={value!r}' for name, value in (pair | values).items())})"
 
 
-FIELDS = {field.name: field for field in dataclasses.fields(TrainConfig)}
-DEFAULTS: dict[str, Any] = defaults(TrainConfig)
-
-
 def as_dict(config: TrainConfig) -> dict[str, Any]:
     """Return the fields by name, those that are ``None`` included; values are not copied."""
-    return {name: getattr(config, name) for name in DEFAULTS}
+    return {name: getattr(config, name) for name in FIELDS}
 
 
 def recorded(config: TrainConfig) -> dict[str, Any]:
@@ -99,3 +91,20 @@ def default_path(config: TrainConfig, method: str | None = None) -> Path:
     """Return where a run goes that was given no directory; ``method`` is its algorithm or says what it is."""
     family = config.family.replace(":", ".")
     return Path("runs") / f"{family}-{config.spec}-{method or config.algorithm}-seed{config.seed}"
+
+
+def to_yaml(config: TrainConfig) -> str:
+    """Return the configuration as YAML, one field a line, without ``trust``, which no file can give."""
+    values = recorded(config).items()
+    return yamlfile.dump({name: list(v) if isinstance(v, tuple) else v for name, v in values})
+
+
+def from_yaml(path: str | Path) -> dict[str, Any]:
+    """Return the values of a YAML file by field name, not yet checked, without ``null`` and ``trust``.
+
+    Raises:
+        RequestError: for a file that cannot be read or is no mapping of known names to values.
+    """
+    values = yamlfile.read_mapping(path)
+    check_names(values, DEFAULTS, str(path))
+    return {name: value for name, value in values.items() if value is not None and name != "trust"}

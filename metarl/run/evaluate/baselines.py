@@ -39,7 +39,7 @@ class Baseline(NamedTuple):
 
 
 class Trial(NamedTuple):
-    """What a baseline is measured under.
+    """The conditions that a baseline is measured under.
 
     Attributes:
         name: the baseline's, for messages.

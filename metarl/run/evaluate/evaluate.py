@@ -1,9 +1,9 @@
-"""How well an agent adapts to tasks it was not trained on, next to agents that show what that is worth."""
+"""Measure how an agent adapts to tasks it was not trained on, next to agents that show what it is worth."""
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +13,13 @@ from metarl.run.agent.agent import Agent, with_family_arg
 from metarl.run.agent.data_kinds import EXAMPLES
 from metarl.run.config.admission import Trust
 from metarl.run.config.train_config import recorded
-from metarl.run.evaluate.baselines import Baseline, Trial
+from metarl.run.evaluate.baselines import Trial
 from metarl.run.evaluate.baselines import baselines as registry
 from metarl.run.evaluate.kept_pictures import pictures
 from metarl.run.evaluate.protocol import GRID, Protocol, held_out_tasks, measure, result, standard
 from metarl.run.experience.gather import Experience
 from metarl.run.experience.sources import open_executor
-from metarl.run.experience.step_sizes import Profile, step_sizes
+from metarl.run.experience.step_sizes import step_sizes
 from metarl.run.log.curve import Curve
 from metarl.run.log.mirrors import open_mirrors
 from metarl.run.log.progress import Progress
@@ -79,7 +79,13 @@ def evaluate(
     rivals = {kind: registry[kind] for kind in kinds}
     begun = {kind: rival.begin(run, agent) for kind, rival in rivals.items()}
     trained = {kind: rival.train(run, begun[kind]) for kind, rival in rivals.items()}
-    with _progress(run, profile, rivals) as done:
+    total = 1 + sum(rival.measurements if profile else 1 for rival in rivals.values())
+    about, finished = f"evaluating {run.path.absolute().name}", itertools.count(1)
+    with Progress(total, description=about, unit="measurement", lines=1) as progress:
+
+        def done() -> None:
+            progress.update(next(finished), {})
+
         with open_executor(agent) as executor:
             experience = measure(agent, run.meta, profile, protocol, executor)
         done()
@@ -89,57 +95,30 @@ def evaluate(
             agents[kind] = dict(rival.measure(trained[kind], trial))
             agents[kind].setdefault("description", rival.description)
             done()
-    described = _described(agent, protocol, checkpoint, run, experience, inner_lr, name)
-    metrics = _means(experience, agents["meta"]["mean"])
+    asked = {"name": name, "checkpoint": checkpoint, "inner_lr": inner_lr}
+    described = _described(run, agent, protocol, experience, **asked)
+    means = {name: values.mean(1).tolist() for name, values in experience.curves.items()}
+    means[agent.metric] = agents["meta"]["mean"]  # in double precision
+    metrics = {key: x for name, mean in means.items() for key, x in Curve(name, mean).to_row().items()}
     return Evaluation(agent.metric, described, metrics, agents, **pictures(agent, held_out, experience))
 
 
-def _means(experience: Experience, mean: Sequence[float]) -> dict[str, float]:
-    """Return the evaluated agent's curves, means over tasks, as a row; ``mean`` is the family's metric's, in
-    double precision.
-    """
-    row: dict[str, float] = {}
-    for metric, values in experience.curves.items():
-        row |= Curve(metric, values.mean(1).tolist() if row else mean).to_row()
-    return row
-
-
-@contextmanager
-def _progress(
-    run: RunState, profile: Profile, rivals: Mapping[str, Baseline]
-) -> Iterator[Callable[[], None]]:
-    """Show a bar of an evaluation's measurements, each baseline's step sizes among them; call after each."""
-    total = 1 + sum(rival.measurements if profile else 1 for rival in rivals.values())
-    finished = itertools.count(1)
-    about = f"evaluating {run.path.absolute().name}"
-    with Progress(total, description=about, unit="measurement", lines=1) as progress:
-        yield lambda: progress.update(next(finished), {})
-
-
 def _check_episodes(agent: Agent, episodes: int | None, deterministic: bool) -> None:
-    """Refuse what is about episodes where there are none."""
     if agent.kind is EXAMPLES and (episodes is not None or deterministic):
         option = "episodes" if episodes is not None else "deterministic"
-        raise RequestError(
-            f"{option} has no meaning for family {agent.family.name!r}, which gives labelled examples"
-        )
+        family = f"family {agent.family.name!r}, which gives labelled examples"
+        raise RequestError(f"{option} has no meaning for {family}")
 
 
 def _described(
-    agent: Agent,
-    protocol: Protocol,
-    checkpoint: str,
-    run: RunState,
-    experience: Experience,
-    inner_lr: float | Sequence[float] | None,
-    name: str,
-) -> dict[str, Any]:
+    run: RunState, agent: Agent, protocol: Protocol, experience: Experience,
+    *, name: str, checkpoint: str, inner_lr: float | Sequence[float] | None,
+) -> dict[str, Any]:  # fmt: skip
     """Return the protocol as ``evaluation.json`` keeps it."""
     c, family = agent.config, agent.family
     details = dataclasses.asdict(protocol)
     if agent.kind is EXAMPLES:
-        for episodic in ("episodes", "deterministic"):
-            del details[episodic]
+        del details["episodes"], details["deterministic"]
         queries = experience.data.query.x.shape[1]  # the rest is support, read in mini-batches or as a whole
         details |= {"shots": experience.samples // protocol.tasks - queries, "queries": queries}
         details |= {"statistics": c.statistics} if isinstance(agent.module, Normalised) else {}

@@ -35,14 +35,17 @@ def pictures(agent: Agent, tasks: Tasks, experience: Experience) -> dict[str, An
 
 def traces(family: TaskFamily, tasks: Tasks, experience: Experience) -> Traces | None:
     """Return the goals and the paths of the first tasks and episodes; None without a plane."""
-    plane: Callable[[Any], Any] | None = getattr(family, "plane", None)
-    marks: Callable[[Any], Any] | None = getattr(family, "marks", None)
-    if plane is None:
+    if not hasattr(family, "plane"):
         return None
-    last = len(experience.batches) - 1
-    paths = {step: _paths(plane, experience.batches[step]) for step in sorted({0, last})}
-    goals = marks({key: value[:TASKS] for key, value in tasks.items()}) if marks else None
-    return Traces(paths, None if goals is None else list(np.asarray(goals, np.float64)))
+    batches, goals = experience.batches, None
+    paths = {step: _paths(family.plane, batches[step]) for step in sorted({0, len(batches) - 1})}
+    if hasattr(family, "marks"):
+        goals = list(np.asarray(family.marks(_first(TASKS, tasks)), np.float64))
+    return Traces(paths, goals)
+
+
+def _first(n: int, tasks: Tasks) -> Tasks:
+    return {key: value[:n] for key, value in tasks.items()}
 
 
 def _paths(plane: Callable[[Any], Any], batch: Episodes) -> list[list[Array]]:
@@ -60,12 +63,11 @@ def _paths(plane: Callable[[Any], Any], batch: Episodes) -> list[list[Array]]:
 
 def _fits(agent: Agent, tasks: Tasks, experience: Experience) -> Fits:
     """Return the truth and the predictions before, after one and after all inner steps, on a grid."""
-    space: Any = agent.family.observation_space
-    grid = np.linspace(float(space.low[0]), float(space.high[0]), GRID_POINTS, dtype=np.float32)
     family: Any = agent.family
-    shown = {key: value[: min(TASKS, experience.data.tasks)] for key, value in tasks.items()}
-    truth = np.asarray(family.curve(shown, grid), np.float64)
-    n, last = len(truth), len(experience.path) - 1
+    low, high = (float(bound[0]) for bound in (family.observation_space.low, family.observation_space.high))
+    grid = np.linspace(low, high, GRID_POINTS, dtype=np.float32)
+    n, last = min(TASKS, experience.data.tasks), len(experience.path) - 1
+    truth = np.asarray(family.curve(_first(n, tasks), grid), np.float64)
     x = torch.from_numpy(grid)[None, :, None].expand(n, -1, -1).to(agent.device)
     curves = {}
     for k in sorted({0, min(1, last), last}):
@@ -74,10 +76,8 @@ def _fits(agent: Agent, tasks: Tasks, experience: Experience) -> Fits:
         curves[k] = outputs[..., 0].cpu().double().numpy()
     support = _support(experience, tasks)
     points = torch.cat([support.x, support.y], -1).cpu().double().numpy()
-    return Fits(
-        grid.astype(np.float64),
-        [Fit(points[t], truth[t], {k: curve[t] for k, curve in curves.items()}) for t in range(n)],
-    )
+    fits = [Fit(points[t], truth[t], {k: curve[t] for k, curve in curves.items()}) for t in range(n)]
+    return Fits(grid.astype(np.float64), fits)
 
 
 def _samples(agent: Agent, tasks: Tasks, experience: Experience) -> Samples:
@@ -94,13 +94,12 @@ def _samples(agent: Agent, tasks: Tasks, experience: Experience) -> Samples:
         images.append((image.mean(0).clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy())
         return len(images) - 1
 
-    classes, queries = [], []
-    spread = np.linspace(0, query.x.shape[1] - 1, min(QUERIES_SHOWN, query.x.shape[1])).astype(int).tolist()
+    classes, queries, queries_each = [], [], query.x.shape[1]
+    spread = np.linspace(0, queries_each - 1, min(QUERIES_SHOWN, queries_each)).astype(int).tolist()
     for t in range(n):
-        labels = range(int(support.y[t].max()) + 1)
-        classes.append(
-            [[keep(x) for x in support.x[t][support.y[t] == label][:SUPPORT_SHOWN]] for label in labels]
-        )
+        x, y = support.x[t], support.y[t]
+        labels = range(int(y.max()) + 1)
+        classes.append([[keep(image) for image in x[y == label][:SUPPORT_SHOWN]] for label in labels])
         queries.append(
             [QueryImage(keep(query.x[t, q]), int(query.y[t, q]), before[t][q], after[t][q]) for q in spread]
         )

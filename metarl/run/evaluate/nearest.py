@@ -26,9 +26,8 @@ def nearest_label(support: Shots, x: Tensor) -> Int[Tensor, "task shot"]:
 def check_classification(run: RunState | None, agent: Agent) -> None:
     """Refuse a family that has no labels to look up."""
     if agent.metric != "accuracy":
-        raise RequestError(
-            f"baseline 'nearest' needs a family of classification, {agent.family.name!r} is none"
-        )
+        name = agent.family.name
+        raise RequestError(f"baseline 'nearest' needs a family of classification, {name!r} is none")
 
 
 def measure_nearest(agent: Agent, protocol: Protocol) -> Experience:

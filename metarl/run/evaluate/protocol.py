@@ -1,4 +1,4 @@
-"""What an evaluation measures, and the measuring of one agent under it."""
+"""The protocol of an evaluation, and the measuring of one agent under it."""
 
 import dataclasses
 import itertools
@@ -110,12 +110,7 @@ def sources(agent: Agent, protocol: Protocol, executor: Executor | None) -> Iter
         rows = {key: x[first:end] for key, x in tasks.items()}
         address = Address(protocol.seed, USES[protocol.split], first_task=first)
         yield source_of(
-            agent,
-            executor,
-            rows,
-            address,
-            episodes=protocol.episodes,
-            deterministic=protocol.deterministic,
+            agent, executor, rows, address, episodes=protocol.episodes, deterministic=protocol.deterministic
         )
 
 
@@ -138,15 +133,20 @@ def tuned(
         return list(profile)
     tasks = min(protocol.tasks, BLOCK) if agent.kind is EXAMPLES else protocol.tasks
     validation = dataclasses.replace(protocol, split="validation", tasks=tasks)
+    rates = [lr for lr in profile if lr is not None]
+
+    def scaled(first: float) -> list[float]:
+        return [first * (lr / rates[0]) for lr in rates]  # in the same proportions from step to step
+
     best = best_of(
         GRID,
-        lambda first: measure(agent, meta, scaled(profile, first), validation, executor),
+        lambda first: measure(agent, meta, scaled(first), validation, executor),
         agent.metric,
         name,
         "step size",
         done,
     )
-    return scaled(profile, best)
+    return scaled(best)
 
 
 def best_of(
@@ -179,12 +179,6 @@ def best_of(
     listed = ", ".join(f"{entry:g}: {score[0]:.4g}" for entry, score in scores.items())
     tell(f"metarl: {name}: mean {metric} on validation tasks by {what} {listed}; best {best:g}")
     return best
-
-
-def scaled(profile: Profile, first: float) -> list[float]:
-    """Return the same proportions from step to step, starting with ``first``."""
-    rates = [lr for lr in profile if lr is not None]
-    return [first * (lr / rates[0]) for lr in rates]
 
 
 def result(

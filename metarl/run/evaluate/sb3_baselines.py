@@ -26,9 +26,8 @@ from metarl.run.evaluate.protocol import GRID, Protocol, best_of, consumed, resu
 from metarl.run.evaluate.trained_baselines import adapted, baseline_config
 from metarl.run.experience.gather import USES, Experience, measured
 from metarl.run.experience.sources import open_executor
-from metarl.run.sb3.model import ppo_of
 from metarl.run.sb3.names import check_expressible, names_of
-from metarl.run.sb3.ppo import learn_from, own_randomness, train_on_tasks
+from metarl.run.sb3.ppo import learn_from, own_randomness, ppo_of, train_on_tasks
 from metarl.run.store import checkpoint as store
 from metarl.run.store import tensors as state
 from metarl.run.store.files import read_json, to_json, write_atomic
@@ -107,36 +106,21 @@ def measure_scratch(agent: Agent, protocol: Protocol, executor: Executor | None)
         try:
             return _scratch(agent, on, executor, rate)
         except ValueError as error:
-            raise RequestError(
-                f"sb3-scratch cannot be measured with learning rate {rate:g}: {error}"
-            ) from error
+            message = f"sb3-scratch cannot be measured with learning rate {rate:g}: {error}"
+            raise RequestError(message) from error
 
     best = RATES[0]
     if protocol.steps:
         validation = dataclasses.replace(protocol, split="validation", tasks=min(protocol.tasks, RATE_TASKS))
-        best = best_of(
-            RATES, lambda rate: tried(rate, validation), agent.metric, "sb3-scratch", "learning rate"
-        )
+        on_validation = partial(tried, on=validation)
+        best = best_of(RATES, on_validation, agent.metric, "sb3-scratch", "learning rate")
     return tried(best, protocol), best
 
 
 def scratch_file(run_path: Path, agent: Agent, protocol: Protocol) -> Path:
     """Return the file of what ``sb3-scratch`` gave under a protocol: nothing of the run itself enters it."""
-    c = agent.config
-    what = dataclasses.asdict(protocol) | {
-        name: getattr(c, name)
-        for name in (
-            "family",
-            "spec",
-            "family_arg",
-            "hidden",
-            "activation",
-            "init_std",
-            "gamma",
-            "baseline",
-            "seed",
-        )
-    }
+    fields = ["family", "spec", "family_arg", "hidden", "activation", "init_std", "gamma", "baseline", "seed"]
+    what = dataclasses.asdict(protocol) | {name: getattr(agent.config, name) for name in fields}
     key = to_json(what | {"rates": RATES, "rate_tasks": RATE_TASKS}, sort_keys=True)
     return run_path / "baselines" / "sb3-scratch" / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.json"
 
@@ -175,9 +159,8 @@ def _scratch(agent: Agent, protocol: Protocol, executor: Executor | None, rate: 
 
 def _together(agent: Agent, models: Sequence[PPO]) -> Params:
     """Return the models' weights under our names, with the task axis first."""
-    each = [_weights(agent, model) for model in models]
-    stacked = {name: torch.stack([weights[name] for weights in each]) for name in each[0]}
-    return to_device(stacked, agent.device)
+    of_models = [_weights(agent, model) for model in models]
+    return to_device(tree_map(lambda *xs: torch.stack(xs), *of_models), agent.device)
 
 
 def _weights(agent: Agent, model: PPO) -> Params:
@@ -195,10 +178,6 @@ def _env_steps(run: RunState) -> int:
             manifest = store.read_manifest(store.find(run.checkpoints, iteration))
             steps.append(int(manifest["extra"]["samples"]))
     return max(steps)
-
-
-def _check(run: RunState, agent: Agent) -> None:
-    check_expressible(agent.config, agent.family)
 
 
 def _measure_scratch(begun: None, trial: Trial) -> dict[str, Any]:
@@ -225,5 +204,5 @@ oracle = _baseline("sb3-oracle", "like sb3-pretrained, and it observes which tas
 scratch = Baseline(
     "the same network trained by Stable-Baselines3’s PPO on each task alone, from nothing",
     _measure_scratch,
-    _check,
+    lambda run, agent: check_expressible(agent.config, agent.family),
 )

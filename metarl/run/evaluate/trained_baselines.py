@@ -41,16 +41,15 @@ def baseline_config(kind: str, config: TrainConfig) -> TrainConfig:
     if kind == "random":
         return config.replace(iterations=0, init_from=None)
     changes: dict[str, Any] = {"inner_steps": 0, "observe_task": kind == "oracle", "logger": ()}
-    if kind == "oracle":
-        changes["init_from"] = None
+    changes |= {"init_from": None} if kind == "oracle" else {}
     if kind == "pretrained" and is_few_shot(config):
         # The query set is one image of each class; no step reads the support set.
         joint = {**config.family_arg, "ways": "all", "shots": 1, "queries": 1}
         return config.replace(family_arg=joint, tasks=1, **changes)
     # With episodes a batch an inner step and one after the last; with labelled examples support and query.
     batches = 2 if kind_of(config.task_family) is EXAMPLES else config.inner_steps + 1
-    changes |= {"iterations": config.iterations * batches}
-    return config.replace(checkpoint_every=config.checkpoint_every * batches, **changes)
+    changes |= {name: getattr(config, name) * batches for name in ("iterations", "checkpoint_every")}
+    return config.replace(**changes)
 
 
 def is_few_shot(config: TrainConfig) -> bool:
@@ -58,8 +57,8 @@ def is_few_shot(config: TrainConfig) -> bool:
     families that choose ``ways`` classes, or ``"all"``.
     """
     family = config.task_family
-    few = isinstance(family.action_space, Discrete) and hasattr(family, "ways")
-    return kind_of(family) is EXAMPLES and few
+    classifies = kind_of(family) is EXAMPLES and isinstance(family.action_space, Discrete)
+    return classifies and hasattr(family, "ways")
 
 
 def _without_meta_learning(config: TrainConfig) -> TrainConfig:
@@ -67,9 +66,7 @@ def _without_meta_learning(config: TrainConfig) -> TrainConfig:
     neither a rule to learn, nor are there adapted parameters to move to. The meta-optimizer stays, but for
     one whose step is none of a loss.
     """
-    names: set[str] = set()
-    if config.learner != "maml":
-        names |= {"learner"}
+    names = set() if config.learner == "maml" else {"learner"}
     if not learners.facts(config.learner).has_loss:
         names |= {"meta_optimizer", "meta_lr", "max_grad_norm"}
     if rule_of(config, config.inner_lr).learns:
@@ -91,9 +88,7 @@ def _config(kind: str, run: RunState) -> TrainConfig:
 
 
 def _checkpoint(kind: str, run: RunState) -> str:
-    """Return which checkpoint is used. Of one that tells all classes apart the last: validation tasks have
-    other classes.
-    """
+    # Of one that tells all classes apart the last: validation tasks have other classes.
     return "last" if kind == "pretrained" and is_few_shot(run.config) else "best"
 
 
@@ -135,9 +130,9 @@ def _is_trained(path: Path, config: TrainConfig) -> bool:
 def _with_new_last_layer(run: RunState, trained: RunState) -> RunState:
     """Return the run's network with the trained weights where they have its shapes, and its own elsewhere."""
     fresh = RunState(build_agent(baseline_config("random", run.config)), trained.path)
+    weights = trained.meta.model
     model = {
-        name: trained.meta.model[name] if trained.meta.model[name].shape == drawn.shape else drawn
-        for name, drawn in fresh.meta.model.items()
+        name: weights[name] if weights[name].shape == x.shape else x for name, x in fresh.meta.model.items()
     }
     fresh.standing = trained.standing._replace(meta=fresh.meta._replace(model=model))
     return fresh
@@ -157,12 +152,10 @@ def _measure_pretrained(trained: RunState, trial: Trial) -> dict[str, Any]:
     """Return ``adapted``, described by how it was trained where tasks give labelled examples."""
     entry = adapted(trained, trial)
     if trial.agent.kind is EXAMPLES:
-        few_shot = is_few_shot(trial.run.config)
-        how = (
-            "to tell all training classes apart" if few_shot else "on all tasks together without inner steps"
-        )
-        last = " with its last layer drawn anew" if few_shot else ""
-        entry["description"] = f"the same network trained {how}, then fine-tuned on each task{last}"
+        training, layer = "on all tasks together without inner steps", ""
+        if is_few_shot(trial.run.config):
+            training, layer = "to tell all training classes apart", " with its last layer drawn anew"
+        entry["description"] = f"the same network trained {training}, then fine-tuned on each task{layer}"
     return entry
 
 

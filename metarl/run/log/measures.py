@@ -22,7 +22,7 @@ class Measure:
         lower_is_better: an error.
         share: a number between 0 and 1, written in percent.
         of: the data that it is measured on; None: any.
-        meaning: what a task's value is, in a few words.
+        meaning: a task's value, in a few words.
     """
 
     of_task: str

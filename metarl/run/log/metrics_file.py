@@ -18,7 +18,7 @@ LINE_LIMIT = 1 << 20  # bytes of a row, which has some hundreds
 
 
 class JsonlLogger:
-    """Appends strict JSON (a value that is not finite becomes null), one line a row, flushed line by line.
+    """Append strict JSON (a value that is not finite becomes null), one line a row, flushed line by line.
 
     A last line that a killed process left unfinished is cut off on opening. What is cut off goes in one step,
     and only the end of the file is read: a long run opens as fast as a short one.
@@ -58,20 +58,18 @@ class JsonlLogger:
         """
         end, last = None, iteration
         for start, line in _from_the_end(self._file):
-            found = _row(self._path, line)["iteration"]
-            last = max(last, found)
-            if found <= iteration:
+            number = _row(self._path, line)["iteration"]
+            last = max(last, number)
+            if number <= iteration:
                 break
             end = start
         if usual is not None and last - iteration > usual:
-            warn(
-                f"{self._path}: has rows to {last}, but the last checkpoint is {iteration}: going on from it"
-            )
+            rows = f"{self._path}: has rows to {last}"
+            warn(f"{rows}, but the last checkpoint is {iteration}: going on from it")
         if end is not None:
             self._file.truncate(end)
 
     def close(self) -> None:
-        """No rows after this."""
         with named(self._path):  # what a full disk refused is tried again
             self._file.close()
 
@@ -83,7 +81,7 @@ class JsonlLogger:
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The rows of a ``metrics.jsonl``, of a run that still goes on too; an unfinished last line is left out.
+    """Return the rows of a ``metrics.jsonl``, also while a run writes it, without an unfinished last line.
 
     Raises:
         RequestError: no such file, or a line in it is not a row.
@@ -97,18 +95,14 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
 
 
 def _too_long(path: Path, line: bytes) -> bool:
-    """False for what is no more than an unfinished line.
-
-    Raises:
-        RequestError: a line without end.
-    """
+    """Return False for an unfinished line; refuse one that is longer than any row."""
     if len(line) >= LINE_LIMIT:
         raise RequestError(f"{path}: is damaged: a line of it has more than {LINE_LIMIT} bytes")
     return False
 
 
 def _from_the_end(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
-    """The lines of a file, the last one first, each with the place at which it begins."""
+    """Yield the lines of a file, the last one first, each with the place at which it begins."""
     start, held = file.seek(0, os.SEEK_END), b""
     while start or held:
         before = held.rfind(b"\n", 0, -1)  # the end of the line before the last one held
@@ -125,12 +119,11 @@ def _from_the_end(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
 
 def _row(path: Path, line: bytes) -> dict[str, Any]:
     try:
-        row = json.loads(line)
+        row: Any = json.loads(line)
     except (ValueError, RecursionError):
         row = None
     number = row.get("iteration") if isinstance(row, dict) else None
     if type(number) is not int or not 0 <= number < 1 << 63:
         shown = line[:40].decode(errors="replace").strip()
         raise RequestError(f"{path}: is damaged: {shown!r} is not a row (a JSON object with an iteration)")
-    found: dict[str, Any] = row
-    return found
+    return dict(row)

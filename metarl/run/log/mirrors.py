@@ -37,26 +37,22 @@ loggers.register("wandb")(WandbMirror)
 
 
 class Guarded:
-    """A mirror of which nothing is asked any more once a method has raised; that costs one warning."""
+    """A mirror that is left alone once a method of it has raised; that costs one warning."""
 
     def __init__(self, name: str, mirror: Mirror) -> None:
         self.failed = False
         self._name, self._mirror = name, mirror
 
     def start(self, config: Mapping[str, Any], run_dir: Path) -> None:
-        """See ``Mirror``."""
         self._call("start", config, run_dir)
 
     def row(self, row: Mapping[str, Any]) -> None:
-        """See ``Mirror``."""
         self._call("row", row)
 
     def evaluation(self, evaluation: Mapping[str, Any]) -> None:
-        """See ``Mirror``."""
         self._call("evaluation", evaluation)
 
     def finish(self) -> None:
-        """See ``Mirror``."""
         self._call("finish")
 
     def _call(self, method: str, *args: Any) -> None:
@@ -64,7 +60,7 @@ class Guarded:
             return
         try:
             getattr(self._mirror, method)(*args)
-        except Exception as error:  # noqa: BLE001  whatever happens in there is not worth the run
+        except Exception as error:  # noqa: BLE001  no failure in there is worth the run
             self.failed = True
             line = next(iter(str(error).strip().splitlines()), type(error).__name__)
             warn(f"{self._name}: {line.rstrip('.')}; no longer mirrored; metrics.jsonl has every row")
@@ -80,16 +76,10 @@ def open_mirrors(
     """
     mirrors = []
     for name in names:
-        mirror = Guarded(name, _made(name, options))
+        parameters = inspect.signature(loggers[name]).parameters
+        settings = {key: options[f"{name}_{key}"] for key in parameters if f"{name}_{key}" in options}
+        mirror = Guarded(name, loggers[name](**settings))
         mirror.start(options, run_dir)
         stack.callback(mirror.finish)
         mirrors.append(mirror)
     return mirrors
-
-
-def _made(name: str, options: Mapping[str, Any]) -> Mirror:
-    make_mirror = loggers[name]
-    settings = [
-        setting for setting in inspect.signature(make_mirror).parameters if f"{name}_{setting}" in options
-    ]
-    return make_mirror(**{setting: options[f"{name}_{setting}"] for setting in settings})

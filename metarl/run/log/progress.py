@@ -18,7 +18,7 @@ QUIET = 10.0  # s without a plain line at most
 
 
 class Progress:
-    """Context manager: ``update`` after each finished iteration.
+    """A context in which ``update`` is called after each finished iteration.
 
     On a terminal one bar, drawn from the caller's thread (there is no other); lines printed meanwhile appear
     above it. Elsewhere plain lines: the first iteration, the last, about twenty between, and one every ten
@@ -30,7 +30,7 @@ class Progress:
         console: where to draw; standard error by default.
         clock: seconds; for tests.
         unit: what is finished one by one.
-        lines: how many plain lines to print, about, where it goes fast.
+        lines: about the number of plain lines where it goes fast.
     """
 
     def __init__(
@@ -47,19 +47,16 @@ class Progress:
         self._total, self._start, self._description = total, start, description
         self._console = Console(stderr=True, highlight=False) if console is None else console
         self._clock = clock
-        self._began = self._told = clock()
-        self._speed = _Speed(0 if start == 0 else None)
+        self._began = self._printed = clock()
+        # Samples before the rows seen (of a resumed run the first row's count), and seconds of those rows.
+        self._drawn_before, self._seconds = (0 if start == 0 else None), 0.0
         self._bar: RichProgress | None = None
 
     def __enter__(self) -> "Progress":
-        self._began = self._told = self._clock()
+        self._began = self._printed = self._clock()
         if self._console.is_terminal and not self._console.is_dumb_terminal:
-            columns = (
-                TextColumn("{task.description}"),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TextColumn("{task.fields[status]}"),
-            )
+            before, after = TextColumn("{task.description}"), TextColumn("{task.fields[status]}")
+            columns = before, BarColumn(), MofNCompleteColumn(), after
             self._bar = RichProgress(*columns, console=self._console, auto_refresh=False)
             self._bar.add_task(self._description, total=self._total, completed=self._start, status="")
             self._bar.start()
@@ -75,7 +72,7 @@ class Progress:
         if self._bar is not None:
             self._bar.update(self._bar.task_ids[0], completed=iteration, status=status, refresh=True)
         elif self._due(iteration):
-            self._told = self._clock()
+            self._printed = self._clock()
             line = f"{self._description} {self._unit} {iteration}/{self._total}  {status}".strip()
             self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 
@@ -83,7 +80,7 @@ class Progress:
         return (
             iteration in (self._start + 1, self._total)
             or iteration % max(1, self._total // self._lines) == 0
-            or self._clock() - self._told >= QUIET
+            or self._clock() - self._printed >= QUIET
         )
 
     def _status(self, iteration: int, row: Mapping[str, Any]) -> str:
@@ -91,9 +88,14 @@ class Progress:
         for curve in Curve.all_from_row(row)[:1]:  # the run's own metric; others stand beside it
             ends = curve.values[:: max(1, len(curve.values) - 1)]
             parts.append(f"{curve.metric} {' -> '.join(_short(curve.metric, value) for value in ends)}")
-        speed = self._speed.after(row)
-        if speed is not None:
-            parts.append(speed)
+        counted = next((key for key in SAMPLES if isinstance(row.get(key), int)), None)
+        if counted is not None and self._drawn_before is None:
+            self._drawn_before = row[counted]
+        elif counted is not None and self._drawn_before is not None:
+            self._seconds += row.get("seconds", 0.0)
+            if self._seconds > 0:
+                speed = (row[counted] - self._drawn_before) / self._seconds
+                parts.append(f"{speed:,.0f} {counted.replace('_', ' ')}/s")
         done = iteration - self._start
         if done > 0 and iteration < self._total:
             left = (self._clock() - self._began) / done * (self._total - iteration)
@@ -104,20 +106,3 @@ class Progress:
 def _short(metric: str, value: float | None) -> str:
     value = math.nan if value is None else value
     return f"{100 * value:.1f} %" if measure_of(metric).share else f"{value:.4g}"
-
-
-class _Speed:
-    """What is drawn a second over the rows seen; a resumed run's first row only gives the count."""
-
-    def __init__(self, drawn: int | None) -> None:
-        self._last, self._drawn, self._seconds = drawn, 0, 0.0
-
-    def after(self, row: Mapping[str, Any]) -> str | None:
-        key = next((key for key in SAMPLES if isinstance(row.get(key), int)), None)
-        if key is None:
-            return None
-        if self._last is not None and isinstance(row.get("seconds"), (int, float)):
-            self._drawn += row[key] - self._last
-            self._seconds += row["seconds"]
-        self._last = row[key]
-        return f"{self._drawn / self._seconds:,.0f} {key.replace('_', ' ')}/s" if self._seconds > 0 else None

@@ -41,7 +41,7 @@ class WandbMirror:
         self._start_timeout, self._finish_timeout = start_timeout, finish_timeout
 
     def start(self, config: Mapping[str, Any], run_dir: Path) -> None:
-        """See ``Mirror``; the run is called as its directory."""
+        """Open it for a run, which is named as its directory."""
         import wandb  # takes half a second, hence only where it is wanted
 
         settings = wandb.Settings(
@@ -122,7 +122,7 @@ def _ended_if_dead() -> Iterator[None]:
 
 
 def _run_id(folder: Path, renew: bool = False) -> str:
-    """The id under which wandb knows this run, kept in ``folder`` for the day it is resumed."""
+    """Return the id under which wandb knows this run, kept in ``folder`` for the day it is resumed."""
     path = folder / "id"
     if renew or path.is_symlink() or not path.is_file():
         folder.mkdir(parents=True, exist_ok=True)
@@ -131,9 +131,5 @@ def _run_id(folder: Path, renew: bool = False) -> str:
 
 
 def _finite(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Without what metrics.jsonl writes as null: a chart has no place for it."""
-    return {
-        key: value
-        for key, value in row.items()
-        if value is not None and not (isinstance(value, float) and not math.isfinite(value))
-    }
+    """Leave out what metrics.jsonl writes as null: a chart has no place for it."""
+    return {key: x for key, x in row.items() if x is not None and (isinstance(x, str) or math.isfinite(x))}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from metarl.run.config.next_command import command
+from metarl.run.config.admission import command
 from metarl.run.report.figures import Gap, differences
 from metarl.run.report.html import figure, looks, mark, page, pairs, section, table
 from metarl.run.report.together import INTERVALS, pooled_adaptation

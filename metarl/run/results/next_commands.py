@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from metarl.run.config.next_command import command
+from metarl.run.config.admission import command
 from metarl.run.results.numbers import rates
 from metarl.run.results.read import RunData
 from metarl.run.store import yaml_values as yamlfile

@@ -30,7 +30,7 @@ SIZES = {"Discrete": "n", "MultiDiscrete": "nvec", "MultiBinary": "n"}  # of kin
 
 
 class Architecture(NamedTuple):
-    """What two policies must share to have the same weights.
+    """The properties that two policies of the same weights share.
 
     Attributes:
         widths: numbers that each layer reads, and those that the last one gives.
@@ -50,13 +50,12 @@ class Architecture(NamedTuple):
 
 
 def architecture(weights: Sequence[Tensor], activation: str, actions: Space[Any]) -> Architecture:
-    """That of a policy with these matrices, from the observations' to the actions'."""
-    told = {name: getattr(actions, name, None) for name in (*SIZES.values(), "low", "high")}
-    return _architecture(weights, activation, type(actions).__name__, told)
+    """Return that of a policy with these matrices, from the observations' to the actions'."""
+    return _architecture(weights, activation, type(actions).__name__, vars(actions))
 
 
 def is_archive(path: Path) -> bool:
-    """Whether a file is a zip, as Stable-Baselines3's models are."""
+    """Return whether a file is a zip, as Stable-Baselines3's models are."""
     return zipfile.is_zipfile(path)
 
 
@@ -67,32 +66,41 @@ def read_archive(path: Path) -> tuple[Params, Architecture]:
         RequestError: entries that no model has; no such model in it, another algorithm's,
             one with gSDE, or one with more than tensors.
     """
+    no_model = f"init-from file {path} is no model of Stable-Baselines3"
     try:
         with zipfile.ZipFile(path) as archive:
             _check_members(archive)
             data: Any = json.loads(archive.read(DATA))
-            state = _tensors(archive.read(POLICY))
+            weights = io.BytesIO(archive.read(POLICY))
+        with zipfile.ZipFile(weights) as inner:  # what torch saved is a zip, whose entries may be packed
+            if sum(entry.file_size for entry in inner.infolist()) > LIMIT:
+                raise ValueError(f"{POLICY} is larger than {LIMIT} bytes")
+        weights.seek(0)
+        state: Any = torch.load(weights, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise RequestError(
             f"init-from file {path}: {POLICY} holds more than tensors; it was not run"
         ) from error
     except Exception as error:  # whatever a stranger's bytes make the readers raise
-        raise RequestError(
-            f"init-from file {path} is no model of Stable-Baselines3: {_line(error)}"
-        ) from error
+        raise RequestError(f"{no_model}: {_line(error)}") from error
     if not isinstance(data, dict) or not _is_state(state):
-        raise RequestError(f"init-from file {path} is no model of Stable-Baselines3: no weights of a policy")
+        raise RequestError(f"{no_model}: no weights of a policy")
     if ACTIONS not in state:
-        raise RequestError(
-            f"init-from file {path} has {next(iter(state), 'nothing')} and no {ACTIONS}; allowed: PPO and A2C"
-        )
+        first = next(iter(state), "nothing")
+        raise RequestError(f"init-from file {path} has {first} and no {ACTIONS}; allowed: PPO and A2C")
     if data.get("use_sde"):
         raise RequestError(f"init-from file {path} explores by gSDE, the network by independent normals")
-    return dict(state), _told(data, state)
+    layers = {int(match[1]): x for name, x in state.items() if (match := HIDDEN.fullmatch(name))}
+    matrices = [*(layers[i] for i in sorted(layers)), state[ACTIONS]]
+    kwargs, actions = (
+        x if isinstance(x := data.get(key), dict) else {} for key in ("policy_kwargs", "action_space")
+    )  # of which only the texts beside the pickles of classes are read
+    activation = _class(kwargs.get("activation_fn", "<class 'Tanh'>")).lower()
+    return dict(state), _architecture(matrices, activation, _class(actions.get(":type:")), actions)
 
 
 def _check_members(archive: zipfile.ZipFile) -> None:
-    """Only what ``save`` puts into a model, each once, and nothing that could leave a folder or be a link."""
+    """Refuse all but what ``save`` puts into a model, each once: no path and no link."""
     seen: set[str] = set()
     for entry in archive.infolist():
         name = entry.filename
@@ -101,14 +109,6 @@ def _check_members(archive: zipfile.ZipFile) -> None:
         if entry.file_size > LIMIT:
             raise ValueError(f"{name} is larger than {LIMIT} bytes")
         seen.add(name)
-
-
-def _tensors(data: bytes) -> Any:
-    """What torch saved, which is a zip itself, whose entries may be packed."""
-    with zipfile.ZipFile(io.BytesIO(data)) as inner:
-        if sum(entry.file_size for entry in inner.infolist()) > LIMIT:
-            raise ValueError(f"{POLICY} is larger than {LIMIT} bytes")
-    return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
 
 
 def _is_state(state: Any) -> bool:
@@ -124,31 +124,20 @@ def _is_state(state: Any) -> bool:
     )
 
 
-def _told(data: Mapping[str, Any], state: Params) -> Architecture:
-    """By the weights, and by the texts that stand beside pickles of classes."""
-    numbered = {int(found[1]): x for name, x in state.items() if (found := HIDDEN.fullmatch(name))}
-    weights = [*(numbered[i] for i in sorted(numbered)), state[ACTIONS]]
-    kwargs, actions = (
-        {} if not isinstance(x := data.get(key), dict) else x for key in ("policy_kwargs", "action_space")
-    )
-    activation = _class(kwargs.get("activation_fn", "<class 'Tanh'>")).lower()
-    return _architecture(weights, activation, _class(actions.get(":type:")), actions)
-
-
 def _architecture(
-    weights: Sequence[Tensor], activation: str, kind: str, told: Mapping[str, Any]
+    weights: Sequence[Tensor], activation: str, kind: str, space: Mapping[str, Any]
 ) -> Architecture:
     widths = (weights[0].shape[-1], *(len(x) for x in weights))
     if kind in SIZES:
-        return Architecture(widths, activation, f"{kind}({_line(told.get(SIZES[kind]))})")
-    return Architecture(widths, activation, kind, f"{_line(told.get('low'))} to {_line(told.get('high'))}")
+        return Architecture(widths, activation, f"{kind}({_line(space.get(SIZES[kind]))})")
+    return Architecture(widths, activation, kind, f"{_line(space.get('low'))} to {_line(space.get('high'))}")
 
 
 def _class(text: Any) -> str:
-    """The name of a class that is written as ``<class 'torch.nn.modules.activation.ReLU'>``."""
+    """Return the name of a class written as ``<class 'torch.nn.modules.activation.ReLU'>``."""
     name = re.search(r"(\w+)'>$", str(text))
     return name[1] if name else _line(text)
 
 
-def _line(told: Any) -> str:
-    return " ".join(str(told).split())[:200]
+def _line(value: Any) -> str:
+    return " ".join(str(value).split())[:200]

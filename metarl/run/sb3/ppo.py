@@ -1,28 +1,83 @@
-"""Training PPO of Stable-Baselines3 on a family's tasks, and on episodes that somebody else collected."""
+"""PPO of Stable-Baselines3 with an agent's network, trained on a family's tasks or on others' episodes."""
 
+import math
 import random
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from typing import Any
 
 import numpy as np
 import torch
+from gymnasium import Env
 from stable_baselines3 import PPO
 from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.utils import set_random_seed
+from stable_baselines3.common.vec_env import VecEnv
 
 from metarl.core.batch import Episodes
+from metarl.core.errors import RequestError
+from metarl.core.models import ACTIVATIONS
+from metarl.core.params import Params
 from metarl.run.agent.agent import Agent
 from metarl.run.log.progress import Progress
-from metarl.run.sb3.model import ppo_of
+from metarl.run.sb3.names import check_expressible, names_of
 from metarl.run.sb3.vec_env import TaskVecEnv
 
 MINIBATCHES = 32  # of a rollout, at most; all else is Stable-Baselines3's default
 
 
+def ppo_of(
+    agent: Agent,
+    params: Params | None,
+    env: Env[Any, Any] | VecEnv | None = None,
+    init_seed: int = 0,
+    **options: Any,
+) -> PPO:
+    """Return PPO with the agent's network, on the CPU.
+
+    Args:
+        params: of one policy, without a task axis; None for Stable-Baselines3's own initialisation. A value
+            network that is not among them starts as Stable-Baselines3 draws it from ``init_seed``.
+        env: what the model is to learn in; None leaves that to ``set_env`` or to ``PPO.load(..., env=env)``.
+        options: of ``PPO``, in place of its defaults; gamma is the run's, and so is the network, beside which
+            ``policy_kwargs`` may say other things. With ``seed`` PPO seeds the process's generators, as it
+            always does, and ``init_seed`` counts for nothing; without it they stay as they are.
+
+    Raises:
+        RequestError: a policy that Stable-Baselines3 cannot express, or an environment with other spaces;
+            both sides are named.
+    """
+    c, family = agent.config, agent.family
+    check_expressible(c, family)
+    for name in ("observation_space", "action_space") if env is not None else ():
+        of_policy, of_env = getattr(family, name), getattr(env, name)
+        if of_policy != of_env:
+            raise RequestError(f"the environment's {name} is {of_env}, the policy's is {of_policy}")
+    network = {
+        "net_arch": {"pi": list(c.hidden), "vf": list(c.hidden)},
+        "log_std_init": math.log(c.init_std),
+        "activation_fn": ACTIVATIONS[c.activation],
+    }
+    arguments: dict[str, Any] = {"env": env, "gamma": c.gamma, "device": "cpu"} | options
+    arguments["policy_kwargs"] = network | options.get("policy_kwargs", {})
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(init_seed)
+        model = PPO("MlpPolicy", _init_setup_model=env is not None, **arguments)
+        if env is None:  # as PPO.load makes a model that has no environment yet
+            model.observation_space, model.action_space = family.observation_space, family.action_space
+            model.n_envs = 1
+            model._setup_model()
+    model.set_random_seed(model.seed)  # for the learning to come, which the fork has undone
+    if params is not None:
+        names = names_of(c, family, agent.module, agent.critic is not None)
+        model.policy.load_state_dict(names.to_sb3(params), strict=False)
+    return model
+
+
 def train_on_tasks(agent: Agent, env_steps: int, seed: int, about: str = "") -> PPO:
-    """PPO on fresh training tasks, one an episode, for at least ``env_steps`` environment steps.
+    """Train PPO on fresh training tasks, one an episode, for at least ``env_steps`` environment steps.
 
     A rollout has as many rows as a meta-batch has episodes, each of one episode's length. Of the network
     the run says hidden layers, activation and first standard deviation; Stable-Baselines3 draws the weights.
@@ -40,12 +95,12 @@ def train_on_tasks(agent: Agent, env_steps: int, seed: int, about: str = "") -> 
     ):
         model = ppo_of(agent, None, env, n_steps=horizon, batch_size=batch, init_seed=seed)
         model.set_logger(_silent())
-        model.learn(rollouts * size, callback=_Told(progress))
+        model.learn(rollouts * size, callback=_Rollouts(progress))
     return model
 
 
 def learn_from(model: PPO, batch: Episodes) -> None:
-    """One update on the episodes "episode time" of one task: what PPO does after a rollout of just these.
+    """Update once on the episodes "episode time" of one task, as PPO does after a rollout of just these.
 
     The model's own rollouts have a fixed number of steps, whereas episodes may end early.
     """
@@ -62,10 +117,13 @@ def learn_from(model: PPO, batch: Episodes) -> None:
     buffer = RolloutBuffer(
         n, model.observation_space, model.action_space, "cpu", model.gae_lambda, model.gamma, n_envs=1
     )
-    columns = obs.numpy(), action.numpy(), reward[happened].numpy(), starts[happened].numpy()
+    columns: tuple[Any, ...] = (
+        *(x.numpy() for x in (obs, action, reward[happened], starts[happened])),
+        values,
+        log_prob,
+    )
     for i in range(n):
-        seen, done, gained, begins = (column[i : i + 1] for column in columns)
-        buffer.add(seen, done, gained, begins, values[i], log_prob[i : i + 1])
+        buffer.add(*(column[i : i + 1] for column in columns))
     buffer.compute_returns_and_advantage(torch.zeros(1, 1), np.ones(1, np.bool_))
     model.rollout_buffer = buffer
     model.set_logger(_silent())
@@ -74,23 +132,23 @@ def learn_from(model: PPO, batch: Episodes) -> None:
 
 @contextmanager
 def own_randomness(seed: int) -> Iterator[None]:
-    """Stable-Baselines3 draws from the global generators: seeded here, and afterwards as they were."""
-    before = random.getstate(), np.random.get_state()  # noqa: NPY002, the one that it uses
+    """Seed the global generators, from which Stable-Baselines3 draws, and put them back afterwards."""
+    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002, the one that it uses
     with torch.random.fork_rng(devices=[]):
         try:
             set_random_seed(seed % 2**32)
             yield
         finally:
-            random.setstate(before[0])
-            np.random.set_state(before[1])  # noqa: NPY002
+            random.setstate(python)
+            np.random.set_state(numpy)  # noqa: NPY002
 
 
 def _silent() -> Logger:
     return Logger(folder=None, output_formats=[])
 
 
-class _Told(BaseCallback):
-    """Shows each finished rollout."""
+class _Rollouts(BaseCallback):
+    """Show each finished rollout."""
 
     def __init__(self, progress: Progress) -> None:
         super().__init__()

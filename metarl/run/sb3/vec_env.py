@@ -62,91 +62,87 @@ class TaskVecEnv(VecEnv):
         super().__init__(num_envs, family.observation_space, _from_zero(family.action_space))
 
     def reset(self) -> Array:
-        """First observations of a next episode in every row."""
+        """Return the first observations of a next episode in every row."""
         return self._begin(np.ones(self.num_envs, dtype=np.bool_))
 
     def step_async(self, actions: Array) -> None:
-        """Actions "num_envs …" of the step to come, discrete ones counted from 0."""
+        """Take the actions "num_envs …" of the step to come, discrete ones counted from 0."""
         self._actions = actions
 
     def step_wait(self) -> tuple[Array, NDArray[np.float32], NDArray[np.bool_], list[dict[str, Any]]]:
-        """Observations, rewards, ends and infos of the step; an ended row's observation is the next first."""
+        """Return observations, rewards, ends and infos; an ended row's observation is its next first one."""
         taken = to_action_space(self._family.action_space, np.asarray(self._actions))
         obs, reward, terminated, truncated, _ = self._env.step(taken)
         done = np.logical_or(terminated, truncated)
         cut = np.logical_and(truncated, ~np.asarray(terminated))
-        infos: list[dict[str, Any]] = [{"TimeLimit.truncated": bool(each)} for each in cut]
-        if done.any():
-            for row in np.flatnonzero(done):
-                infos[row]["terminal_observation"] = np.array(obs[row])
-            obs = self._begin(done)
+        infos: list[dict[str, Any]] = [{"TimeLimit.truncated": bool(row)} for row in cut]
+        for row in np.flatnonzero(done):
+            infos[row]["terminal_observation"] = np.array(obs[row])
+        obs = self._begin(done) if done.any() else obs
         return np.array(obs), np.asarray(reward, np.float32), done, infos
 
     def close(self) -> None:
-        """Closes the environment."""
+        """Close the environment."""
         self._env.close()
 
     def seed(self, seed: int | None = None) -> Sequence[int | None]:
-        """Sets the root of all draws (None leaves it) and begins with episode 0; returns it for each row."""
+        """Set the root of all draws (None leaves it), begin with episode 0, return the root for each row."""
         self._seed = self._seed if seed is None else seed
         self._episode[:] = -1
         return [self._seed] * self.num_envs
 
     def set_options(self, options: Any = None) -> None:
-        """Refused: the task is an argument of the constructor."""
+        """Refuse: the task is an argument of the constructor."""
         if options:
             raise RequestError(f"a TaskVecEnv takes no reset options, got {options!r}; give it a task")
 
     def get_attr(self, attr_name: str, indices: Indices = None) -> list[Any]:
-        """An attribute of the vector environment, which is that of every row."""
+        """Return an attribute of the vector environment, which is that of every row."""
         value = None if attr_name == "render_mode" else getattr(self._env, attr_name)
         return [value for _ in self._get_indices(indices)]
 
     def set_attr(self, attr_name: str, value: Any, indices: Indices = None) -> None:
-        """Refused: rows share their environment."""
+        """Refuse: rows share their environment."""
         raise RequestError(f"the rows of a TaskVecEnv share one environment; {attr_name!r} cannot be set")
 
     def env_method(self, method_name: str, *args: Any, indices: Indices = None, **kwargs: Any) -> list[Any]:
-        """Refused: rows share their environment."""
+        """Refuse: rows share their environment."""
         raise RequestError(f"the rows of a TaskVecEnv share one environment; {method_name!r} is no row's own")
 
     def env_is_wrapped(self, wrapper_class: type[Any], indices: Indices = None) -> list[bool]:
-        """No row has a wrapper."""
+        """Return False: no row has a wrapper."""
         return [False for _ in self._get_indices(indices)]
 
     def _begin(self, mask: NDArray[np.bool_]) -> Array:
         """Start the next episode of the masked rows; the first observations of these, the last of others."""
         self._episode[mask] += 1
-        use, rows = USES["sb3"], np.flatnonzero(mask)
+        rows = np.flatnonzero(mask)
         seeds: Any = [0] * self.num_envs  # Gymnasium's annotation knows one number only
         for row in rows:
-            address = Address(self._seed, use, iteration=int(self._episode[row]), first_task=int(row))
+            address = Address(self._seed, USES["sb3"], int(self._episode[row]), first_task=int(row))
             seeds[row] = int(seeding.seeds(self._seed, "starts", *address.of(0), n=1)[0])
-        options: dict[str, Any] = {"task": self._tasks(mask)}
-        if not mask.all():
-            options["reset_mask"] = mask
+        options = {"task": self._tasks(mask)} | ({} if mask.all() else {"reset_mask": mask})
         obs, info = self._env.reset(seed=seeds, options=options)
         for row in rows:
             self.reset_infos[row] = {"task": {key: value[row] for key, value in info["task"].items()}}
         return np.array(obs)
 
     def _tasks(self, mask: NDArray[np.bool_]) -> dict[str, Array]:
-        """The tasks of all rows' episodes, arrays "num_envs …"; those outside the mask count for nothing."""
+        """Return the tasks of all rows' episodes "num_envs …"; those outside the mask count for nothing."""
         if self._task is not None:
             return {key: np.repeat(value[None], self.num_envs, 0) for key, value in self._task.items()}
-        found: dict[str, Array] = {}
+        tasks: dict[str, Array] = {}
         numbers = self._episode // self._per_task
         for number in np.unique(numbers[mask]):
             rng = seeding.generator(self._seed, "tasks", USES["sb3"], int(number))
-            drawn = self._family.sample_tasks(self.num_envs, rng, "train")
-            here = numbers == number
-            for key, value in drawn.items():
-                found.setdefault(key, value.copy())[here] = value[here]
-        return found
+            rows = numbers == number
+            for key, value in self._family.sample_tasks(self.num_envs, rng, "train").items():
+                tasks.setdefault(key, value.copy())[rows] = value[rows]
+        return tasks
 
 
 def _from_zero(space: gymnasium.Space[Any]) -> gymnasium.Space[Any]:
-    """The space as Stable-Baselines3's policies act in it: they count choices from 0."""
+    """Return the space as Stable-Baselines3's policies act in it: they count choices from 0."""
     if isinstance(space, Discrete):
         return Discrete(int(space.n))
     return MultiDiscrete(space.nvec) if isinstance(space, MultiDiscrete) else space

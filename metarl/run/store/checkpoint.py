@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from metarl.core.errors import RequestError
-from metarl.run.store.files import sync_folder, to_json, write_synced
+from metarl.run.store.files import read_limited, sync_folder, to_json, write_synced
 from metarl.run.store.terminal import warn
 
 FORMAT = 1
@@ -51,29 +51,35 @@ def save(directory: Path, iteration: int, tensors: dict[str, Tensor], extra: dic
             ``extra["validation"]``, numbers of which more is better, decides which checkpoint is the best:
             the first one, and of equals the next.
     """
-    name = f"{iteration:06d}"
-    beside = directory / f"{name}.tmp-{secrets.token_hex(4)}"
+    folder = directory / f"{iteration:06d}"
+    unfinished = _doomed(folder)
     directory.mkdir(exist_ok=True)  # not its parents: a run that was removed does not come back as a husk
-    beside.mkdir()
+    unfinished.mkdir()
     try:
-        state = safetensors.torch.save({key: _owned(tensor) for key, tensor in tensors.items()})
-        files = {STATE: {"size": len(state), "sha256": hashlib.sha256(state).hexdigest()}}
-        manifest = {
-            "format": FORMAT,
-            "iteration": iteration,
-            "extra": extra,
-            "tensors": list(tensors),
-            "files": files,
+        # safetensors refuses strides and shared storage.
+        copies = {
+            name: tensor.detach().to("cpu").clone(memory_format=torch.contiguous_format)
+            for name, tensor in tensors.items()
         }
+        state = safetensors.torch.save(copies)
+        manifest: dict[str, Any] = {"format": FORMAT, "iteration": iteration, "extra": extra}
+        manifest["tensors"] = list(tensors)
+        manifest["files"] = {STATE: {"size": len(state), "sha256": hashlib.sha256(state).hexdigest()}}
         manifest["sha256"] = _manifest_sum(manifest)
-        write_synced(beside / STATE, state)
-        write_synced(beside / MANIFEST, to_json(manifest, indent=1).encode())
-        sync_folder(beside)
-        _put(beside, directory / name)
+        write_synced(unfinished / STATE, state)
+        write_synced(unfinished / MANIFEST, to_json(manifest, indent=1).encode())
+        sync_folder(unfinished)
+        aside = folder.with_name(f"{folder.name}.old")  # one folder cannot replace another
+        if folder.exists():
+            shutil.rmtree(aside, ignore_errors=True)
+            folder.replace(aside)
+        unfinished.replace(folder)
+        sync_folder(directory)
+        shutil.rmtree(aside, ignore_errors=True)
     except BaseException:
-        shutil.rmtree(beside, ignore_errors=True)
+        shutil.rmtree(unfinished, ignore_errors=True)
         raise
-    return directory / name
+    return folder
 
 
 def load(folder: Path) -> Checkpoint:
@@ -83,25 +89,21 @@ def load(folder: Path) -> Checkpoint:
         DamagedCheckpoint: a file is missing, cut short or altered, be it by one bit.
         RequestError: a newer metarl wrote it.
     """
-    folder = Path(folder)
-    manifest = read_manifest(folder)
-    path = folder / STATE
+    manifest, path = read_manifest(folder), folder / STATE
     stated = manifest["files"][STATE]
     state = _read(path, stated["size"])
-    if len(state) != stated["size"]:
-        raise DamagedCheckpoint(f"{path}: is damaged: {len(state)} bytes, its manifest says {stated['size']}")
     if hashlib.sha256(state).hexdigest() != stated["sha256"]:
         raise DamagedCheckpoint(f"{path}: is damaged: its SHA-256 sum is not the one in its manifest")
     try:
         loaded = safetensors.torch.load(state)
-        tensors = {key: loaded[key] for key in manifest["tensors"]}  # the file does not keep the order
+        tensors = {name: loaded[name] for name in manifest["tensors"]}  # the file does not keep the order
     except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
         raise DamagedCheckpoint(f"{path}: is damaged: not a safetensors file ({_line(error)})") from error
     return Checkpoint(manifest["iteration"], tensors, manifest["extra"])
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """The checked manifest of a checkpoint, without its tensors; raises as :func:`load` does."""
+    """Return the checked manifest of a checkpoint, without its tensors; raises as :func:`load` does."""
     path = folder / MANIFEST
     content = _read(path, MANIFEST_LIMIT)
     try:
@@ -109,15 +111,21 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise DamagedCheckpoint(f"{path}: is damaged: not JSON ({_line(error)})") from error
     version = manifest.get("format") if isinstance(manifest, dict) else None
-    if type(version) is int and version > FORMAT:
+    if type(version) is not int or version < FORMAT:
+        raise DamagedCheckpoint(f"{path}: is damaged: no checkpoint format in it")
+    if version > FORMAT:
         raise RequestError(
             f"{path}: has checkpoint format {version}; this metarl reads up to {FORMAT}: use a newer one"
         )
-    if version != FORMAT:
-        raise DamagedCheckpoint(f"{path}: is damaged: no checkpoint format in it")
     if manifest.get("sha256") != _manifest_sum(manifest):
         raise DamagedCheckpoint(f"{path}: is damaged: its SHA-256 sum is not the one it states")
-    if not _well_formed(manifest):
+    try:
+        stated = manifest["files"][STATE]
+        entries = manifest["iteration"], stated["size"], stated["sha256"], manifest["extra"]
+        kinds = [type(entry) for entry in (*entries, manifest["tensors"])]
+    except (KeyError, TypeError):
+        kinds = []
+    if kinds != [int, int, str, dict, list]:
         raise DamagedCheckpoint(f"{path}: is damaged: an entry is missing or of the wrong kind")
     if folder.name.isdigit() and int(folder.name) != manifest["iteration"]:
         raise DamagedCheckpoint(f"{path}: is not of this folder: it says iteration {manifest['iteration']}")
@@ -125,12 +133,12 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 
 def available(directory: Path) -> list[int]:
-    """Iterations with a checkpoint (whole or damaged), rising; empty without the directory."""
+    """Return the iterations with a checkpoint (whole or damaged), rising; none without the directory."""
     return sorted(_folders(directory))
 
 
 def find(directory: Path, which: str | int = "last") -> Path:
-    """The folder of the checkpoint asked for: ``best``, ``last`` or an iteration.
+    """Return the folder of a checkpoint: ``best``, ``last`` or an iteration.
 
     ``best`` has the highest ``extra["validation"]`` (one number, or several of which the first decides, and
     so on), the earliest of equals; it is the last one where no checkpoint has any.
@@ -139,19 +147,17 @@ def find(directory: Path, which: str | int = "last") -> Path:
     folders = _folders(directory) or _folders(directory)
     if not folders:
         raise RequestError(f"no checkpoint in {directory}")
-    if which == "best":
-        chosen = _best(_validations(folders))
-        return folders[max(folders) if chosen is None else chosen]
-    if which == "last":
-        return folders[max(folders)]
+    if which in ("best", "last"):
+        best = _best(_validations(folders)) if which == "best" else None
+        return folders[max(folders) if best is None else best]
     if not str(which).isdecimal() or int(which) not in folders:
-        known = ", ".join(str(iteration) for iteration in sorted(folders))
-        raise RequestError(f"no checkpoint {which!r} in {directory}; allowed: best, last, {known}")
+        allowed = ", ".join(map(str, sorted(folders)))
+        raise RequestError(f"no checkpoint {which!r} in {directory}; allowed: best, last, {allowed}")
     return folders[int(which)]
 
 
 def load_found(directory: Path, which: str | int = "last") -> Checkpoint:
-    """``load`` of what ``find`` finds, also beside a process that trains on and removes what it has found."""
+    """``load`` what ``find`` returns, also while another process trains on and removes it meanwhile."""
     while True:
         folder = find(directory, which)
         try:
@@ -159,12 +165,12 @@ def load_found(directory: Path, which: str | int = "last") -> Checkpoint:
         except DamagedCheckpoint as error:
             if folder.exists():
                 others = [str(n) for n, other in sorted(_folders(directory).items()) if other != folder]
-                told = f"{error}; other checkpoints: {', '.join(others) or 'none'}"
-                raise DamagedCheckpoint(told) from error
+                where = f"other checkpoints: {', '.join(others) or 'none'}"
+                raise DamagedCheckpoint(f"{error}; {where}") from error
 
 
 def latest_intact(directory: Path, warn: Callable[[str], None]) -> Checkpoint | None:
-    """The newest checkpoint that is whole, for the process that writes the run; None: start anew.
+    """Return the newest whole checkpoint, for the process that writes the run; None: start anew.
 
     A damaged one costs one warning and gets another name (``000110.damaged``), so that the run, which comes
     past its iteration again, neither counts it nor keeps it instead of a whole one.
@@ -172,13 +178,13 @@ def latest_intact(directory: Path, warn: Callable[[str], None]) -> Checkpoint | 
     Raises:
         RequestError: a newer metarl wrote the newest one (going back would lose its iterations).
     """
-    folders = sorted(_folders(directory).items(), reverse=True)
-    for place, (iteration, folder) in enumerate(folders):
+    folders = _folders(directory)
+    for iteration in sorted(folders, reverse=True):
+        folder = folders.pop(iteration)
         try:
             return load(folder)
         except DamagedCheckpoint as error:
-            before = f"checkpoint {folders[place + 1][0]}" if place + 1 < len(folders) else "iteration 0"
-            warn(f"{error}; going back to {before}")
+            warn(f"{error}; going back to {f'checkpoint {max(folders)}' if folders else 'iteration 0'}")
             aside = directory / f"{iteration:06d}.damaged"
             shutil.rmtree(aside, ignore_errors=True)
             folder.rename(aside)
@@ -198,21 +204,23 @@ def prune(directory: Path, keep: int, every: int = 1) -> None:
     values = _validations(folders)
     regular = {iteration: value for iteration, value in values.items() if iteration % every == 0}
     spared = {*sorted(folders)[-keep:], _best(values), _best(regular)}
-    for iteration, folder in folders.items():
-        if iteration not in spared:
-            # Renamed first: killed half-way, it is a leftover and not a damaged checkpoint.
-            doomed = folder.with_name(f"{iteration:06d}.tmp-{secrets.token_hex(4)}")
-            folder.replace(doomed)
-            shutil.rmtree(doomed)
+    for folder in (folder for iteration, folder in folders.items() if iteration not in spared):
+        # Renamed first: killed half-way, it is a leftover and not a damaged checkpoint.
+        shutil.rmtree(folder.replace(_doomed(folder)))
 
 
 def clean(directory: Path) -> None:
     """Remove what killed processes left behind; only the process that writes the run may call this."""
     for iteration, folder in _folders(directory).items():
         folder.rename(directory / f"{iteration:06d}")  # set aside, and the replacement did not arrive
-    for folder in directory.glob("*") if directory.is_dir() else ():
+    for folder in directory.glob("*"):
         if LEFTOVER.fullmatch(folder.name):
             shutil.rmtree(folder)
+
+
+def _doomed(folder: Path) -> Path:
+    """Return another name of a folder, under which the next ``clean`` removes it."""
+    return folder.with_name(f"{folder.name}.tmp-{secrets.token_hex(4)}")
 
 
 def _best(values: dict[int, list[float]]) -> int | None:
@@ -220,7 +228,7 @@ def _best(values: dict[int, list[float]]) -> int | None:
 
 
 def _validations(folders: dict[int, Path]) -> dict[int, list[float]]:
-    """What was validated, by rising iteration."""
+    """Return the numbers of each validated iteration, rising."""
     values: dict[int, list[float]] = {}
     for iteration, folder in sorted(folders.items()):
         try:
@@ -236,29 +244,13 @@ def _validations(folders: dict[int, Path]) -> dict[int, list[float]]:
 
 
 def _folders(directory: Path) -> dict[int, Path]:
-    """The folder of each iteration; one set aside counts where its replacement did not arrive."""
-    found: dict[int, Path] = {}
-    for folder in directory.glob("*") if directory.is_dir() else ():
+    """Return the folder of each iteration; one set aside counts where its replacement did not arrive."""
+    folders: dict[int, Path] = {}
+    for folder in directory.glob("*"):
         match = WHOLE.fullmatch(folder.name)
-        if match and folder.is_dir() and (match[2] is None or int(match[1]) not in found):
-            found[int(match[1])] = folder
-    return found
-
-
-def _put(beside: Path, folder: Path) -> None:
-    """Give a finished folder its name; one folder cannot replace another, so the old one stands aside."""
-    aside = folder.with_name(f"{folder.name}.old")
-    if folder.exists():
-        shutil.rmtree(aside, ignore_errors=True)
-        folder.replace(aside)
-    beside.replace(folder)
-    sync_folder(folder.parent)
-    shutil.rmtree(aside, ignore_errors=True)
-
-
-def _owned(tensor: Tensor) -> Tensor:
-    """A contiguous copy on the CPU: safetensors refuses strides and shared storage."""
-    return tensor.detach().to("cpu").clone(memory_format=torch.contiguous_format)
+        if match and folder.is_dir() and (match[2] is None or int(match[1]) not in folders):
+            folders[int(match[1])] = folder
+    return folders
 
 
 def _manifest_sum(manifest: dict[str, Any]) -> str:
@@ -267,28 +259,16 @@ def _manifest_sum(manifest: dict[str, Any]) -> str:
     return hashlib.sha256(to_json(rest, sort_keys=True).encode()).hexdigest()
 
 
-def _well_formed(manifest: dict[str, Any]) -> bool:
-    files = manifest.get("files")
-    stated = files.get(STATE) if isinstance(files, dict) else None
-    return (
-        type(manifest.get("iteration")) is int
-        and isinstance(manifest.get("extra"), dict)
-        and isinstance(manifest.get("tensors"), list)
-        and isinstance(stated, dict)
-        and type(stated.get("size")) is int
-        and "sha256" in stated
-    )
-
-
 def _read(path: Path, limit: int) -> bytes:
     try:
-        if not path.is_file():
-            raise DamagedCheckpoint(f"{path}: is missing")
-        if path.stat().st_size > limit:
-            raise DamagedCheckpoint(f"{path}: is damaged: larger than {limit} bytes")
-        return path.read_bytes()
+        content = read_limited(path, limit) if path.is_file() else None
     except OSError as error:
         raise DamagedCheckpoint(f"{path}: cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise DamagedCheckpoint(f"{path}: is damaged: {error}") from error
+    if content is None:
+        raise DamagedCheckpoint(f"{path}: is missing")
+    return content
 
 
 def _line(error: BaseException) -> str:

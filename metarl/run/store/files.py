@@ -24,36 +24,39 @@ def write_atomic(path: Path | str, data: bytes | str) -> Path:
     anything fails (a full disk, a signal) the temporary file is removed and ``OSError`` passes through.
     """
     path = Path(path)
-    beside = path.with_name(f".{path.name}.tmp-{secrets.token_hex(4)}")
+    unfinished = _unfinished(path)
     try:
         with named(path):
-            write_synced(beside, data.encode() if isinstance(data, str) else data)
-            beside.replace(path)
+            write_synced(unfinished, data.encode() if isinstance(data, str) else data)
+            unfinished.replace(path)
     except BaseException:
-        beside.unlink(missing_ok=True)
+        unfinished.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
     return path
 
 
+def _unfinished(path: Path) -> Path:
+    return path.with_name(f".{path.name}.tmp-{secrets.token_hex(4)}")
+
+
 def is_leftover(path: Path) -> bool:
-    """Whether a file is what a killed ``write_atomic`` left, or what one is writing just now."""
+    """Return True for what a killed ``write_atomic`` left, or one is writing just now."""
     return TEMPORARY.fullmatch(path.name) is not None
 
 
 def clear_leftovers(path: Path) -> None:
-    """Remove what killed processes left beside ``path``; only its single writer may call this."""
-    for beside in path.parent.glob(f".{path.name}.tmp-*"):
-        if is_leftover(beside):
-            beside.unlink(missing_ok=True)
+    """Remove what killed processes left of ``path``; only its single writer may call this."""
+    for file in filter(is_leftover, path.parent.glob(f".{path.name}.tmp-*")):
+        file.unlink(missing_ok=True)
 
 
 def check_writable(path: Path) -> None:
-    """Refuses a file that cannot be written, before the work whose result it is to take is done."""
-    beside = path.with_name(f".{path.name}.tmp-{secrets.token_hex(4)}")
+    """Refuse a file that cannot be written, before the work whose result it is to take is done."""
+    unfinished = _unfinished(path)
     try:
-        beside.touch()
-        beside.unlink()
+        unfinished.touch()
+        unfinished.unlink()
         possible = not path.is_dir()
     except OSError:
         possible = False
@@ -62,7 +65,7 @@ def check_writable(path: Path) -> None:
 
 
 def is_file(name: str | Path) -> bool:
-    """Whether there is such a file; False also for what can be no file's name."""
+    """Return True for a file that is there; False also for what can be no file's name."""
     try:
         return Path(name).is_file()
     except (OSError, ValueError):
@@ -70,11 +73,7 @@ def is_file(name: str | Path) -> bool:
 
 
 def read_limited(path: Path, limit: int) -> bytes:
-    """A file of at most ``limit`` bytes, of which a larger one is not read.
-
-    Raises:
-        ValueError: it is larger.
-    """
+    """Return a file's content; ``ValueError`` where it has more than ``limit`` bytes."""
     with path.open("rb") as file:
         data = file.read(limit + 1)
     if len(data) > limit:
@@ -83,7 +82,7 @@ def read_limited(path: Path, limit: int) -> bytes:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The object that a JSON file holds.
+    """Return the object that a JSON file holds.
 
     Raises:
         RequestError: it cannot be read, or holds something else; one line.
@@ -95,10 +94,9 @@ def read_json(path: Path) -> dict[str, Any]:
         raise
     except OSError as error:
         raise RequestError(f"cannot read {path}: {error.strerror}") from None
-    except RecursionError:
-        raise RequestError(f"{path} is damaged: it is nested too deeply") from None
-    except ValueError as error:
-        raise RequestError(f"{path} is damaged: {error}") from None
+    except (ValueError, RecursionError) as error:
+        problem = "it is nested too deeply" if isinstance(error, RecursionError) else error
+        raise RequestError(f"{path} is damaged: {problem}") from None
     if not isinstance(data, dict):
         raise RequestError(f"{path} is damaged: it holds no object")
     return data
@@ -113,7 +111,7 @@ def write_synced(path: Path, data: bytes) -> None:
 
 @contextmanager
 def named(path: Path) -> Iterator[None]:
-    """Errors of writing, which the system tells without a name, name the file."""
+    """Name the file in errors of writing, which the system gives without one."""
     try:
         yield
     except OSError as error:
@@ -122,16 +120,14 @@ def named(path: Path) -> Iterator[None]:
 
 @contextmanager
 def resumable(path: Path, again: str) -> Iterator[None]:
-    """Whatever a run in ``path`` cannot write, on a full disk for instance, ends it in one line, which says
-    how to go on.
-    """
+    """End a run that cannot write, on a full disk for instance, in one line that says how to go on."""
     try:
         yield
     except BrokenPipeError:  # whoever reads has seen enough
         raise
     except OSError as error:
-        told = f"{error.filename or path}: {error.strerror or error}"
-        raise RunFailed(f"{told}; what was saved before is whole, go on with: {again}") from error
+        failure = f"{error.filename or path}: {error.strerror or error}"
+        raise RunFailed(f"{failure}; what was saved before is whole, go on with: {again}") from error
 
 
 def sync_file(file: BinaryIO) -> None:
@@ -154,7 +150,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def to_json(value: Any, indent: int | None = None, sort_keys: bool = False) -> str:
-    """Strict JSON: ``nan`` and infinities become ``null``; 0-d tensors and NumPy scalars become numbers.
+    """Return strict JSON: ``nan`` and infinities become ``null``, 0-d tensors and NumPy scalars numbers.
 
     Python would write ``NaN``, which no other reader of JSON accepts. Floats keep every bit.
     """

@@ -18,15 +18,16 @@ LOCK = ".lock"
 
 @contextmanager
 def alone_in(path: Path) -> Iterator[Callable[[], None]]:
-    """Holds a directory's lock, which the system gives back however this process ends.
+    """Hold a directory's lock, which the system gives back however this process ends.
 
-    The file stays, since to remove it would let a third process lock another one of its name. Whoever holds
-    it for long calls what is given, before writing: it raises RunFailed once the directory has been moved or
-    removed, for what then stands under its name is nobody's, or another process's.
+    The file stays, since to remove it would let a third process lock another one of its name.
+
+    Yields:
+        A function to call before each write: it raises RunFailed once the directory has been moved or
+        removed, for what then stands under its name is nobody's, or another process's.
 
     Raises:
-        RequestError: another process holds it, or another run in this one; or the directory cannot
-            be written.
+        RequestError: another process or run holds it, or the directory cannot be written.
     """
     try:
         opened = _open(path / LOCK, "a+", os.O_RDWR | os.O_CREAT | os.O_APPEND)
@@ -55,11 +56,7 @@ def _check_held(path: Path, file: TextIO) -> None:
 
 
 def check_idle(path: Path) -> None:
-    """Refuses a directory in which a process trains; writes nothing, not even a lock.
-
-    Raises:
-        RequestError: naming the process.
-    """
+    """Refuse a directory in which a process trains by a RequestError; write nothing, not even a lock."""
     with suppress(OSError), _open(path / LOCK, "r", os.O_RDONLY) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -68,14 +65,14 @@ def check_idle(path: Path) -> None:
 
 
 def is_taken(path: Path) -> bool:
-    """Whether anything is there already but for a lock and what a killed start has left."""
+    """Return True where anything is there but a lock and the leftovers of a killed start."""
     return path.exists() and (
         not path.is_dir() or any(entry.name != LOCK and not is_leftover(entry) for entry in path.iterdir())
     )
 
 
 def _open(path: Path, mode: str, flags: int) -> TextIO:
-    """The file itself, not another one that a link stands for; nor is anybody waited for at a pipe's end."""
+    """Open the file itself, never the target of a link, and wait for nobody at a pipe's end."""
     file = os.fdopen(os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666), mode)
     return cast(TextIO, file)
 

@@ -13,30 +13,39 @@ Tree = TypeVar("Tree")
 
 
 def flatten(tree: object) -> dict[str, Tensor]:
-    """Each tensor under its path, for example ``meta.model.net.0.weight``."""
+    """Return each tensor under its path, for example ``meta.model.net.0.weight``."""
     return {_name(path): leaf for path, leaf in pytree.tree_flatten_with_path(tree)[0]}
 
 
 def restore(tensors: Mapping[str, Tensor], like: Tree, where: str) -> Tree:
-    """The inverse of ``flatten``, for a tree of ``like``'s structure, shapes, types and devices.
+    """Invert ``flatten``, for a tree of ``like``'s structure, shapes, types and devices.
 
     Raises:
         RequestError: the tensors are those of another network or optimizer; both sides are named. Or some are
             not finite, which no run ever saves.
     """
     wanted = flatten(like)
-    for name in sorted(tensors.keys() | wanted.keys()):
-        given = list(tensors[name].shape) if name in tensors else "nothing"
-        expected = list(wanted[name].shape) if name in wanted else "nothing"
-        if given != expected:
-            raise RequestError(f"{where} has {given} for {name}, this configuration has {expected}")
+    check_shapes(tensors, wanted, where, "this configuration")
+    check_finite(tensors, where)
     for name, leaf in wanted.items():
-        if tensors[name].dtype != leaf.dtype:
-            told = f"{where} has {tensors[name].dtype} for {name}, this configuration has {leaf.dtype}"
-            raise RequestError(told)
-        if not all_finite(tensors[name]):
-            raise RequestError(f"{where} has values that are not finite in {name}")
+        if (kind := tensors[name].dtype) != leaf.dtype:
+            raise RequestError(f"{where} has {kind} for {name}, this configuration has {leaf.dtype}")
     return replace_leaves(like, [tensors[name].to(leaf.device) for name, leaf in wanted.items()])
+
+
+def check_shapes(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor], where: str, user: str) -> None:
+    """Refuse tensors of other names or shapes than are wanted; both sides are named."""
+    for name in sorted(tensors.keys() | wanted.keys()):
+        found, expected = (list(x[name].shape) if name in x else "nothing" for x in (tensors, wanted))
+        if found != expected:
+            raise RequestError(f"{where} has {found} for {name}, {user} has {expected}")
+
+
+def check_finite(tensors: Mapping[str, Tensor], where: str) -> None:
+    """Refuse tensors of which some are no numbers: no step from them would be finite."""
+    for name, tensor in tensors.items():
+        if not all_finite(tensor):
+            raise RequestError(f"{where} has values that are not finite in {name}")
 
 
 def _name(path: tuple[object, ...]) -> str:

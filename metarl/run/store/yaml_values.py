@@ -14,8 +14,6 @@ from metarl.core.errors import RequestError
 from metarl.run.store.files import read_limited
 
 _FLOAT = re.compile(r"^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)[eE][-+]?[0-9]+$")
-
-
 LIMIT = 1 << 20  # bytes of a file; a configuration has two thousand
 DIGITS = 1000  # of a whole number, in whatever base
 
@@ -65,11 +63,7 @@ for _kind in (_Reader, _Writer):
 
 
 def parse(text: str) -> Any:
-    """The value of one YAML document.
-
-    Raises:
-        ValueError: where it is not YAML; the message is one line with the place and the problem.
-    """
+    """Return the value of one YAML document; ``ValueError`` in one line with the place and the problem."""
     try:
         return yaml.load(text, Loader=_Reader)
     except yaml.MarkedYAMLError as error:
@@ -82,12 +76,12 @@ def parse(text: str) -> Any:
 
 
 def dump(value: Any) -> str:
-    """``value`` as YAML in its own order, one key a line."""
+    """Return ``value`` as YAML in its own order, one key a line."""
     return str(yaml.dump(value, Dumper=_Writer, sort_keys=False, allow_unicode=True, default_flow_style=None))
 
 
 def read_mapping(path: str | Path) -> dict[str, Any]:
-    """The mapping a YAML file holds; an empty file holds an empty one.
+    """Return the mapping that a YAML file holds; of an empty file an empty one.
 
     Raises:
         RequestError: for a file that cannot be read, is not YAML or holds something else; one line.
@@ -101,7 +95,6 @@ def read_mapping(path: str | Path) -> dict[str, Any]:
     if value is None:
         return {}
     if not isinstance(value, dict):
-        raise RequestError(
-            f"{path} must hold a mapping of option names to values, got {type(value).__name__}"
-        )
+        kind = type(value).__name__
+        raise RequestError(f"{path} must hold a mapping of option names to values, got {kind}")
     return value

@@ -8,7 +8,7 @@ from metarl.core.errors import RequestError
 from metarl.run.store.terminal import tell
 
 PREFIX = "zoo:"
-SHIPPED = Path(__file__).parents[1] / "zoo"
+SHIPPED = Path(__file__).parents[2] / "zoo"
 COPIES = Path("runs") / "zoo"
 
 

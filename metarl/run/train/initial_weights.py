@@ -9,34 +9,25 @@ from metarl.core.critic import PREFIX
 from metarl.core.errors import RequestError
 from metarl.core.params import Meta, Params, to_device
 from metarl.run.agent.agent import Agent
-from metarl.run.agent.networks import check_finite
 from metarl.run.sb3.archive import architecture, is_archive, read_archive
 from metarl.run.sb3.names import check_expressible, names_of
 from metarl.run.store import zoo
 from metarl.run.store.files import is_file
+from metarl.run.store.tensors import check_finite, check_shapes
 from metarl.run.store.terminal import warn
 
 
 def with_initial_weights(agent: Agent, drawn: Meta) -> Meta:
-    """Return the meta-parameters before training: those that the seed has drawn, with the weights of
-    ``init_from`` if it is set.
-    """
-    if agent.config.init_from is None:
-        return drawn
-    return drawn._replace(model=to_device(initial_weights(agent, drawn.model), agent.device))
-
-
-def initial_weights(agent: Agent, like: Params) -> Params:
-    """Return the weights of the file ``init_from``, ours or Stable-Baselines3's, once they fit those drawn.
-
-    Args:
-        like: the weights that the seed draws.
+    """Return the meta-parameters before training: those that the seed has drawn, with the weights of the file
+    ``init_from``, ours or Stable-Baselines3's, if it is set.
 
     Raises:
         RequestError: no such file, or another network's; both sides are named.
     """
-    config, family = agent.config, agent.family
-    path = Path(str(config.init_from))
+    config, family, like = agent.config, agent.family, drawn.model
+    if config.init_from is None:
+        return drawn
+    path = Path(config.init_from)
     if not is_file(path):
         if str(path).startswith(zoo.PREFIX) or is_file(path / "config.yaml"):
             save = f"metarl.load({str(path)!r}).policy.save('start.safetensors')"
@@ -45,7 +36,7 @@ def initial_weights(agent: Agent, like: Params) -> Params:
             )
         raise RequestError(f"init-from file {path} does not exist")
     if not is_archive(path):
-        return read_params(path, like)
+        return drawn._replace(model=to_device(_fitting(_read(path), like, path), agent.device))
     state, of_file = read_archive(path)
     check_expressible(config, family)
     matrices = [p for p in agent.module.parameters() if p.ndim > 1]
@@ -56,28 +47,19 @@ def initial_weights(agent: Agent, like: Params) -> Params:
         bounds = f"{of_file.bounds}, the family in {of_agent.bounds}"
         warn(f"init-from file {path} acts in {bounds}; it is cut there")
     names = names_of(config, family, agent.module, valued=agent.critic is not None)
-    return fitting(names.from_sb3(state), like, path)
+    return drawn._replace(model=to_device(_fitting(names.from_sb3(state), like, path), agent.device))
 
 
-def read_params(path: Path, like: Params) -> Params:
-    """Return weights from a safetensors file that fit the network.
-
-    Raises:
-        RequestError: no safetensors, or weights of another network; both sides are named.
-    """
+def _read(path: Path) -> Params:
     try:
-        weights = safetensors.torch.load_file(path)
+        return safetensors.torch.load_file(path)
     except (SafetensorError, OSError, TypeError, RuntimeError) as error:
         raise RequestError(f"init-from file {path} is not a safetensors file: {error}") from error
-    return fitting(weights, like, path)
 
 
-def fitting(weights: Params, like: Params, path: Path) -> Params:
+def _fitting(weights: Params, like: Params, path: Path) -> Params:
     """Return weights of a file in the order of ``like``, once they fit. A value network's are taken if both
     have them; the user reads which of the two lacks one, and the network's own stays as it is drawn.
-
-    Raises:
-        RequestError: weights of another network; both sides are named.
     """
     has, wants = (any(name.startswith(PREFIX) for name in tree) for tree in (weights, like))
     if has and not wants:
@@ -86,10 +68,6 @@ def fitting(weights: Params, like: Params, path: Path) -> Params:
     if wants and not has:
         warn(f"init-from file {path} has no value network; it starts anew")
         weights |= {name: x for name, x in like.items() if name.startswith(PREFIX)}
-    for name in sorted(weights.keys() | like.keys()):
-        given = list(weights[name].shape) if name in weights else "nothing"
-        wanted = list(like[name].shape) if name in like else "nothing"
-        if given != wanted:
-            raise RequestError(f"init-from file {path} has {given} for {name}, the network has {wanted}")
+    check_shapes(weights, like, f"init-from file {path}", "the network")
     check_finite(weights, f"init-from file {path}")
     return {name: weights[name].to(like[name].dtype) for name in like}

@@ -13,10 +13,8 @@ from metarl.core.process import prepare_process
 from metarl.rollout import seeding
 from metarl.run.agent.agent import Agent, build_agent
 from metarl.run.agent.probe import probe
-from metarl.run.config.admission import Trust, read_config
-from metarl.run.config.next_command import command
-from metarl.run.config.train_config import TrainConfig, default_path
-from metarl.run.config.yaml_file import to_yaml
+from metarl.run.config.admission import Trust, command, read_config
+from metarl.run.config.train_config import TrainConfig, default_path, to_yaml
 from metarl.run.store import checkpoint as store
 from metarl.run.store import tensors as state
 from metarl.run.store.files import sync_folder, write_atomic

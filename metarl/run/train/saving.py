@@ -1,9 +1,15 @@
 """The files that training writes into a run's directory, besides metrics.jsonl."""
 
+import platform
 import traceback
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
 
 from metarl.core.errors import EnvironmentFailed, RunFailed
-from metarl.run.config.next_command import command
+from metarl.run.config.admission import command
 from metarl.run.config.train_config import as_dict
 from metarl.run.log.curve import VALIDATION, Curve
 from metarl.run.log.measures import measure_of
@@ -11,7 +17,6 @@ from metarl.run.store import checkpoint as store
 from metarl.run.store import tensors as state
 from metarl.run.store.files import clear_leftovers, to_json, write_atomic
 from metarl.run.train.iteration import Row
-from metarl.run.train.machine import describe_machine
 from metarl.run.train.run_state import RunState
 
 FAILURE, MACHINE = "failure.txt", "machine.json"
@@ -30,8 +35,7 @@ def prepare_directory(run: RunState) -> None:
     run.checkpoints.mkdir(exist_ok=True)
     _prune(run)
     if not (run.path / MACHINE).is_file():
-        machine = describe_machine(run.agent.device, run.agent.chunking.threads)
-        write_atomic(run.path / MACHINE, to_json(machine, indent=1))
+        write_atomic(run.path / MACHINE, to_json(_machine(run), indent=1))
     if run.iteration == 0 and run.config.init_from:
         save_if_new(run)  # the file it starts from may be gone by the time it is resumed
 
@@ -40,8 +44,7 @@ def save(run: RunState, validation: Row) -> None:
     """Save a checkpoint, with the last values of the validation's curves, by which the best is chosen."""
     standing = run.standing
     tensors = state.flatten({"meta": standing.meta, "optimiser": standing.optimizer})
-    values = [
-        # The best checkpoint has the highest.
+    values = [  # of which more is better
         curve.values[-1] * (-1 if measure_of(curve.metric).lower_is_better else 1)
         for curve in Curve.all_from_row(validation, VALIDATION)
     ]
@@ -71,3 +74,20 @@ def failed(run: RunState, error: Exception) -> RunFailed:
 
 def _prune(run: RunState) -> None:
     store.prune(run.checkpoints, run.config.keep_checkpoints, run.config.checkpoint_every)
+
+
+def _machine(run: RunState) -> dict[str, Any]:
+    """Return what the bits of a run depend on besides its configuration: processor, versions and threads."""
+    cpu = Path("/proc/cpuinfo")
+    lines = cpu.read_text().splitlines() if cpu.is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    device = run.agent.device
+    return {
+        "processor": names[0] if names else platform.processor(),
+        "platform": platform.platform(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "threads": run.agent.chunking.threads,
+    }

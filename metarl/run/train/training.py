@@ -8,8 +8,7 @@ from typing import NamedTuple, NoReturn, TypeVar
 
 from metarl.core.errors import RequestError, RunFailed
 from metarl.rollout.executors import Executor
-from metarl.run.config.train_config import recorded
-from metarl.run.config.yaml_file import to_yaml
+from metarl.run.config.train_config import recorded, to_yaml
 from metarl.run.experience.sources import open_executor
 from metarl.run.log.metrics_file import JsonlLogger
 from metarl.run.log.mirrors import Mirror, open_mirrors

@@ -20,15 +20,13 @@ from metarl.rollout.family import TaskFamily
 from metarl.rollout.inline import Inline, SingleEnvironment
 from metarl.rollout.seeding import Address
 from metarl.rollout.shots import check_shots
-from metarl.run.agent.agent import Agent
 from metarl.run.experience.episodes import EpisodeSource
 from metarl.run.experience.examples import ExampleSource
 from metarl.run.experience.gather import USES, explore
 from metarl.run.experience.predictions import predictions
 from metarl.run.experience.step_sizes import step_sizes
 from metarl.run.train.run_state import RunState
-from metarl.run.use.policy import Policy
-from metarl.run.use.predictor import Predictor
+from metarl.run.use.policy import Policy, Predictor
 
 NUMBERS = "biuf"  # kinds of arrays that hold some
 
@@ -92,19 +90,17 @@ def adapt(
     rates = step_sizes(inner_lr, steps, run.agent)
     if shots is not None:
         return _adapt_to_shots(run, shots, run.agent.adaptations(rates, steps))
-    agent = run.agent
-    address = Address(seed, USES["adapt"])
+    agent, family = run.agent, run.agent.episodic
     with ExitStack() as stack:
         if env is not None:
-            executor: Executor = SingleEnvironment(
-                _fitting(agent, env), agent.apply_tasks, agent.episodic.horizon
-            )
+            _check_spaces(family, env)
+            executor: Executor = SingleEnvironment(env, agent.apply_tasks, family.horizon)
             row = {"environment": np.zeros(1)}
         else:
-            executor = stack.enter_context(closing(Inline(agent.episodic, agent.apply_tasks)))
-            row = _row(task, agent.episodic)
+            executor = stack.enter_context(closing(Inline(family, agent.apply_tasks)))
+            row = _row(task, family)
         try:
-            source = EpisodeSource(agent, executor, row, address, episodes=episodes)
+            source = EpisodeSource(agent, executor, row, Address(seed, USES["adapt"]), episodes=episodes)
             path, _ = explore(agent, run.meta, source, agent.adaptations(rates, steps))
         except (ValueError, EnvironmentFailed) as error:  # such as a task that the family cannot serve
             raise RequestError(str(error)) from error
@@ -123,17 +119,12 @@ def read_task(text: str) -> dict[str, Any]:
 
 
 def _row(task: Any, family: TaskFamily) -> dict[str, np.ndarray]:
-    """Return one task as arrays of one row, which are like those that the family draws; names it refuses
-    itself.
-    """
+    """Return one task as arrays of one row, like those that the family draws; names it refuses itself."""
     if not isinstance(task, Mapping):
         raise RequestError(f"a task is a mapping such as {{'goal': [0.3, -0.2]}}, got {type(task).__name__}")
     example, row = family.sample_tasks(1, np.random.default_rng(0)), {}
     for key, value in task.items():
-        try:
-            row[key] = np.asarray(value)[None]
-        except ValueError:  # lists of different lengths
-            row[key] = np.empty(0, object)
+        row[key] = _array(value)
         kinds = [(x.shape, x.dtype.kind in NUMBERS) for x in (row[key], example.get(key, row[key]))]
         if kinds[0] != kinds[1]:
             like = shown(example[key][0].tolist())
@@ -162,22 +153,23 @@ def _adapt_to_shots(run: RunState, shots: Sequence[Any], adaptations: Sequence[A
 
 
 def _numbers(name: str, values: Any) -> np.ndarray:
-    """Return an array with a task axis of length 1 in front."""
-    try:
-        array = np.asarray(values)
-    except ValueError:  # rows of different lengths
-        array = np.empty(0, object)
+    array = _array(values)
     if array.dtype.kind not in "iuf":
         raise RequestError(f"{name} must be an array of numbers, got {shown(values)}")
-    return array[None]
+    return array
 
 
-def _fitting(agent: Agent, env: gymnasium.Env[Any, Any]) -> gymnasium.Env[Any, Any]:
-    """Return an environment whose spaces are those of the policy."""
-    family = agent.episodic
+def _array(values: Any) -> np.ndarray:
+    """Return an array with a task axis of length 1 in front; an empty one of rows of different lengths."""
+    try:
+        return np.asarray(values)[None]
+    except ValueError:
+        return np.empty(0, object)
+
+
+def _check_spaces(family: TaskFamily, env: gymnasium.Env[Any, Any]) -> None:
     for name in ("observation_space", "action_space"):
         of_policy, of_env = getattr(family, name), getattr(env, name)
         kinds = [(type(space), space.shape, possibilities(space)) for space in (of_policy, of_env)]
         if kinds[0] != kinds[1]:
             raise RequestError(f"the environment's {name} is {of_env}, the policy's is {of_policy}")
-    return env

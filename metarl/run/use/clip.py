@@ -5,7 +5,6 @@ import secrets
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -16,8 +15,8 @@ from metarl.run.config.admission import Trust
 from metarl.run.evaluate.protocol import Protocol, held_out_tasks
 from metarl.run.store.files import check_writable, write_atomic
 from metarl.run.use.adaptation import read_task
-from metarl.run.use.episode_pictures import Picture, Shown, show
-from metarl.run.use.runs import Run, load
+from metarl.run.use.episode_pictures import Episode, Picture, show
+from metarl.run.use.runs import load
 
 STRIP, STRIP_FRAMES, STRIP_HEIGHT = "frames.png", 6, 160
 CAPTION = 34  # pixels above the pictures
@@ -54,34 +53,29 @@ def render_run(
     writer = _writer(out)
     run = load(run_dir, checkpoint, trust)
     if run.agent.kind is EXAMPLES:
-        name = run.agent.family.name
-        raise RequestError(
-            f"render shows episodes, family {name!r} gives labelled examples; its pictures are in "
-            "metarl report"
-        )
-    chosen = _first_task(run, split, seed) if task is None else read_task(task)
+        message = f"render shows episodes, family {run.agent.family.name!r} gives labelled examples"
+        raise RequestError(f"{message}; its pictures are in metarl report")
+    if task is None:
+        protocol = Protocol(split, tasks=1, steps=0, episodes=1, seed=seed, deterministic=False)
+        chosen = {key: rows[0].tolist() for key, rows in held_out_tasks(run.agent, protocol).items()}
+    else:
+        chosen = read_task(task)
     adapted = run.adapt(task=chosen, steps=steps, episodes=episodes, inner_lr=inner_lr, seed=seed)
     policies = [run.policy.seed(0), adapted.seed(seed)]
     try:
         shown, speed = show(run.agent.episodic, policies, chosen, seed, deterministic)
-    except (
-        RuntimeError,
-        ValueError,
-    ) as error:  # physics that falls apart, a wild action
+    except (RuntimeError, ValueError) as error:  # physics that falls apart, a wild action
         raise RequestError(str(error)) from error
     names = ["before", f"after {steps} step{'s' * (steps != 1)} of {episodes} episodes"]
-    write_atomic(Path(run_dir) / STRIP, _png(strip(shown, names)))
+    png = io.BytesIO()
+    Image.fromarray(strip(shown, names)).save(png, "PNG", optimize=True)
+    write_atomic(Path(run_dir) / STRIP, png.getvalue())
     writer(out, side_by_side(shown, names), speed)
     return out
 
 
-def _first_task(run: Run, split: str, seed: int) -> dict[str, Any]:
-    protocol = Protocol(split, tasks=1, steps=0, episodes=1, seed=seed, deterministic=False)
-    return {key: rows[0].tolist() for key, rows in held_out_tasks(run.agent, protocol).items()}
-
-
-def side_by_side(shown: Sequence[Shown], names: Sequence[str]) -> list[Picture]:
-    """The episodes beside each other, under their names and returns; one that has ended stands still."""
+def side_by_side(shown: Sequence[Episode], names: Sequence[str]) -> list[Picture]:
+    """Put the episodes beside each other, under their names and returns; one that has ended stands still."""
     frames = []
     for t in range(max(len(episode.pictures) for episode in shown)):
         columns = []
@@ -92,25 +86,23 @@ def side_by_side(shown: Sequence[Shown], names: Sequence[str]) -> list[Picture]:
     return frames
 
 
-def strip(shown: Sequence[Shown], names: Sequence[str]) -> Picture:
-    """A row of ``STRIP_FRAMES`` small pictures for each episode, evenly spread over its time."""
+def strip(shown: Sequence[Episode], names: Sequence[str]) -> Picture:
+    """Return a row of ``STRIP_FRAMES`` small pictures for each episode, evenly spread over its time."""
     rows = []
     for episode, name in zip(shown, names, strict=True):
         last = len(episode.pictures) - 1
-        chosen = np.linspace(0, last, STRIP_FRAMES).round().astype(int)
-        small = [_small(episode.pictures[k]) for k in chosen]
+        small = []
+        for k in np.linspace(0, last, STRIP_FRAMES).round().astype(int):
+            picture = Image.fromarray(episode.pictures[k])
+            width = picture.width * STRIP_HEIGHT // picture.height
+            small.append(np.asarray(picture.resize((width, STRIP_HEIGHT))))
         text = f"{name}: return {episode.returns[-1]:.1f} in {last} steps"
         rows.append(_under(np.concatenate(small, axis=1), text))
     return np.concatenate(rows)
 
 
-def _small(picture: Picture) -> Picture:
-    height, width = picture.shape[:2]
-    return np.asarray(Image.fromarray(picture).resize((width * STRIP_HEIGHT // height, STRIP_HEIGHT)))
-
-
 def _under(picture: Picture, text: str) -> Picture:
-    """A picture under a line of text, as high and wide as video codecs want it: even numbers."""
+    """Return a picture under a line of text, as high and wide as video codecs want it: even numbers."""
     height, width = picture.shape[:2]
     page = Image.new("RGB", (width + width % 2, height + CAPTION + height % 2), PAPER)
     page.paste(Image.fromarray(picture), (0, CAPTION))
@@ -118,14 +110,8 @@ def _under(picture: Picture, text: str) -> Picture:
     return np.asarray(page)
 
 
-def _png(picture: Picture) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, "PNG", optimize=True)
-    return buffer.getvalue()
-
-
 def _writer(out: Path) -> Callable[[Path, Sequence[Picture], int], None]:
-    """How a clip of this name is written; refused before anything is played."""
+    """Return what writes a clip of this name; refuse the name before anything is played."""
     check_writable(out)
     if out.suffix == ".gif":
         return _write_gif

@@ -1,6 +1,6 @@
 """Episodes as pictures: what the environment draws of itself, or else a plot of what happened."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from inspect import signature
 from typing import Any, NamedTuple
@@ -19,15 +19,8 @@ SIDE = 480  # pixels of a plot
 Picture = NDArray[np.uint8]
 
 
-class Shown(NamedTuple):
-    """One episode: a picture "height width 3" and the return so far at each time step, the start included."""
-
-    pictures: list[Picture]
-    returns: list[float]
-
-
 class Episode(NamedTuple):
-    """What happened: observations "time+1 o", returns so far "time+1", and pictures if there are any."""
+    """Observations "time+1 o", returns so far "time+1", and pictures "height width 3" if there are any."""
 
     obs: NDArray[Any]
     returns: NDArray[np.float64]
@@ -36,30 +29,20 @@ class Episode(NamedTuple):
 
 def show(
     family: TaskFamily, policies: Sequence[Policy], task: Mapping[str, Any], seed: int, deterministic: bool
-) -> tuple[list[Shown], int]:
-    """One episode of each policy from the same start, and the frames a second that are its natural speed.
+) -> tuple[list[Episode], int]:
+    """Return one episode of each policy from the same start, and its natural speed in frames a second.
 
     The environment draws itself where the family's ``make`` takes a ``render_mode``; where it does not, or
     where there is nothing to draw with, paths are plotted in the family's plane, and without one the return.
     """
-    env = made(family)
-    with closing(env):
+    drawing = {"render_mode": "rgb_array"} if "render_mode" in signature(family.make).parameters else {}
+    with closing(family.make(**drawing)) as env:
         played = [play(env, family.horizon, policy, task, seed, deterministic) for policy in policies]
         speed = int(env.metadata.get("render_fps") or 20)
-    if played[0].pictures:
-        return [Shown(episode.pictures, episode.returns.tolist()) for episode in played], speed
-    drawn = _paths(family, played, task) if hasattr(family, "plane") else _curves(played, family.horizon)
-    return [
-        Shown(pictures, episode.returns.tolist()) for pictures, episode in zip(drawn, played, strict=True)
-    ], speed
-
-
-def made(family: TaskFamily) -> gymnasium.Env[Any, Any]:
-    """One environment, one that draws itself if there is such a thing."""
-    if "render_mode" not in signature(family.make).parameters:
-        return family.make()
-    make: Callable[..., gymnasium.Env[Any, Any]] = family.make
-    return make(render_mode="rgb_array")
+    if not played[0].pictures:
+        plots = zip(played, _plots(family, played, task), strict=True)
+        played = [episode._replace(pictures=plot) for episode, plot in plots]
+    return played, speed
 
 
 def play(
@@ -70,19 +53,19 @@ def play(
     seed: int,
     deterministic: bool,
 ) -> Episode:
-    """One episode of a policy."""
+    """Return one episode of a policy."""
     obs, _ = env.reset(seed=seed, options={"task": task})
-    seen, rewards = [np.asarray(obs)], [0.0]
+    observed, rewards = [np.asarray(obs)], [0.0]
     pictures = _drawn(env)
     for _ in range(horizon):
         action, _ = policy.predict(obs, deterministic=deterministic)
         obs, reward, terminated, truncated, _ = env.step(action)
-        seen.append(np.asarray(obs))
+        observed.append(np.asarray(obs))
         rewards.append(float(reward))
         pictures += _drawn(env) if pictures else []
         if terminated or truncated:
             break
-    return Episode(np.stack(seen), np.cumsum(rewards), pictures)
+    return Episode(np.stack(observed), np.cumsum(rewards), pictures)
 
 
 def _drawn(env: gymnasium.Env[Any, Any]) -> list[Picture]:
@@ -96,31 +79,29 @@ def _drawn(env: gymnasium.Env[Any, Any]) -> list[Picture]:
     return [np.asarray(picture, np.uint8)]
 
 
-def _paths(family: Any, played: Sequence[Episode], task: Mapping[str, Any]) -> list[list[Picture]]:
-    """The path in the plane so far, in the same square for all episodes, with the task's mark."""
-    paths = [np.asarray(family.plane(episode.obs), np.float64) for episode in played]
-    marks = np.zeros((0, 2))
-    if hasattr(family, "marks"):
-        marks = np.asarray(family.marks({key: np.asarray(value)[None] for key, value in task.items()}))
-    every = np.concatenate([*paths, marks])
-    middle = (every.min(0) + every.max(0)) / 2
-    half = max(0.6 * float((every.max(0) - every.min(0)).max()), 1e-3)
-    box = np.stack([middle - half, middle + half])
-    return [_growing(path, box, marks, equal=True) for path in paths]
-
-
-def _curves(played: Sequence[Episode], horizon: int) -> list[list[Picture]]:
-    """The return so far over time, on the same axes for all episodes."""
-    curves = [np.stack([np.arange(len(e.returns)), e.returns], axis=1) for e in played]
-    every = np.concatenate(curves)
-    low, high = every[:, 1].min(), every[:, 1].max()
-    margin = 0.05 * max(float(high - low), 1e-3)
-    box = np.array([[0.0, low - margin], [float(horizon), high + margin]])
-    return [_growing(curve, box, np.zeros((0, 2)), equal=False) for curve in curves]
+def _plots(family: Any, played: Sequence[Episode], task: Mapping[str, Any]) -> list[list[Picture]]:
+    """Draw the path in the plane so far, in the same square for all episodes, with the task's marks; without
+    a plane the return so far over time, on the same axes for all.
+    """
+    marks, in_plane = np.zeros((0, 2)), hasattr(family, "plane")
+    if not in_plane:
+        lines = [np.stack([np.arange(len(e.returns)), e.returns], axis=1) for e in played]
+        returns = np.concatenate(lines)[:, 1]
+        margin = 0.05 * max(float(np.ptp(returns)), 1e-3)
+        box = np.array([[0, returns.min() - margin], [family.horizon, returns.max() + margin]])
+    else:
+        lines = [np.asarray(family.plane(episode.obs), np.float64) for episode in played]
+        if hasattr(family, "marks"):
+            marks = np.asarray(family.marks({key: np.asarray(value)[None] for key, value in task.items()}))
+        points = np.concatenate([*lines, marks])
+        middle = (points.min(0) + points.max(0)) / 2
+        half = max(0.6 * float(np.ptp(points, axis=0).max()), 1e-3)
+        box = np.stack([middle - half, middle + half])
+    return [_growing(line, box, marks, equal=in_plane) for line in lines]
 
 
 def _growing(points: NDArray[Any], box: NDArray[Any], marks: NDArray[Any], equal: bool) -> list[Picture]:
-    """A picture for each point: the line up to it, a dot where it stands, a cross on each mark."""
+    """Draw a picture for each point: the line up to it, a dot where it stands, a cross on each mark."""
     figure = Figure(figsize=(SIDE / 100, SIDE / 100), dpi=100, layout="constrained")
     canvas: Any = FigureCanvasAgg(figure)
     axes = figure.add_subplot()

@@ -5,8 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from stable_baselines3 import PPO
-
 from metarl.core.errors import RequestError
 from metarl.run.config.admission import Trust
 from metarl.run.sb3.names import check_expressible
@@ -38,23 +36,17 @@ def export_run(
         RequestError: a policy that Stable-Baselines3 cannot express, no such task, or a file that cannot be
             written.
     """
-    told: dict[str, Any] = {"steps": steps, "episodes": episodes, "inner_lr": inner_lr, "seed": seed}
-    told = {name: value for name, value in told.items() if value is not None}
-    if told and task is None:
-        raise RequestError(
-            f"{next(iter(told))} is about adapting to a task, which is not given; allowed: --task"
-        )
-    wanted = None if task is None else read_task(task)
+    asked: dict[str, Any] = {"steps": steps, "episodes": episodes, "inner_lr": inner_lr, "seed": seed}
+    asked = {name: value for name, value in asked.items() if value is not None}
+    if asked and task is None:
+        option = next(iter(asked))
+        raise RequestError(f"{option} is about adapting to a task, which is not given; allowed: --task")
+    target = None if task is None else read_task(task)
     out = Path(run_dir) / "policy.zip" if out is None else Path(out)
     run = load(run_dir, checkpoint, trust)
     check_expressible(run.config, run.agent.family)
     check_writable(out)
-    adapted = run if wanted is None else run.adapt(task=wanted, **told)
-    return save_ppo(adapted.to_sb3(), out)
-
-
-def save_ppo(model: PPO, path: Path) -> Path:
-    """The model's zip, whole or not at all."""
+    policy = run if target is None else run.adapt(task=target, **asked)
     data = io.BytesIO()
-    model.save(data)
-    return write_atomic(path, data.getvalue())
+    policy.to_sb3().save(data)
+    return write_atomic(out, data.getvalue())

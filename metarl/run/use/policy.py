@@ -1,5 +1,6 @@
-"""A policy as Stable-Baselines3's users know it: ``predict`` and ``save``."""
+"""Adapted networks as users hold them: ``predict`` and ``save``, as Stable-Baselines3's users know them."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -7,6 +8,7 @@ import gymnasium
 import numpy as np
 import safetensors.torch
 import torch
+from torch import Tensor
 
 from metarl.core.errors import RequestError
 from metarl.core.models import Apply
@@ -18,6 +20,8 @@ from metarl.run.store.files import write_atomic
 if TYPE_CHECKING:
     from stable_baselines3 import PPO
     from stable_baselines3.common.vec_env import VecEnv
+
+Space = gymnasium.Space[Any]
 
 
 class Policy:
@@ -34,15 +38,14 @@ class Policy:
         self,
         apply: Apply,
         params: Params,
-        observation_space: gymnasium.Space[Any],
-        action_space: gymnasium.Space[Any],
+        observation_space: Space,
+        action_space: Space,
         noise: np.random.Generator | int | None = None,
         agent: Agent | None = None,
     ) -> None:
-        self._agent = agent
+        self._apply, self._agent = apply, agent
         self.params = to_device(params, "cpu")
         self.observation_space, self.action_space = observation_space, action_space
-        self._apply = apply
         self._rng = np.random.default_rng(noise)
 
     @classmethod
@@ -69,17 +72,14 @@ class Policy:
         Returns:
             Actions inside the action space, and ``state`` unchanged.
         """
-        shape = self.observation_space.shape or ()
-        obs = np.asarray(observation, dtype=self.observation_space.dtype)
-        single = obs.shape == shape
-        if not single and obs.shape[1:] != shape:
-            raise RequestError(f"observation has shape {obs.shape}; allowed: {shape} or (n, {shape})")
-        obs = obs[None] if single else obs
+        obs, single = _batched(
+            "observation", observation, self.observation_space, self.observation_space.dtype
+        )
         with torch.no_grad():
             policy = self._apply(self.params, torch.from_numpy(readable(obs)))
             action = policy.mode() if deterministic else policy.sample(self._noise(len(obs)))
-        chosen = to_action_space(self.action_space, action.numpy())
-        return (chosen.squeeze(0) if single else chosen), state
+        actions = to_action_space(self.action_space, action.numpy())
+        return (actions.squeeze(0) if single else actions), state
 
     def save(self, path: str | Path) -> Path:
         """Write the parameters as a safetensors file, which ``--init-from`` reads."""
@@ -95,12 +95,56 @@ class Policy:
         Raises:
             RequestError: a policy that Stable-Baselines3 cannot express, or another environment's spaces.
         """
-        from metarl.run.sb3.model import ppo_of  # which takes a second
+        from metarl.run.sb3.ppo import ppo_of  # which takes a second
 
         if self._agent is None:
             raise RequestError("to_sb3 needs a policy of a run: run.policy or run.adapt(...)")
         return ppo_of(self._agent, self.params, env, **options)
 
-    def _noise(self, n: int) -> torch.Tensor:
+    def _noise(self, n: int) -> Tensor:
         shape = (n, *(self.action_space.shape or ()))
         return torch.from_numpy(noise_for(self.action_space, self._rng, shape))
+
+
+class Predictor:
+    """Adapted ``params`` of one task and what they say: ``outputs`` maps x "shot …" to outputs "shot …".
+
+    A network with batch normalisation normalises as the run's ``statistics`` say; with ``batch`` a prediction
+    depends on the others of the same call.
+    """
+
+    def __init__(
+        self,
+        outputs: Callable[[Tensor], Tensor],
+        params: Params,
+        observation_space: Space,
+        action_space: Space,
+    ) -> None:
+        self.params = to_device(params, "cpu")
+        self.observation_space, self.action_space = observation_space, action_space
+        self._outputs = outputs
+
+    def predict(self, x: Any) -> np.ndarray:
+        """Return the value or the label of one example, or of each row of a batch of them.
+
+        Raises:
+            RequestError: examples of another shape.
+        """
+        rows, single = _batched("x", x, self.observation_space, np.float32)
+        outputs = self._outputs(torch.from_numpy(rows)).cpu()
+        classifies = isinstance(self.action_space, gymnasium.spaces.Discrete)
+        answers: np.ndarray = (outputs.argmax(-1) if classifies else outputs).numpy()
+        return np.asarray(answers[0]) if single else answers
+
+    def save(self, path: str | Path) -> Path:
+        """Write the parameters as a safetensors file, which ``--init-from`` reads."""
+        return write_atomic(Path(path), safetensors.torch.save(self.params))
+
+
+def _batched(name: str, values: Any, space: Space, dtype: Any) -> tuple[np.ndarray, bool]:
+    """Return values with a batch axis, and whether they were of one observation."""
+    shape, rows = space.shape or (), np.asarray(values, dtype)
+    single = rows.shape == shape
+    if not single and rows.shape[1:] != shape:
+        raise RequestError(f"{name} has shape {rows.shape}; allowed: {shape} or (n, {shape})")
+    return (rows[None] if single else rows), single

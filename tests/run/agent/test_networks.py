@@ -279,7 +279,7 @@ def test_weights_are_read_whether_or_not_they_have_a_value_network(
 
 
 class Taken(GaussianMLP):
-    """A policy with a part that is called as the value network is; ``test_networks:taken`` makes one."""
+    """A policy with a part that is called as the value network is; ``taken`` makes one."""
 
     def __init__(self) -> None:
         super().__init__(2, 2, (8,))
@@ -292,5 +292,5 @@ def taken(observation_space: Any, action_space: Any) -> nn.Module:
 
 def test_a_policy_with_a_part_of_that_name_is_refused() -> None:
     with pytest.raises(RequestError, match=r"parameter critic.weight has a name that .* baseline linear"):
-        agent(objective="a2c", model="test_networks:taken")
-    assert "critic.weight" in agent(model="test_networks:taken").initial_meta().model
+        agent(objective="a2c", model=f"{__name__}:taken")
+    assert "critic.weight" in agent(model=f"{__name__}:taken").initial_meta().model

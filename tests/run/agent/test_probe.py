@@ -123,16 +123,16 @@ class NotANumber(Sinusoid):
     ("options", "told"),
     [
         (
-            {"family": "test_probe:Unknown"},
+            {"family": f"{__name__}:Unknown"},
             "has the metric 'luck'; allowed: mse, accuracy",
         ),
-        ({"family": "test_probe:Labelled"}, "has the metric 'accuracy' for labels in Box"),
-        ({"family": "test_probe:Regressed"}, "'mse' for labels in Discrete(3); allowed: accuracy"),
+        ({"family": f"{__name__}:Labelled"}, "has the metric 'accuracy' for labels in Box"),
+        ({"family": f"{__name__}:Regressed"}, "'mse' for labels in Discrete(3); allowed: accuracy"),
         (
-            {"family": "test_probe:Broken"},
+            {"family": f"{__name__}:Broken"},
             "family 'sinusoid' gives no examples: ValueError: no points at all",
         ),
-        ({"family": "test_probe:NotANumber"}, "query_y has numbers that are not finite float32"),
+        ({"family": f"{__name__}:NotANumber"}, "query_y has numbers that are not finite float32"),
         ({"objective": "vpg"}, "objective 'vpg' is of episodes, "),
     ],
 )
@@ -158,7 +158,7 @@ def test_a_network_that_does_not_say_the_labels_is_refused(
     networks: str, name: str, told: str, tmp_path: Path
 ) -> None:
     with pytest.raises(RequestError) as caught:
-        train(taught(model=f"{networks}:{name}", family="test_probe:Wide"), tmp_path / "run")
+        train(taught(model=f"{networks}:{name}", family=f"{__name__}:Wide"), tmp_path / "run")
     assert told in str(caught.value)
     assert "\n" not in str(caught.value)
 

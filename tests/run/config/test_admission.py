@@ -7,9 +7,8 @@ from typing import Any
 import pytest
 
 from metarl.core.errors import RequestError
-from metarl.run.config.admission import admit, check_run, code_in, load_config
-from metarl.run.config.next_command import command
-from metarl.run.config.yaml_file import from_yaml, to_yaml
+from metarl.run.config.admission import admit, check_run, code_in, command, load_config
+from metarl.run.config.train_config import from_yaml, to_yaml
 from tiny_runs import tiny
 
 OWN = {"algorithm": "maml", "family": "mine:Family", "model": "mine.nets:Policy"}

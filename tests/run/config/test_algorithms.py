@@ -19,21 +19,11 @@ from metarl.learn.problem import Point, TaskData
 from metarl.learn.reptile import reptile
 from metarl.run.agent.agent import Agent
 from metarl.run.config.algorithms import ALGORITHMS
-from metarl.run.config.train_config import DEFAULTS, TrainConfig
+from metarl.run.config.train_config import TrainConfig
+from metarl.run.config.train_fields import DEFAULTS
 from metarl.run.experience.gather import training_examples
 from metarl.run.use.runs import train
-from tiny_runs import (
-    TAUGHT,
-    TINY,
-    agent,
-    configured,
-    examples_of,
-    gathered,
-    meta_of,
-    pupil,
-    rows,
-    same,
-)
+from tiny_runs import TAUGHT, TINY, agent, configured, examples_of, gathered, meta_of, pupil, rows, same
 
 FAMILIES = ["sinusoid", "point-goal"]
 METRIC = {"sinusoid": "mse", "point-goal": "return"}

@@ -8,17 +8,17 @@ import pytest
 from metarl.core.errors import RequestError
 from metarl.run.config.algorithms import ALGORITHMS, Algorithm
 from metarl.run.config.devices import usable_cores
-from metarl.run.config.train_config import DEFAULTS
-from metarl.run.config.yaml_file import layered
+from metarl.run.config.train_config import TrainConfig
+from metarl.run.config.train_fields import DEFAULTS
 from metarl_envs.plane.point_goal import PointGoal
 from tiny_runs import configured
 
-TOY = "test_resolve:Toy"
-TYPO, BARE = "test_resolve:Typo", "test_resolve:Bare"
+TOY = f"{__name__}:Toy"
+TYPO, BARE = f"{__name__}:Typo", f"{__name__}:Bare"
 
 
 class Toy(PointGoal):
-    """A family with defaults of its own; ``test_resolve:Toy`` names it."""
+    """A family with defaults of its own; ``Toy`` names it."""
 
     defaults: ClassVar[dict[str, Any]] = {"inner_lr": 0.3}
 
@@ -42,30 +42,30 @@ def test_the_last_layer_that_says_something_wins(
     monkeypatch.setitem(ALGORITHMS, "maml", Algorithm("", {"inner_lr": 0.2} if "algorithm" in said else {}))
     file, words = ({"inner_lr": value[layer]} if layer in said else {} for layer in ("yaml", "command_line"))
     family = TOY if "family" in said else BARE
-    config = layered({"algorithm": "maml", "family": family} | file, words)
+    config = TrainConfig.of({"algorithm": "maml", "family": family} | file | words)
     assert config.inner_lr == (value[said[-1]] if said else 0.1)  # the rule's own
     assert config.tasks == DEFAULTS["tasks"]
 
 
 def test_none_is_unset_in_every_layer() -> None:
     file = {"algorithm": "maml", "family": TOY, "tasks": 7, "inner_lr": None}
-    config = layered(file, {"tasks": None, "family": None})
+    config = TrainConfig.of(file)
     assert (config.tasks, config.inner_lr) == (7, 0.3)
     assert configured(family=TOY, inner_lr=None).inner_lr == 0.3
 
 
 def test_the_command_line_wins_over_the_file() -> None:
     file = {"algorithm": "fomaml", "family": BARE, "chunk": 4, "threads": 3}
-    assert layered(file, {}).algorithm == "fomaml"
-    assert layered(file, {"algorithm": "maml"}).algorithm == "maml"
-    assert layered(file, {"family": TOY}).inner_lr == 0.3
-    config = layered(file, {"chunk": "auto", "threads": "auto"})
+    assert TrainConfig.of(file).algorithm == "fomaml"
+    assert TrainConfig.of(file | {"algorithm": "maml"}).algorithm == "maml"
+    assert TrainConfig.of(file | {"family": TOY}).inner_lr == 0.3
+    config = TrainConfig.of(file | {"chunk": "auto", "threads": "auto"})
     assert (config.chunk, config.threads) == (None, usable_cores())
 
 
 def test_words_mean_what_values_mean() -> None:
     mine = configured(family=TOY, iterations=100, seed=1)
-    theirs = layered({}, {"algorithm": "maml", "family": TOY, "iterations": "100", "seed": "1"})
+    theirs = TrainConfig.of({"algorithm": "maml", "family": TOY, "iterations": "100", "seed": "1"})
     assert mine == theirs
     assert (theirs.iterations, theirs.spec, theirs.hidden) == (100, "finn2017", (64, 64))
 
@@ -151,7 +151,7 @@ def test_an_impossible_value_is_told_by_field_value_and_what_is_allowed(name: st
 def test_an_unknown_name_is_told_with_those_that_are_known(layers: dict[str, Any], line: str) -> None:
     asked = layers if not layers or "family" not in layers else {"algorithm": "maml", **layers}
     with pytest.raises(RequestError) as refusal:
-        layered({}, asked)
+        TrainConfig.of(asked)
     assert line in str(refusal.value)
     assert "\n" not in str(refusal.value)
 

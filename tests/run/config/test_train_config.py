@@ -8,7 +8,8 @@ import pytest
 from metarl.core.errors import RequestError
 from metarl.run.config.algorithms import ALGORITHMS
 from metarl.run.config.fields import accept
-from metarl.run.config.train_config import DEFAULTS, FIELDS, TrainConfig, as_dict
+from metarl.run.config.train_config import TrainConfig, as_dict
+from metarl.run.config.train_fields import DEFAULTS, FIELDS
 from metarl_envs.plane.point_goal import PointGoal
 from tiny_runs import configured
 
@@ -16,7 +17,7 @@ MADE: list["Counted"] = []
 
 
 class Counted(PointGoal):
-    """A family that says how often it was constructed; ``test_config:Counted`` names it."""
+    """A family that says how often it was constructed; ``Counted`` names it."""
 
     defaults: ClassVar[dict[str, Any]] = {"inner_lr": 0.3}
 
@@ -26,7 +27,7 @@ class Counted(PointGoal):
 
 
 def counted(**asked: Any) -> TrainConfig:
-    return configured(family="test_config:Counted", **asked)
+    return configured(family=f"{__name__}:Counted", **asked)
 
 
 def test_every_default_is_allowed_and_in_canonical_form() -> None:
@@ -56,7 +57,7 @@ def test_a_configuration_constructs_its_family_once() -> None:
     changed = config.replace(tasks=3, objective="lvc")
     assert (changed.tasks, changed.objective, changed.inner_lr) == (3, "lvc", 0.3)
     assert repr(changed) == (
-        "TrainConfig(algorithm='maml', family='test_config:Counted', tasks=3, objective='lvc')"
+        f"TrainConfig(algorithm='maml', family='{__name__}:Counted', tasks=3, objective='lvc')"
     )
     assert [changed.task_family] == MADE
     other = changed.replace(family_arg={"horizon": 7})

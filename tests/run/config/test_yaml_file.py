@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 
 from metarl.core.errors import RequestError
 from metarl.run.config.admission import load_config
-from metarl.run.config.train_config import TrainConfig, as_dict
-from metarl.run.config.yaml_file import from_yaml, to_yaml
+from metarl.run.config.train_config import TrainConfig, as_dict, from_yaml, to_yaml
 from metarl_envs.plane.point_goal import PointGoal
 from tiny_runs import configured
 
@@ -19,7 +18,7 @@ FIELDS = [field.name for field in dataclasses.fields(TrainConfig) if field.name 
 
 
 class Toy(PointGoal):
-    """A family that takes any argument; ``test_config_file:Toy`` names it."""
+    """A family that takes any argument; ``Toy`` names it."""
 
     def __init__(self, spec: str | None = None, **args: object) -> None:
         super().__init__(spec)
@@ -54,18 +53,18 @@ configs = st.fixed_dictionaries(
 
 @given(configs)
 def test_a_resolved_config_survives_yaml_exactly(values: dict[str, Any]) -> None:
-    config = configured("maml", "test_config_file:Toy", **values)
+    config = configured("maml", f"{__name__}:Toy", **values)
     path = Path("config.yaml")
     path.write_text(to_yaml(config), encoding="utf-8")
     kept = {**from_yaml(path), "hidden": config.hidden, "logger": config.logger, "trust": False}
     assert TrainConfig(**kept) == config
-    again = load_config(path, trust={"test_config_file:Toy"})
+    again = load_config(path, trust={f"{__name__}:Toy"})
     assert repr(as_dict(again)) == repr(as_dict(config))  # the types too, and the sign of zero
     assert to_yaml(again) == to_yaml(config)
 
 
 def test_yaml_has_one_line_a_field_unset_ones_included() -> None:
-    config = configured("maml", "test_config_file:Toy", family_arg={"a": 1})
+    config = configured("maml", f"{__name__}:Toy", family_arg={"a": 1})
     assert [line.partition(":")[0] for line in to_yaml(config).splitlines()] == FIELDS
     assert "init_from: null" in to_yaml(config).splitlines()
 

@@ -97,8 +97,8 @@ class Bare(Sinusoid):
 
 @pytest.mark.parametrize(
     "options",
-    [{"observe_task": True}, {"family": "test_pictures:Bare"}, {"family": "tiny_families:Blobs"}],
-    ids=str,
+    [{"observe_task": True}, {"family": f"{__name__}:Bare"}, {"family": "tiny_families:Blobs"}],
+    ids=["oracle", "without the truth", "points"],
 )
 def test_where_there_is_nothing_to_draw_nothing_is(options: dict[str, Any]) -> None:
     assert taken(pupil(**options), 1)[0] == {}
@@ -160,18 +160,10 @@ def batch(m: int, e: int, start: float, lengths: torch.Tensor) -> Episodes:
     mask = (torch.arange(4) < lengths[..., None]).float()
     final = torch.stack([obs[..., 0, 0], start + lengths, torch.full((m, e), 99.0)], -1)
     none = torch.zeros(m, e, 4)
-    return Episodes(
-        obs=torch.where(mask[..., None] > 0, obs, -1.0),
-        action=none,
-        reward=none,
-        terminated=none.bool(),
-        truncated=none.bool(),
-        mask=mask,
-        log_prob=none,
-        final_obs=final,
-        advantage=none,
-        target=none,
-    )
+    numbers = dict.fromkeys(("action", "reward", "log_prob", "advantage", "target"), none)
+    ends = dict.fromkeys(("terminated", "truncated"), none.bool())
+    obs = torch.where(mask[..., None] > 0, obs, -1.0)
+    return Episodes(obs=obs, mask=mask, final_obs=final, **numbers, **ends)
 
 
 def experience(m: int, e: int, steps: int) -> Experience:

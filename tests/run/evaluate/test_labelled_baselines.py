@@ -64,11 +64,9 @@ def test_joint_training_has_no_rule_to_learn_and_nowhere_to_move(algorithm: str)
         "checkpoint_every": 2,
         "inner_steps": 3,
     }
-    values |= {"inner_lr": None if algorithm in ("lstm", "meta-sgd") else 0.05}
+    values |= {"inner_lr": None if algorithm == "lstm" else 0.05}
     if algorithm == "reptile":
         values |= {"meta_optimizer": None, "meta_lr": 0.1}
-    if algorithm == "meta-sgd":
-        values |= {"inner_lr": 0.05}
     assert changes("pretrained", **values) == JOINT | OF_MAML[algorithm]
     assert changes("oracle", **values) == JOINT | OF_MAML[algorithm] | {"observe_task": True}
     assert changes("random", **values) == OF_MAML[algorithm] | {"iterations": 0}
@@ -76,13 +74,8 @@ def test_joint_training_has_no_rule_to_learn_and_nowhere_to_move(algorithm: str)
 
 @pytest.mark.parametrize("algorithm", ["reptile", "lstm"])
 def test_it_can_be_trained_whatever_the_algorithm(algorithm: str, tmp_path: Path) -> None:
-    options: dict[str, Any] = {
-        "algorithm": algorithm,
-        "inner_lr": None,
-        "meta_optimizer": None,
-        "meta_lr": None,
-    }
-    run = train(taught(**options, inner_steps=2, iterations=1), tmp_path / "run")
+    unset: dict[str, Any] = dict.fromkeys(("inner_lr", "meta_optimizer", "meta_lr"))
+    run = train(taught(algorithm=algorithm, inner_steps=2, iterations=1, **unset), tmp_path / "run")
     for kind in TRAINED:
         found = baseline_of(kind, run)
         assert not found.agent.rule.learns
@@ -118,9 +111,7 @@ def test_each_of_its_iterations_is_a_step_on_the_query_set(kind: str, tmp_path: 
 
 def test_the_baseline_that_learns_nothing_is_no_run(tmp_path: Path) -> None:
     for make in (tiny, taught):
-        with pytest.raises(
-            RequestError, match="unknown baseline 'nearest'; allowed: random, pretrained, oracle"
-        ):
+        with pytest.raises(RequestError, match="'nearest'; allowed: random, pretrained, oracle"):
             train_baseline("nearest", make(), tmp_path / "run")
     assert list(tmp_path.iterdir()) == []
 
@@ -136,12 +127,8 @@ def test_few_shots_are_those_whose_labels_are_the_task_s_own() -> None:
 
 
 def test_pretrained_tells_all_training_classes_apart(blobs: Run) -> None:
-    joint = {"ways": "all", "shots": 1, "queries": 1}
-    assert changes("pretrained", **BLOBS, inner_steps=3, family_arg={"shots": 7}) == {
-        "inner_steps": 0,
-        "tasks": 1,
-        "family_arg": joint,
-    }
+    joint = {"inner_steps": 0, "tasks": 1, "family_arg": {"ways": "all", "shots": 1, "queries": 1}}
+    assert changes("pretrained", **BLOBS, inner_steps=3, family_arg={"shots": 7}) == joint
     baseline_of("pretrained", blobs)
     trained = load(blobs.path / "baselines" / "pretrained", "last", trust=True)
     assert trained.agent.family.action_space.n == 6
@@ -182,8 +169,7 @@ def test_all_of_them_are_evaluated_on_the_same_examples(blobs: Run, monkeypatch:
 def test_of_images_there_is_no_oracle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(protocol, "GRID", (0.4,))
     run = train(taught(**IMAGES, iterations=1, validation_tasks=2), tmp_path / "run")
-    with pytest.raises(RequestError, match="an oracle needs a one-dimensional Box of floats") as caught:
+    with pytest.raises(RequestError, match=r"an oracle needs a one-dimensional Box of floats[^\n]*$"):
         run.evaluate(baselines=["oracle"], **FEW)
-    assert "\n" not in str(caught.value)
     found = run.evaluate(baselines=["pretrained", "nearest"], **FEW)
     assert np.shape(found.agents["pretrained"]["per_task"]) == (3, 2)

@@ -66,6 +66,7 @@ def test_the_file_holds_what_the_contract_says(waves: Run) -> None:
         "inner_lr_grid": list(GRID),
         "hash": protocol_hash("mse", found["protocol"]),
     }
+    assert found["agents"]["random"].pop("description") == "the untrained initialisation"
     for agent in found["agents"].values():
         assert list(agent) == ["mean", "iqm", "ci95", "per_task", "inner_lr", "examples"]
         assert np.shape(agent["per_task"]) == (5, 3)
@@ -84,10 +85,8 @@ def test_accuracy_is_a_share(blobs: Run) -> None:
     found = blobs.evaluate(**FEW)
     assert found.metric == "accuracy"
     assert list(found.metrics) == ["accuracy/step_0", "accuracy/step_1", "accuracy/step_2"]
-    per_task = np.array(found.per_task) * 15  # of so many queries
-    np.testing.assert_allclose(per_task, per_task.round(), atol=1e-5)
-    assert per_task.min() >= 0
-    assert per_task.max() <= 15
+    correct = np.array(found.per_task) * 15  # of so many queries
+    np.testing.assert_allclose(correct, correct.round().clip(0, 15), atol=1e-5)
     assert (found.protocol["shots"], found.protocol["queries"]) == (12, 15)  # of each class 4 and 5
     assert (found.fits, found.samples, found.traces) == (None, None, None)
 
@@ -102,9 +101,8 @@ def test_images_come_with_samples_and_say_what_they_were_normalised_by(tmp_path:
 
 
 def test_the_table_says_how_many_examples(waves: Run) -> None:
-    title, head, line = str(waves.evaluate(**FEW)).splitlines()
+    title, _, line = str(waves.evaluate(**FEW)).splitlines()
     assert title.startswith("mse on 5 test tasks of sinusoid (maml), 10 support and 10 query examples")
-    assert head.split() == ["agent", "before", "step", "1", "step", "2", "step", "sizes"]
     assert line.endswith("   0.05")  # for all steps
 
 
@@ -174,7 +172,6 @@ def test_fewer_shots_than_in_training(waves: Run) -> None:
     assert (found.protocol["shots"], found.protocol["queries"]) == (5, 10)
     built = pupil(family_arg={"shots": 5}, chunk=50)
     expected = measured(built, waves.meta, [0.05, 0.05], PROTOCOL).values
-    assert expected is not None
     np.testing.assert_allclose(found.per_task, expected.T, rtol=1e-6)
     assert waves.config.family_arg == {}
     assert waves.evaluate(**FEW).protocol["shots"] == 10
@@ -229,12 +226,10 @@ def test_a_baseline_s_step_size_is_the_one_with_the_smallest_error(
     waves: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     validation = Protocol("validation", 5, 2, 20, 1, False)
-    scores = {}
-    for lr in GRID:
-        values = measured(waves.agent, waves.meta, [lr, lr], validation).values
-        scores[lr] = float(values[1:].mean())
-    best = min((lr for lr in GRID if np.isfinite(scores[lr])), key=lambda lr: scores[lr])
-    worst = max((lr for lr in GRID if np.isfinite(scores[lr])), key=lambda lr: scores[lr])
+    curves = {lr: measured(waves.agent, waves.meta, [lr, lr], validation).values for lr in GRID}
+    scores = {lr: float(values[1:].mean()) for lr, values in curves.items()}
+    finite = [lr for lr in GRID if np.isfinite(scores[lr])]
+    best, worst = (choose(finite, key=lambda lr: scores[lr]) for choose in (min, max))
     assert tuned_rates(waves.agent, waves.meta, [0.05, 0.05], PROTOCOL, "random") == [best, best]
     assert best != worst
     monkeypatch.setattr(protocol, "GRID", (worst, best, 1e9))  # the last of which diverges
@@ -245,7 +240,7 @@ def test_classes_are_compared_with_nearest_neighbours(blobs: Run) -> None:
     found = blobs.evaluate(baselines=["nearest", "random"], **FEW)
     assert list(found.agents) == ["meta", "nearest", "random"]
     alone = found.agents["nearest"]
-    assert list(alone) == ["mean", "iqm", "ci95", "per_task", "inner_lr"]
+    assert list(alone) == ["mean", "iqm", "ci95", "per_task", "inner_lr", "description"]
     assert alone["mean"][0] == alone["mean"][1] == alone["mean"][2] > 1 / 3
     assert alone["inner_lr"] == []
     assert "nearest" in str(found)
@@ -255,20 +250,12 @@ def test_what_cannot_be_compared_with_is_refused_before_anything_is_trained(
     waves: Run, blobs: Run, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     fresh = trained(tmp_path_factory)
-    for kinds, told in (
-        (
-            ["pretrained", "nearest"],
-            "baseline 'nearest' needs a family of classification, 'sinusoid' is none",
-        ),
-        (
-            ["pretrained", "lucky"],
-            "unknown baseline 'lucky'; allowed: random, pretrained, oracle, nearest, sb3-pretrained, "
-            "sb3-scratch, sb3-oracle",
-        ),
+    for kind, named in (
+        ("nearest", "needs a family of classification, 'sinusoid'"),
+        ("lucky", "allowed: .*nearest"),
     ):
-        with pytest.raises(RequestError) as caught:
-            fresh.evaluate(baselines=kinds, **FEW)
-        assert str(caught.value) == told
+        with pytest.raises(RequestError, match=f"baseline '{kind}'.*{named}"):
+            fresh.evaluate(baselines=["pretrained", kind], **FEW)
     assert not (fresh.path / "baselines").exists()
 
 
@@ -286,7 +273,5 @@ def test_learned_steps_are_not_chosen(
     assert found.agents["meta"]["inner_lr"] == []
     assert found.agents["pretrained"]["inner_lr"][0] in (0.1, 0.2)  # which descends plainly
     assert np.shape(found.per_task) == (5, 3)
-    with pytest.raises(
-        RequestError, match=f"inner_lr has no meaning for rule '{algorithm}', whose steps are"
-    ):
+    with pytest.raises(RequestError, match=f"inner_lr has no meaning for rule '{algorithm}'"):
         run.evaluate(inner_lr=0.1, **FEW)

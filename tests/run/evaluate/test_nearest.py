@@ -1,7 +1,5 @@
 """Nearest neighbours by hand, and that they are asked about the examples that agents are."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 import torch
@@ -25,14 +23,9 @@ def test_the_label_is_that_of_the_nearest_example() -> None:
     # (2, 2): 8 from the first, 5 from the second, 13 from the third. (0, 3): 9, 10 and 4. (1, 1): 2, 13, 17.
     asked = torch.tensor([[[2.0, 2.0], [0.0, 3.0], [1.0, 1.0]], [[0.1, 0.0], [-0.1, 0.0], [5.1, 5.0]]])
     assert nearest_label(support, asked.reshape(2, 3, 1, 1, 2)).tolist() == [[0, 1, 2], [0, 1, 2]]
-
-
-def test_every_pixel_counts_once_whatever_its_channel() -> None:
-    """Euclidean, not the largest difference: 0.9 in one pixel is nearer than 0.5 in each of four."""
-    support = Shots(
-        torch.tensor([[[[[0.9, 0.0], [0.0, 0.0]]], [[[0.5, 0.5], [0.5, 0.5]]]]]), torch.tensor([[7, 4]])
-    )
-    assert nearest_label(support, torch.zeros(1, 1, 1, 2, 2)).tolist() == [[7]]
+    # Euclidean, not the largest difference: 0.9 in one pixel is nearer than 0.5 in each of four.
+    x = torch.tensor([[[[[0.9, 0.0], [0.0, 0.0]]], [[[0.5, 0.5], [0.5, 0.5]]]]])
+    assert nearest_label(Shots(x, torch.tensor([[7, 4]])), torch.zeros(1, 1, 1, 2, 2)).tolist() == [[7]]
 
 
 @pytest.mark.parametrize("options", [BLOBS, IMAGES], ids=["points", "images"])
@@ -61,19 +54,9 @@ def test_it_looks_at_all_of_the_support_set_whatever_the_mini_batches() -> None:
     assert same([whole.values], [mini.values])
 
 
-def test_other_seeds_and_splits_are_other_examples() -> None:
-    built = pupil(**BLOBS)
-    first = measure_nearest(built, dataclasses.replace(PROTOCOL, tasks=20)).values
-    for change in ({"seed": 2}, {"split": "validation"}):
-        other = measure_nearest(built, dataclasses.replace(PROTOCOL, tasks=20, **change)).values
-        assert not same([first], [other])
-
-
 def test_what_has_no_labels_is_refused_by_name() -> None:
     for built in (pupil(), agent()):
         with pytest.raises(
-            RequestError, match="baseline 'nearest' needs a family of classification"
-        ) as caught:
+            RequestError, match=f"'nearest' needs .* classification, '{built.family.name}' is"
+        ):
             check_classification(None, built)
-        assert repr(built.family.name) in str(caught.value)
-        assert "\n" not in str(caught.value)

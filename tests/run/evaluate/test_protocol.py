@@ -63,11 +63,6 @@ def test_each_of_finitely_many_tasks_is_given_once() -> None:
     assert measured(built, built.initial_meta(), [0.1], changed(tasks=40, steps=1)).values.shape == (2, 4)
 
 
-def test_a_split_that_the_family_does_not_have_is_refused() -> None:
-    with pytest.raises(RequestError, match="no split 'ood'; allowed: train, validation, test"):
-        held_out_tasks(agent(**CORNERS), changed(split="ood"))
-
-
 # Measuring ---------------------------------------------------------------------------------------
 
 
@@ -119,14 +114,6 @@ def test_the_best_on_validation_tasks_after_adaptation_is_chosen(
     assert told.startswith("metarl: oracle: mean return on validation tasks by step size 0: -9, ")
     assert "0.1: -2, " in told
     assert told.endswith("best 0.1\n")
-
-
-def test_the_choice_is_that_of_a_search_by_hand() -> None:
-    built = agent()
-    meta = built.initial_meta()
-    scores = [measured(built, meta, [lr, lr], changed(split="validation")).values[1:].mean() for lr in GRID]
-    best = GRID[int(torch.stack(scores).argmax())]
-    assert tuned_rates(built, meta, [0.1, 0.1], PROTOCOL, "random") == pytest.approx([best, best])
 
 
 def test_of_step_sizes_that_succeed_alike_the_one_of_the_higher_return_is_best(

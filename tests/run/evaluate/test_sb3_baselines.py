@@ -20,8 +20,8 @@ from metarl.run.evaluate.protocol import Protocol, held_out_tasks
 from metarl.run.evaluate.sb3_baselines import kept, measure_scratch, sb3_baseline_of, sb3_config, scratch_file
 from metarl.run.experience.gather import USES
 from metarl.run.experience.sources import open_executor
-from metarl.run.sb3.model import ppo_of
 from metarl.run.sb3.names import names_of
+from metarl.run.sb3.ppo import ppo_of
 from metarl.run.sb3.vec_env import TaskVecEnv
 from metarl.run.store import checkpoint as store
 from metarl.run.store.lock import alone_in

@@ -85,28 +85,15 @@ def begun(family: TaskFamily, single: gymnasium.Env[Any, Any], row: int, episode
     return single.reset(seed=start_seed(row, episode), options={"task": task})[0]
 
 
-def test_each_episode_has_a_task_of_its_own_which_the_reset_names() -> None:
-    env = TaskVecEnv(Field(horizon=3), ROWS, seed=SEED)
-    env.reset()
-    seen = []
-    for episode in range(3):
-        goals = np.stack([info["task"]["goal"] for info in env.reset_infos])
-        np.testing.assert_array_equal(goals, drawn_tasks(Field(), episode)["goal"])
-        seen += goals.tolist()
-        for _ in range(3):
-            env.step(np.zeros((ROWS, 2), np.float32))
-    assert len({tuple(goal) for goal in seen}) == 3 * ROWS
-
-
-def test_several_episodes_in_a_row_may_share_a_task() -> None:
-    env, goals = TaskVecEnv(Field(horizon=2), ROWS, per_task=3, seed=SEED), []
+@pytest.mark.parametrize("per_task", [1, 3])
+def test_so_many_episodes_in_a_row_share_a_task_which_the_reset_names(per_task: int) -> None:
+    env, goals = TaskVecEnv(Field(horizon=2), ROWS, per_task=per_task, seed=SEED), []
     starts = [env.reset()]
     for _ in range(6):
         goals.append(np.stack([info["task"]["goal"] for info in env.reset_infos]))
         env.step(np.zeros((ROWS, 2), np.float32))
         starts.append(env.step(np.zeros((ROWS, 2), np.float32))[0])
-    first, second = (drawn_tasks(Field(), number)["goal"] for number in (0, 1))
-    np.testing.assert_array_equal(goals, [first] * 3 + [second] * 3)
+    np.testing.assert_array_equal(goals, [drawn_tasks(Field(), e // per_task)["goal"] for e in range(6)])
     assert len({tuple(row) for start in starts for row in start.tolist()}) == 7 * ROWS
 
 
@@ -126,15 +113,9 @@ def test_episodes_are_those_of_the_collector_at_the_same_address(episode: int) -
     params, family = meta_of(built).model, built.episodic
     address = Address(SEED, USES["sb3"], iteration=episode)
     expected = collect(
-        family.make_vec(ROWS),
-        built.apply_tasks,
-        expand(params, ROWS),
-        drawn_tasks(family, episode),
-        episodes=1,
-        horizon=6,
-        address=address,
-        deterministic=True,
-    )
+        family.make_vec(ROWS), built.apply_tasks, expand(params, ROWS), drawn_tasks(family, episode),
+        episodes=1, horizon=6, address=address, deterministic=True,
+    )  # fmt: skip
     env = TaskVecEnv(family, ROWS, seed=SEED)
     obs = env.reset()
     for _ in range(6 * episode):  # nobody reaches x = 1 by standing still

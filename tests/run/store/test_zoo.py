@@ -21,7 +21,7 @@ from metarl.run.store.zoo import agents, local, shipped
 from metarl.run.use.runs import load, resume
 from tiny_runs import rows
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 BANDIT = "zoo:bandit-promp"
 # By how much the mean return of eight test tasks is to rise by one step; untrained weights gain less.
 GAINS = {"bandit-promp": 1.2, "cartpole-params-maml": 80, "cheetah-dir-maml": 100, "point-goal-maml": 20}

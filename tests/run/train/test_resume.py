@@ -14,7 +14,7 @@ import pytest
 
 from metarl.core.errors import RequestError
 from metarl.run.config.admission import load_config
-from metarl.run.config.yaml_file import to_yaml
+from metarl.run.config.train_config import to_yaml
 from metarl.run.store import checkpoint as store
 from metarl.run.train.callbacks import Callback
 from metarl.run.train.signals import Stopped

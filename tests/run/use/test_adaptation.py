@@ -118,14 +118,6 @@ def test_without_steps_it_is_the_policy_of_the_run(run: Run) -> None:
     assert same(run.adapt(task=TASK, steps=0).params, run.policy.params)
 
 
-def test_an_adapted_policy_acts(run: Run, corridor: Run) -> None:
-    action, state = run.adapt(task=TASK, episodes=2).predict(np.zeros(2), deterministic=True)
-    assert run.agent.family.action_space.contains(action)
-    assert state is None
-    action, _ = corridor.adapt(task={"side": 1.0}, episodes=2).predict(np.zeros((5, 1)))
-    assert action.shape == (5,)
-
-
 def test_an_oracle_is_told_the_task(tmp_path: Path) -> None:
     oracle = train(tiny(iterations=1, observe_task=True), tmp_path / "run")
     adapted = oracle.adapt(task=TASK, episodes=3)
@@ -183,25 +175,21 @@ class Other(gymnasium.Env[Any, Any]):
         return self.np_random.random(shape).astype(self.observation_space.dtype)
 
 
-def test_another_number_of_discrete_actions_is_refused(corridor: Run) -> None:
-    env = Other(Box(-2.0, 2.0, (1,), np.float32), Discrete(2))
-    with pytest.raises(RequestError, match=r"the environment's action_space is Discrete\(2\)"):
-        corridor.adapt(env=env, episodes=2)
-
-
 def test_any_environment_with_these_spaces_will_do(run: Run, corridor: Run) -> None:
     """Other bounds, other numbering, never an end: it is still a task."""
     moved = Other(Box(-9.0, 9.0, (2,), np.float32), Box(-0.3, 0.1, (2,), np.float32))
     assert not same(run.adapt(env=moved, episodes=2).params, run.meta.model)
     counted = Other(Box(-2.0, 2.0, (1,), np.float32), Discrete(3, start=4))
-    assert not same(corridor.adapt(env=counted, episodes=2).params, corridor.meta.model)
-
-
-def test_an_environment_may_observe_in_double_precision(run: Run) -> None:
-    env = Other(Box(-9.0, 9.0, (2,), np.float64), Box(-1.0, 1.0, (2,), np.float32))
-    adapted = run.adapt(env=env, episodes=2)
+    adapted = corridor.adapt(env=counted, episodes=2)
+    assert not same(adapted.params, corridor.meta.model)
+    assert adapted.predict(np.zeros((5, 1)))[0].shape == (5,)
+    double = Other(Box(-9.0, 9.0, (2,), np.float64), Box(-1.0, 1.0, (2,), np.float32))
+    adapted = run.adapt(env=double, episodes=2)
     assert {value.dtype for value in adapted.params.values()} == {torch.float32}
     assert not same(adapted.params, run.meta.model)
+    fewer = Other(Box(-2.0, 2.0, (1,), np.float32), Discrete(2))
+    with pytest.raises(RequestError, match=r"the environment's action_space is Discrete\(2\)"):
+        corridor.adapt(env=fewer, episodes=2)
 
 
 @pytest.mark.parametrize("text", ["goal", "[1, 2]", "{}", "3"])

@@ -12,7 +12,7 @@ from PIL import Image
 from metarl.core.errors import RequestError
 from metarl.run.report.page import write_report
 from metarl.run.use.clip import CAPTION, STRIP_FRAMES, STRIP_HEIGHT, render_run, side_by_side
-from metarl.run.use.episode_pictures import SIDE, Shown, play, show
+from metarl.run.use.episode_pictures import SIDE, Episode, play, show
 from metarl.run.use.policy import Policy
 from metarl.run.use.runs import Run, train
 from tiny_families import Corridor
@@ -111,7 +111,7 @@ class Idle(Policy):
 def test_an_environment_that_draws_itself_is_shown_as_it_draws() -> None:
     (shown,), speed = show(Drawn(), [Idle()], {"goal": [0.0]}, 1, False)
     assert speed == 7
-    assert shown.returns == [0.0, 1.0, 3.0, 6.0]
+    assert shown.returns.tolist() == [0.0, 1.0, 3.0, 6.0]
     assert [int(picture[0, 0, 0]) for picture in shown.pictures] == [0, 10, 20, 30]
 
 
@@ -127,8 +127,12 @@ def test_an_episode_stops_at_the_horizon() -> None:
 
 
 def test_an_episode_that_has_ended_stands_still_beside_a_longer_one() -> None:
-    short = Shown([np.full((4, 4, 3), 50, np.uint8)], [0.0])
-    long = Shown([np.full((4, 4, 3), k, np.uint8) for k in (60, 70)], [0.0, 1.0])
+    short, long = (
+        Episode(
+            np.zeros(len(shades)), np.zeros(len(shades)), [np.full((4, 4, 3), k, np.uint8) for k in shades]
+        )
+        for shades in ((50,), (60, 70))
+    )
     found = side_by_side([short, long], ["a", "b"])
     assert [(int(f[-1, 0, 0]), int(f[-1, -1, 0])) for f in found] == [(50, 60), (50, 70)]
 

@@ -31,21 +31,15 @@ def categorical(start: int = 0, seed: int = 0) -> tuple[MLP, Policy]:
 
 def test_one_observation_gives_one_action_and_a_batch_gives_a_batch() -> None:
     _, made = gaussian()
-    assert made.predict(BATCH[0])[0].shape == (2,)
-    assert made.predict(BATCH)[0].shape == (50, 2)
-    assert made.predict(BATCH[:1])[0].shape == (1, 2)
+    for observation, shape in ((BATCH[0], (2,)), (BATCH, (50, 2)), (BATCH[:1], (1, 2))):
+        state = object()
+        action, after = made.predict(observation, state, episode_start=np.ones(1))
+        assert action.shape == shape and after is state
     assert made.predict(BATCH[0].tolist())[0].dtype == np.float32
     _, made = categorical()
     assert made.predict(BATCH[0])[0].shape == ()
     assert made.predict(BATCH)[0].shape == (50,)
     assert made.predict(BATCH)[0].dtype == np.int64
-
-
-def test_the_state_is_handed_back() -> None:
-    _, made = gaussian()
-    state = object()
-    assert made.predict(BATCH[0], state)[1] is state
-    assert made.predict(BATCH[0], state, episode_start=np.ones(1), deterministic=True)[1] is state
 
 
 def test_deterministic_is_the_most_likely_action_inside_the_space() -> None:

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from metarl.core.errors import RequestError
 from metarl.core.params import Params, tree_map
 from metarl.core.rules import lstm
-from metarl.run.use.predictor import Predictor
+from metarl.run.use.policy import Predictor
 from metarl.run.use.runs import Run, load, train
 from tiny_runs import IMAGES, pupil, same, starting_meta, taught, tiny
 
@@ -104,9 +104,7 @@ def test_a_learned_rule_adapts_by_what_it_has_learned(tmp_path: Path) -> None:
     carry = rule.begin(run.meta.rule, run.meta.model)
     expected, _ = rule.step(run.meta.rule, carry, run.meta.model, grads, loss.detach())
     close(run.adapt(shots=(X, Y)).params, expected)
-    with pytest.raises(
-        RequestError, match="inner_lr has no meaning for rule 'lstm', whose steps are learned"
-    ):
+    with pytest.raises(RequestError, match="inner_lr has no meaning for rule 'lstm'"):
         run.adapt(shots=(X, Y), inner_lr=0.1)
 
 
@@ -123,6 +121,8 @@ def test_a_learned_rule_adapts_by_what_it_has_learned(tmp_path: Path) -> None:
         ({"shots": (X, np.full_like(Y, np.inf))}, "shots_y has numbers that are not finite"),
         ({"shots": (["one"], Y)}, "shots_x must be an array of numbers, got ['one']"),
         ({"shots": (X, [[1.0], [2.0, 3.0]])}, "shots_y must be an array of numbers, got [[1.0], [2.0, 3.0]]"),
+        ({"shots": (X,)}, "shots are a pair"),
+        ({"shots": (X, Y, Y)}, "shots are a pair"),
         ({"shots": (X, None)}, "shots_y must be an array of numbers, got None"),
         ({"task": {"phase": 1.0, "amplitude": 2.0}}, "gives labelled examples, not episodes"),
         ({}, "adapt needs "),
@@ -136,19 +136,17 @@ def test_what_cannot_be_adapted_to_is_refused_in_one_line(waves: Run, options: A
 
 
 @pytest.mark.parametrize(
-    ("labels", "told"),
+    ("labels", "named"),
     [
-        (np.array([0, 1, 2, 3]), "shots_y has labels torch.int64 from 0 to 3; allowed: int64 from 0 to 2"),
+        (np.array([0, 1, 2, 3]), "torch.int64 from 0 to 3; allowed: int64 from 0 to 2"),
         (np.array([0, 1, 2, -1]), "from -1 to 2; allowed: int64 from 0 to 2"),
-        (np.array([0.5, 1, 2, 0]), "shots_y has labels torch.float32 from 0.0 to 2.0; allowed: int64"),
-        (np.eye(4, dtype=int), "shots_y has shape (1, 4, 4); allowed: (1, 4)"),
+        (np.array([0.5, 1, 2, 0]), "torch.float32 from 0.0 to 2.0; allowed: int64"),
+        (np.eye(4, dtype=int), r"shape \(1, 4, 4\); allowed: \(1, 4\)"),
     ],
 )
-def test_labels_out_of_range_are_refused(blobs: Run, labels: Any, told: str) -> None:
-    with pytest.raises(RequestError) as caught:
+def test_labels_out_of_range_are_refused(blobs: Run, labels: Any, named: str) -> None:
+    with pytest.raises(RequestError, match=f"shots_y has .*{named}"):
         blobs.adapt(shots=(POINTS, labels))
-    assert told in str(caught.value)
-    assert "\n" not in str(caught.value)
 
 
 def test_a_policy_learns_from_no_shots_and_a_regressor_has_no_policy(waves: Run, tmp_path: Path) -> None:
@@ -209,9 +207,3 @@ def test_images_are_told_apart(tmp_path: Path) -> None:
     adapted = run.adapt(shots=(x, y), steps=20, inner_lr=0.5)
     assert (adapted.predict(x) == y).mean() == 1
     assert (run.adapt(shots=(x, y), steps=0).predict(x) == y).mean() < 1
-
-
-@pytest.mark.parametrize("given", [(X,), (X, Y, Y)])
-def test_shots_are_a_pair(waves: Run, given: Any) -> None:
-    with pytest.raises(RequestError, match="shots are a pair"):
-        waves.adapt(shots=given)
