@@ -16,33 +16,33 @@ from metarl_envs.base.rows import OneStep, drawn, gymnasium_seed
 
 
 class BuiltEnv(NamedTuple):
-    """An environment, the arguments that it was made of, and its ``own`` values before any change."""
+    """An environment, the arguments that it was made of, and its ``originals``: values before any change."""
 
     env: gymnasium.Env[Any, Any]
     arguments: dict[str, Any]
-    own: dict[str, Any]
+    originals: dict[str, Any]
 
 
 @runtime_checkable
 class Adapted(Served, Protocol):
-    """What the environment asks of its family; each part as in ``GymFamily``."""
+    """A family as its environment asks it; each part as in ``GymFamily``."""
 
     reader: Reader
     writer: Writer
 
     def arguments_of(self, task: dict[str, Any]) -> dict[str, Any]:
-        """The constructor's arguments for one task."""
+        """Return the constructor's arguments for one task."""
 
     def build(self, arguments: dict[str, Any], render_mode: str | None) -> gymnasium.Env[Any, Any]:
-        """The environment of a constructor's arguments."""
+        """Make the environment of a constructor's arguments."""
 
-    def own(self, env: gymnasium.Env[Any, Any]) -> dict[str, Any]:
-        """A new environment's own values of what tasks change, by name."""
+    def originals(self, env: gymnasium.Env[Any, Any]) -> dict[str, Any]:
+        """Return a new environment's own values of all that tasks change, by name."""
 
     def change(
-        self, env: gymnasium.Env[Any, Any], own: dict[str, Any], task: dict[str, Any]
+        self, env: gymnasium.Env[Any, Any], originals: dict[str, Any], task: dict[str, Any]
     ) -> dict[str, Any]:
-        """Make the environment that of the task; the options for its reset."""
+        """Make the environment that of the task; return the options for its reset."""
 
 
 class GymEnv(gymnasium.Env[NDArray[Any], Any]):
@@ -76,15 +76,15 @@ class GymEnv(gymnasium.Env[NDArray[Any], Any]):
         super().reset(seed=gymnasium_seed(seed))
         family, task = self._family, self._read(seed, options or {})
         inner = self._made(family.arguments_of(task))
-        own_options = family.change(inner.env, inner.own, task)
+        reset_options = family.change(inner.env, inner.originals, task)
         assert self._seeds is not None
         start = int(row_draws.uniform(self._seeds, 1)[0, 0] * 2**31)  # what every environment takes
-        obs, info = inner.env.reset(seed=start, options=own_options or None)
+        obs, info = inner.env.reset(seed=start, options=reset_options or None)
         self._time = 0
         return family.reader.read(obs), {**_named(info), "task": task}
 
     def _read(self, seed: int | None, options: Mapping[str, Any]) -> dict[str, Any]:
-        """The task to start, after a look at the options; moves the seed on."""
+        """Return the task to start, after checking the options; move the seed on."""
         family = self._family
         if unknown := sorted(map(str, set(options) - {"task"})):
             raise ValueError(f"{family.title}: reset option {unknown[0]!r}; allowed: task")
@@ -102,11 +102,11 @@ class GymEnv(gymnasium.Env[NDArray[Any], Any]):
             self.close()
         if self.inner is None:
             env = self._family.build(arguments, self.render_mode)
-            self.inner = BuiltEnv(env, arguments, self._family.own(env))
+            self.inner = BuiltEnv(env, arguments, self._family.originals(env))
         return self.inner
 
     def step(self, action: Any) -> OneStep:
-        """One time step; actions beyond a Box's bounds act like the bounds."""
+        """Take one time step; actions beyond a Box's bounds act like the bounds."""
         assert self.inner is not None, "reset comes first"
         family = self._family
         obs, reward, terminated, truncated, info = self.inner.env.step(family.writer.write(action))
@@ -116,7 +116,7 @@ class GymEnv(gymnasium.Env[NDArray[Any], Any]):
         return family.reader.read(obs), float(reward), over, cut, _named(info)
 
     def render(self) -> Any:
-        """What the environment draws; RuntimeError where the library that it draws with is not there."""
+        """Draw the environment; RuntimeError where the library that it draws with is missing."""
         assert self.inner is not None, "reset comes first"
         try:
             return self.inner.env.render()

@@ -1,4 +1,4 @@
-"""A short look at an environment before a run: what is wrong with it is told at the start, by its name."""
+"""A short look at an environment before a run, so that faults are found at the start and named."""
 
 import copy
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ class Looked(SteppedFamily, Protocol):
 
 @contextmanager
 def errors_named(title: str) -> Iterator[None]:
-    """Whatever an environment raises becomes a ValueError of one line that begins with the title."""
+    """Turn any error of an environment into a ValueError of one line that begins with the title."""
     try:
         yield
     except Exception as error:
@@ -40,7 +40,7 @@ def errors_named(title: str) -> Iterator[None]:
 
 
 def time_limit(env: gymnasium.Env[Any, Any], title: str) -> int:
-    """The time steps after which the environment is truncated; ValueError if its episodes may never end."""
+    """Return the time steps after which the environment is truncated; ValueError if there is no limit."""
     spec = env.spec
     limit = None if spec is None else spec.max_episode_steps
     if spec is not None and limit is None and spec.id in registry:
@@ -53,7 +53,7 @@ def time_limit(env: gymnasium.Env[Any, Any], title: str) -> int:
 
 
 def look(family: Looked) -> SingleRows:
-    """Play the beginning of one episode twice; the environment, as a row.
+    """Play the beginning of one episode twice; return the environment, as a row.
 
     Raises:
         ValueError: of one line, for observations or rewards that are not what the spaces promise, for two
@@ -86,7 +86,7 @@ def look(family: Looked) -> SingleRows:
 
 
 def _played(family: Looked, rows: SingleRows, task: Tasks) -> list[NDArray[Any]]:
-    """Observation and reward after a reset and after each step, "n" each."""
+    """Return observation and reward after a reset and after each step, "n" each."""
     space = copy.deepcopy(family.action_space)
     space.seed(0)
     seen = [rows.reset(seed=[0], options={"task": task})[0].ravel()]
@@ -99,7 +99,7 @@ def _played(family: Looked, rows: SingleRows, task: Tasks) -> list[NDArray[Any]]
 
 
 def _says_success(family: Looked, rows: SingleRows, task: Tasks) -> bool:
-    """Whether an episode speaks of success, as some do at its end alone."""
+    """Return True if an episode speaks of success, as some do at its end alone."""
     space = copy.deepcopy(family.action_space)
     space.seed(0)
     rows.reset(seed=[0], options={"task": task})
@@ -111,7 +111,7 @@ def _says_success(family: Looked, rows: SingleRows, task: Tasks) -> bool:
 
 
 def _always_one_step(family: Looked, rows: SingleRows) -> bool:
-    """Whether episodes of other tasks, seeds and actions end with their first step too."""
+    """Return True if episodes of other tasks, seeds and actions end with their first step too."""
     space = copy.deepcopy(family.action_space)
     space.seed(0)
     tasks = family.sample_tasks(EPISODES, np.random.default_rng(1))

@@ -6,12 +6,12 @@ import mujoco
 
 
 def model_of(env: Any, title: str) -> Any:
-    """The model of a Gymnasium environment; a ValueError of one line if it has none."""
+    """Return the model of a Gymnasium environment; a ValueError of one line if it has none."""
     model = getattr(env.unwrapped, "model", None)
     if not isinstance(model, mujoco.MjModel):
-        given = type(env.unwrapped).__name__
+        owner = type(env.unwrapped).__name__
         raise ValueError(
-            f"{title}: fields are those of a MuJoCo model, and {given} has none (env.unwrapped.model); "
+            f"{title}: fields are those of a MuJoCo model, and {owner} has none (env.unwrapped.model); "
             "allowed: arguments, attributes, options"
         )
     return model

@@ -1,4 +1,4 @@
-"""What a ``GymFamily`` changes of an environment: where it stands, what it is at first, and how it is set."""
+"""The parts of an environment that a ``GymFamily`` changes: finding, reading and setting them."""
 
 import inspect
 import sys
@@ -20,27 +20,27 @@ PARTS = ("arguments", "attributes", "fields", "options", "others")
 
 
 def creator(family: type) -> Any:
-    """The id or the callable that a class names as its ``env``, not bound as a method."""
-    found = inspect.getattr_static(family, "env", None)
-    return found.__func__ if isinstance(found, staticmethod | classmethod) else found
+    """Return the id or the callable that a class names as its ``env``, not bound as a method."""
+    env = inspect.getattr_static(family, "env", None)
+    return env.__func__ if isinstance(env, staticmethod | classmethod) else env
 
 
 def entries(family: Any, part: str) -> dict[str, Any]:
-    """What a family's class says of a part; a ValueError of one line if it is no mapping."""
-    given = getattr(family, part)
-    if not isinstance(given, Mapping):
+    """Return the entries of one of a family's ``PARTS``; a ValueError of one line if it is no mapping."""
+    ranges = getattr(family, part)
+    if not isinstance(ranges, Mapping):
         allowed = "a dict, as in {'gravity': Uniform(5.0, 15.0)}"
-        raise ValueError(f"{family.title}: {part} is {given!r:.60}; allowed: {allowed}")
-    return dict(given)
+        raise ValueError(f"{family.title}: {part} is {ranges!r:.60}; allowed: {allowed}")
+    return dict(ranges)
 
 
 def known_arguments(env: Any) -> list[str] | None:
-    """The arguments of a constructor, or of an id's; None if it takes any, or if there is no telling."""
+    """Return the arguments of a constructor, or of an id's; None if it takes any, or does not say."""
     if isinstance(env, str):
-        module, _, known = env.rpartition(":")
+        module, _, env_id = env.rpartition(":")
         if module:
             import_module(module)
-        entry: Any = gymnasium.spec(known).entry_point
+        entry: Any = gymnasium.spec(env_id).entry_point
         env = load_env_creator(entry) if isinstance(entry, str) else entry
     try:
         parameters = inspect.signature(env).parameters.values()
@@ -52,30 +52,30 @@ def known_arguments(env: Any) -> list[str] | None:
 
 
 def value_at(root: Any, path: str, title: str, part: str) -> Any:
-    """The value at a path with dots; a ValueError that names the part and what there is instead."""
+    """Return the value at a path with dots; a ValueError names the part and what there is instead."""
     *above, last = path.split(".")
     try:
         owner = reduce(getattr, above, root)
         return getattr(owner, last)
     except AttributeError:
         names = _numbers(reduce(lambda at, name: getattr(at, name, None), above, root) or root)
-        given = f"{part} has {path!r}, which {type(root).__name__} has not"
-        raise ValueError(f"{title}: {given}; allowed: {_some(last, names)}") from None
+        missing = f"{part} has {path!r}, which {type(root).__name__} has not"
+        raise ValueError(f"{title}: {missing}; allowed: {_some(last, names)}") from None
 
 
 def _numbers(owner: Any) -> list[str]:
-    """Public names of an object's numbers and arrays."""
+    """Return the public names of an object's numbers and arrays."""
     names = vars(owner) if hasattr(owner, "__dict__") and vars(owner) else dir(owner)
     return sorted(n for n in names if not n.startswith("_") and is_numeric(getattr(owner, n, None)))
 
 
 def is_numeric(value: Any) -> bool:
-    """Whether a value is a number or an array of numbers."""
+    """Return True for a number or an array of numbers."""
     return isinstance(value, int | float | np.generic | np.ndarray) and np.asarray(value).dtype.kind in "iuf"
 
 
 def _some(name: str, names: Iterable[str]) -> str:
-    """The names, of very many those that resemble one."""
+    """Join the names; of very many, those that resemble one."""
     names = list(names)
     if len(names) <= 20:
         return ", ".join(names)
@@ -87,14 +87,14 @@ def put(root: Any, path: str, value: Any, in_place: bool) -> None:
     """Set what stands at a path; an array ``in_place``, as an engine needs it."""
     *above, last = path.split(".")
     owner = reduce(getattr, above, root)
-    if in_place and isinstance(there := getattr(owner, last), np.ndarray):
-        there[...] = value
+    if in_place and isinstance(array := getattr(owner, last), np.ndarray):
+        array[...] = value
     else:
         setattr(owner, last, value)
 
 
 def quiet() -> AbstractContextManager[None]:
-    """While environments are made: what MuJoCo warns of would be said, and logged, for each of hundreds."""
+    """Keep MuJoCo's warnings off terminal and log while environments are made, hundreds at a time."""
     if "mujoco" not in sys.modules:
         return nullcontext()
     from metarl_envs.base.mujoco_quiet import no_log_file
@@ -103,6 +103,6 @@ def quiet() -> AbstractContextManager[None]:
 
 
 def mujoco_fields(title: str) -> ModuleType:
-    """The module that needs MuJoCo; a ValueError of one line where there is none."""
+    """Import the module that needs MuJoCo; a ValueError of one line where there is none."""
     needs = "fields need MuJoCo: pip install 'metarl-toolkit[mujoco]'"
     return module_of_extra("any_gym.mujoco_fields", f"{title}: {needs}")

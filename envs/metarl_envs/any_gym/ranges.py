@@ -1,55 +1,56 @@
-"""Where the numbers of a task come from: ``Uniform``, ``Scale`` and ``Choice``, each with a range out of
-distribution if it is given one. ``GymFamily`` draws them; what is wrong with one is told there, by name.
+"""The values that tasks of a ``GymFamily`` are drawn from: ``Uniform``, ``Scale`` and ``Choice``.
+
+Bounds and values are whatever a user wrote (hence Any) until ``fault`` has looked at them.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import gcd, prod
-from typing import Any, ClassVar, Protocol, TypeAlias, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from metarl_envs.base.formulas import Bools, Floats
 
-# What users write is judged by ``wrong``, in words of its own: hence Any.
-Range: TypeAlias = Any
-
 
 @runtime_checkable
 class ValueRange(Protocol):
-    """One named part of a task; its entries are float64 of shape ``shape(own)``."""
+    """The values of one named part of a task, in training and out of distribution (ood).
+
+    A task's entries are float64. ``original`` is the environment's own value, None where it is not known.
+    """
 
     relative: ClassVar[bool]
 
     @property
     def count(self) -> int | None:
-        """How many values it has, where there are finitely many."""
+        """Number of training values, where there are finitely many."""
 
     @property
     def has_ood(self) -> bool:
-        """Whether it has a range out of distribution."""
+        """True with values out of distribution."""
 
     def fault(self) -> str:
-        """What is wrong with it and what is allowed, "" if nothing is."""
+        """Name what is wrong with the range and what is allowed; "" if nothing is wrong."""
 
-    def shape(self, own: Any) -> tuple[int, ...]:
-        """The shape of an entry, where the environment's own value is ``own`` (None: it is not known)."""
+    def shape(self, original: Any) -> tuple[int, ...]:
+        """Return the shape of one task's entry."""
 
     def draw(self, u: Floats, ood: bool) -> Floats:
-        """Entries "n ..." from uniform numbers "n ..."."""
+        """Turn uniform numbers "n ..." in [0, 1) into entries "n ..."."""
 
     def features(self, entries: Floats) -> Floats:
-        """What an oracle sees of entries "n ...": "n f", of which ±1 are the edges of training."""
+        """Return what an oracle sees of entries "n ...": "n f", in training from −1 to 1."""
 
     def refuse(self, entries: Floats) -> tuple[Bools, str]:
-        """Which of entries "n ..." it cannot serve, and what is allowed."""
+        """Mark the entries "n ..." that cannot be served, bool "n ...", and say what is allowed."""
 
-    def value(self, entry: Any, own: Any) -> Any:
-        """What the environment is given for one task's entry."""
+    def value(self, entry: Any, original: Any) -> Any:
+        """Return what the environment is to have for one task's entry."""
 
 
-def _same_shape(*bounds: Any) -> str:
+def _bounds_fault(*bounds: Any) -> str:
     try:
         arrays = [np.asarray(bound, np.float64) for bound in bounds]
     except (TypeError, ValueError):
@@ -61,12 +62,12 @@ def _same_shape(*bounds: Any) -> str:
     return ""
 
 
-def _range(low: Any, high: Any, ood: Range) -> str:
-    """What is wrong with a range and the one beyond it."""
+def _interval_fault(low: Any, high: Any, ood: Any) -> str:
+    """Name what is wrong with a range and the one beyond it; "" if nothing is."""
     if ood is not None and not (isinstance(ood, Sequence) and len(ood) == 2):
         return "has an ood that is no pair; allowed: ood=(low, high)"
-    if trouble := _same_shape(low, high, *(ood or ())):
-        return trouble
+    if fault := _bounds_fault(low, high, *(ood or ())):
+        return fault
     if (np.asarray(low) >= high).any():
         return "is empty; allowed: low < high"
     if ood is not None:
@@ -86,56 +87,54 @@ def _rows(x: Floats) -> Floats:
 
 
 @dataclass(frozen=True)
-class Uniform:
+class _Interval:
+    low: Any
+    high: Any
+    ood: Any = None
+    count: ClassVar[int | None] = None
+
+    @property
+    def has_ood(self) -> bool:
+        return self.ood is not None
+
+    def _bounds(self, ood: bool) -> Any:
+        return self.ood if ood and self.ood is not None else (self.low, self.high)
+
+
+@dataclass(frozen=True)
+class Uniform(_Interval):
     """Uniform in [low, high): a number, or an array with a range for each entry.
 
     Args:
         ood: the range out of distribution, which does not overlap the other.
     """
 
-    low: Any
-    high: Any
-    ood: Range = None
     relative: ClassVar[bool] = False
-    count: ClassVar[int | None] = None
-
-    @property
-    def has_ood(self) -> bool:
-        """Whether it has a range out of distribution."""
-        return self.ood is not None
 
     def fault(self) -> str:
-        """What is wrong with it."""
-        return _range(self.low, self.high, self.ood)
+        return _interval_fault(self.low, self.high, self.ood)
 
-    def shape(self, own: Any) -> tuple[int, ...]:
-        """That of the bounds."""
+    def shape(self, original: Any) -> tuple[int, ...]:
         return np.shape(self.low)
 
     def draw(self, u: Floats, ood: bool) -> Floats:
-        """Uniform entries."""
         low, high = (np.asarray(x, np.float64) for x in self._bounds(ood))
         return np.asarray(low + u * (high - low))
 
-    def _bounds(self, ood: bool) -> Range:
-        return self.ood if ood and self.ood is not None else (self.low, self.high)
-
     def features(self, entries: Floats) -> Floats:
-        """The place in the training range, −1 to 1."""
+        """Return the place in the training range, −1 to 1."""
         low, high = np.asarray(self.low, np.float64), np.asarray(self.high, np.float64)
         return _rows((2 * entries - low - high) / (high - low))
 
     def refuse(self, entries: Floats) -> tuple[Bools, str]:
-        """Nothing."""
         return np.zeros(len(entries), np.bool_), ""
 
-    def value(self, entry: Any, own: Any) -> Any:
-        """The entry."""
+    def value(self, entry: Any, original: Any) -> Any:
         return _plain(entry)
 
 
 @dataclass(frozen=True)
-class Scale:
+class Scale(_Interval):
     """Factors of the environment's own value, one for each of its numbers, log-uniform in [low, high).
 
     Halving is then as likely as doubling.
@@ -144,45 +143,32 @@ class Scale:
         ood: the range of factors out of distribution, which does not overlap the other.
     """
 
-    low: Any
-    high: Any
-    ood: Range = None
     relative: ClassVar[bool] = True
-    count: ClassVar[int | None] = None
-
-    @property
-    def has_ood(self) -> bool:
-        """Whether it has a range out of distribution."""
-        return self.ood is not None
 
     def fault(self) -> str:
-        """What is wrong with it."""
-        bounds = self.low, self.high, *(self.ood or ())
         if np.ndim(self.low) or np.ndim(self.high):
             return "has a bound that is no number; allowed: two factors, for all entries alike"
-        trouble = _range(self.low, self.high, self.ood)
-        return trouble or ("has a factor that is not positive; allowed: > 0" if min(bounds) <= 0 else "")
+        if fault := _interval_fault(self.low, self.high, self.ood):
+            return fault
+        positive = min(self.low, self.high, *(self.ood or ())) > 0
+        return "" if positive else "has a factor that is not positive; allowed: > 0"
 
-    def shape(self, own: Any) -> tuple[int, ...]:
-        """That of the environment's own value."""
-        return np.shape(own)
+    def shape(self, original: Any) -> tuple[int, ...]:
+        return np.shape(original)
 
     def draw(self, u: Floats, ood: bool) -> Floats:
-        """Log-uniform factors; ``float_power`` rounds a number alike wherever it stands."""
-        low, high = self.ood if ood and self.ood is not None else (self.low, self.high)
-        return np.asarray(low * np.float_power(high / low, u))
+        low, high = self._bounds(ood)
+        return np.asarray(low * np.float_power(high / low, u))  # which rounds a number alike wherever it is
 
     def features(self, entries: Floats) -> Floats:
-        """The place in the training range on a logarithmic scale, −1 to 1."""
+        """Return the place in the training range on a logarithmic scale, −1 to 1."""
         return _rows(2 * np.log(entries / self.low) / np.log(self.high / self.low) - 1)
 
     def refuse(self, entries: Floats) -> tuple[Bools, str]:
-        """Factors that are not positive."""
         return entries <= 0, "factors > 0"
 
-    def value(self, entry: Any, own: Any) -> Any:
-        """The environment's own value times the factors."""
-        return _plain(np.asarray(own) * entry)
+    def value(self, entry: Any, original: Any) -> Any:
+        return _plain(np.asarray(original) * entry)
 
 
 @dataclass(frozen=True)
@@ -202,12 +188,10 @@ class Choice:
 
     @property
     def count(self) -> int | None:
-        """The number of training values."""
         return len(self.values)
 
     @property
     def has_ood(self) -> bool:
-        """Whether it has values out of distribution."""
         return len(self.ood) > 0
 
     @property
@@ -220,11 +204,10 @@ class Choice:
 
     @property
     def _numbers(self) -> Floats:
-        """All values as a task has them."""
+        """Return all values as a task has them."""
         return np.array(self._all if self._numeric else range(len(self._all)), np.float64)
 
     def fault(self) -> str:
-        """What is wrong with it."""
         if any(not isinstance(x, Sequence) or isinstance(x, str) for x in (self.values, self.ood)):
             return "has no list of values; allowed: Choice([...])"
         everything = self._all
@@ -234,18 +217,16 @@ class Choice:
             return "has a value twice; allowed: each once"
         return "" if np.isfinite(self._numbers).all() else "has a value that is not finite"
 
-    def shape(self, own: Any) -> tuple[int, ...]:
-        """A number."""
+    def shape(self, original: Any) -> tuple[int, ...]:
         return ()
 
     def draw(self, u: Floats, ood: bool) -> Floats:
-        """Values by equal parts of [0, 1)."""
         n = len(self.values)
         numbers = self._numbers[n:] if ood and self.has_ood else self._numbers[:n]
         return np.asarray(numbers[np.floor(u * len(numbers)).astype(np.int64)])
 
     def features(self, entries: Floats) -> Floats:
-        """Of numbers the place between the least and the largest, −1 to 1; of others which one it is."""
+        """Return the place of numbers between the least and the largest, −1 to 1; others one-hot."""
         numbers, n = self._numbers, len(self.values)
         if self._numeric:
             low, high = numbers[:n].min(), numbers[:n].max()
@@ -253,29 +234,27 @@ class Choice:
         return np.equal(entries[:, None], numbers).astype(np.float64)
 
     def refuse(self, entries: Floats) -> tuple[Bools, str]:
-        """All that is not among the values."""
         shown = ", ".join(f"{x:g}" for x in self._numbers)
         return ~np.isin(entries, self._numbers), shown if len(shown) <= 120 else f"{shown[:120]}…"
 
-    def value(self, entry: Any, own: Any) -> Any:
-        """The value itself, as it was given."""
+    def value(self, entry: Any, original: Any) -> Any:
         return self._all[int(np.flatnonzero(self._numbers == entry)[0])]
 
 
-def nth(distributions: Sequence[ValueRange], index: NDArray[np.int64]) -> list[Floats]:
-    """The tasks of finite distributions by number: uniform numbers "n" for each distribution.
+def nth(ranges: Sequence[ValueRange], index: NDArray[np.int64]) -> list[Floats]:
+    """Return the tasks of finite ranges by number: uniform numbers "n" for each range.
 
     Neighbouring numbers are spread over all tasks, so that the first few differ in everything; numbers from 0
     up to the number of tasks give each task once.
     """
-    counts = [d.count or 1 for d in distributions]
+    counts = [r.count or 1 for r in ranges]
     total = prod(counts)
     stride = max(1, round(total * 0.6180339887498949))  # the golden ratio
     while gcd(stride, total) != 1:
         stride += 1
     rest = np.array([int(i) * stride % total for i in index], object)
-    found: list[Floats] = []
+    uniforms: list[Floats] = []
     for count in counts:
-        found.append(((rest % count).astype(np.float64) + 0.5) / count)
+        uniforms.append(((rest % count).astype(np.float64) + 0.5) / count)
         rest = rest // count
-    return found
+    return uniforms

@@ -36,7 +36,7 @@ class Writer(NamedTuple):
 
 
 def reader(space: gymnasium.Space[Any]) -> Reader:
-    """How observations of a space are read.
+    """Return the reader of a space's observations.
 
     * A Box that is an image is brought to (channels, height, width) in its own type (float64 in single
       precision): three axes, or in uint8 two (grey) or four (frames, which become channels), with at least
@@ -74,17 +74,17 @@ def reader(space: gymnasium.Space[Any]) -> Reader:
 
 def _vector_reader(space: Box) -> Reader:
     def read(obs: Any) -> NDArray[Any]:
-        found = np.asarray(obs, np.float32)
-        if found.shape != space.shape:
-            raise ValueError(f"observation of shape {found.shape}; allowed: {space.shape}")
-        return found.ravel()
+        vector = np.asarray(obs, np.float32)
+        if vector.shape != space.shape:
+            raise ValueError(f"observation of shape {vector.shape}; allowed: {space.shape}")
+        return vector.ravel()
 
     low, high = (bound.ravel().astype(np.float32) for bound in (space.low, space.high))
     return Reader(Box(low, high, dtype=np.float32), read)
 
 
 def _parts(space: gymnasium.Space[Any]) -> Iterator[gymnasium.Space[Any]]:
-    """The leaves of a space in the order of ``flatten``."""
+    """Yield the leaves of a space in the order of ``flatten``."""
     if isinstance(space, Dict | Tuple):
         for part in space.spaces.values() if isinstance(space, Dict) else space.spaces:
             yield from _parts(part)
@@ -93,16 +93,16 @@ def _parts(space: gymnasium.Space[Any]) -> Iterator[gymnasium.Space[Any]]:
 
 
 def _within(space: gymnasium.Space[Any], obs: Any) -> Any:
-    """The observation, where ``flatten`` would not notice that it does not fit a type of whole numbers."""
+    """Refuse an observation whose misfit to a type of whole numbers ``flatten`` would not notice."""
     if isinstance(space, Box) and space.dtype.kind in "iu" and np.asarray(obs).dtype != space.dtype:
-        given = np.asarray(obs)
-        if ((given < space.low) | (given > space.high)).any():
-            raise ValueError(f"observation from {given.min()} to {given.max()}; allowed: {space}")
+        numbers = np.asarray(obs)
+        if ((numbers < space.low) | (numbers > space.high)).any():
+            raise ValueError(f"observation from {numbers.min()} to {numbers.max()}; allowed: {space}")
     return obs
 
 
 def _image(space: Box) -> tuple[int, ...]:
-    """The axes of an image in the order (frames,) channels, height, width; () if it is none."""
+    """Return the axes of an image in the order (frames,) channels, height, width; () if it is none."""
     axes, grey = len(space.shape), space.dtype == np.uint8
     if axes not in ((2, 3, 4) if grey else (3,)) or (not grey and space.dtype.kind != "f"):
         return ()
@@ -133,7 +133,7 @@ def _image_reader(space: Box, order: tuple[int, ...]) -> Reader:
 
 
 def writer(space: gymnasium.Space[Any]) -> Writer:
-    """How actions in a space are written.
+    """Return the writer of a space's actions.
 
     Policies act by Discrete, or by one axis of numbers: a Box of floats, cut to its bounds, or MultiDiscrete.
 

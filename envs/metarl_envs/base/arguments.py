@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 
 
 def chosen_spec(family: str, spec: str | None, specs: Mapping[str, str]) -> str:
-    """The given spec, or the first one for None; ValueError for an unknown one."""
+    """Return the spec, or the first one for None; ValueError for an unknown one."""
     if spec is None:
         return next(iter(specs))
     if spec not in specs:
@@ -14,13 +14,13 @@ def chosen_spec(family: str, spec: str | None, specs: Mapping[str, str]) -> str:
 
 
 def no_others(family: str, unknown: Iterable[str], allowed: Iterable[str]) -> None:
-    """ValueError if a family was given an argument that it does not have."""
+    """Raise a ValueError for an argument that the family does not have."""
     for name in unknown:
         raise ValueError(f"{family}: unknown argument {name!r}; allowed: {', '.join(allowed)}")
 
 
 def positive_int(family: str, name: str, value: object, least: int = 1) -> int:
-    """The value as an int of at least ``least``; ValueError otherwise (bools and floats are refused too)."""
+    """Return the value as an int of at least ``least``; ValueError otherwise (bools and floats too)."""
     try:
         number = 0 if isinstance(value, bool) else operator.index(value)  # type: ignore[arg-type]
     except TypeError:
@@ -31,7 +31,7 @@ def positive_int(family: str, name: str, value: object, least: int = 1) -> int:
 
 
 def known_split(family: str, split: str, allowed: Iterable[str]) -> str:
-    """The split, if the family has it; ValueError otherwise."""
+    """Return the split, if the family has it; ValueError otherwise."""
     allowed = tuple(allowed)
     if split not in allowed:
         raise ValueError(f"{family}: no split {split!r}; allowed: {', '.join(allowed)}")

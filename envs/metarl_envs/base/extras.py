@@ -5,7 +5,7 @@ from types import ModuleType
 
 
 def module_of_extra(name: str, needs: str) -> ModuleType:
-    """The module ``metarl_envs.NAME``.
+    """Import the module ``metarl_envs.NAME``.
 
     Args:
         needs: the beginning of the line that refuses, such as "ant-dir needs MuJoCo: pip install ...".

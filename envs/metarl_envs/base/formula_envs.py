@@ -51,7 +51,7 @@ class AnalyticVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         return model.observe(self._state, rows.task), info
 
     def step(self, actions: NDArray[Any]) -> StepResult:
-        """One time step of every row that is not frozen; a ValueError changes nothing.
+        """Take one time step in every row that is not frozen; a ValueError changes nothing.
 
         Args:
             actions: "num_envs ..." as in ``action_space``; beyond a Box's bounds they act like the bounds.
@@ -86,5 +86,5 @@ class AnalyticEnv(gymnasium.Env[NDArray[Any], Any]):
         return reset_one(self._row, seed, options)
 
     def step(self, action: Any) -> OneStep:
-        """One time step; after the end of the episode nothing moves and the reward is 0."""
+        """Take one time step; after the end of the episode nothing moves and the reward is 0."""
         return step_one(self._row, action)

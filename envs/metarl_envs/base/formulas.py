@@ -1,4 +1,4 @@
-"""Families given by formulas: what such a family states, and how its tasks are read.
+"""Families given by formulas: the formulas, and how tasks are read.
 
 The vector environment (``formula_envs``) evaluates the formulas for all rows at once; the single
 environment is that vector environment with one row, so the two agree by construction.
@@ -20,7 +20,7 @@ AnyError = TypeVar("AnyError", bound=Exception)
 
 
 class Refusal(NamedTuple):
-    """Where an entry of tasks ``key`` is not ``allowed`` (in words): ``bad`` is bool "n" or "n ..."."""
+    """Rows or entries ``bad`` (bool "n" or "n ...") of tasks' ``key`` that are not as ``allowed`` says."""
 
     key: str
     bad: Bools
@@ -29,11 +29,11 @@ class Refusal(NamedTuple):
 
 @runtime_checkable
 class Stated(Protocol):
-    """What the rows of a vector environment need to know of a family; each part as in ``Analytic``."""
+    """A family as the rows of a vector environment see it; each part as in ``Analytic``."""
 
     @property
     def title(self) -> str:
-        """What messages call it."""
+        """Name of family and spec in messages."""
 
     @property
     def horizon(self) -> int:
@@ -53,7 +53,7 @@ class Stated(Protocol):
 
     @property
     def refuse(self) -> Callable[[Tasks], Iterable[Refusal]] | None:
-        """Which tasks the family cannot serve."""
+        """Function that names the tasks the family cannot serve."""
 
 
 @runtime_checkable
@@ -66,7 +66,7 @@ class Served(Stated, Protocol):
 
     @property
     def task(self) -> Callable[[Floats], Tasks]:
-        """Uniform numbers to training tasks."""
+        """Function from uniform numbers to training tasks."""
 
 
 @dataclass(frozen=True)
@@ -109,15 +109,15 @@ class Analytic:
 
 
 def read_tasks(model: Stated, tasks: object, n: int | None = None) -> Tasks:
-    """The tasks as float64 arrays of n rows (None: as many as there are), copied.
+    """Return tasks as float64 arrays of n rows (None: as many as there are), copied.
 
     Raises:
         ValueError: keys, shapes or values that the family does not have; one line names key and row.
     """
     keys = sorted(model.task_shapes)
     if not isinstance(tasks, Mapping) or sorted(map(str, tasks)) != keys:
-        given = sorted(map(str, tasks)) if isinstance(tasks, Mapping) else type(tasks).__name__
-        raise ValueError(f"{model.title}: task has {given}; allowed: a dict with the keys {keys}")
+        shown = sorted(map(str, tasks)) if isinstance(tasks, Mapping) else type(tasks).__name__
+        raise ValueError(f"{model.title}: task has {shown}; allowed: a dict with the keys {keys}")
     read: Tasks = {}
     for key, row_shape in model.task_shapes.items():
         try:
@@ -138,14 +138,14 @@ def read_tasks(model: Stated, tasks: object, n: int | None = None) -> Tasks:
 
 
 def flat_features(model: Stated, tasks: object) -> NDArray[np.float32]:
-    """Every number of each task in the order of ``task_shapes``, float32 "n f"."""
+    """Return every number of each task in the order of ``task_shapes``, float32 "n f"."""
     read = read_tasks(model, tasks)
     rows = [read[key].reshape(len(read[key]), -1) for key in model.task_shapes]
     return np.concatenate(rows, axis=1).astype(np.float32)
 
 
 def of_row(error: AnyError, row: int, step: int) -> AnyError:
-    """The error with ``row`` and ``step`` (from 1, at the reset 0) as attributes, for who knows the row."""
+    """Give an error the attributes ``row`` and ``step`` (from 1, at the reset 0) and return it."""
     vars(error).update(row=row, step=step)
     return error
 
@@ -153,14 +153,14 @@ def of_row(error: AnyError, row: int, step: int) -> AnyError:
 def refuse_rows(
     model: Stated, what: str, values: NDArray[Any], bad: Bools, allowed: str, step: int = 0
 ) -> None:
-    """ValueError that names the first row of ``values`` "n ..." where ``bad`` "n" or "n ..." holds, if any.
+    """Raise a ValueError that names the first row of ``values`` "n ..." where ``bad`` "n" or "n ..." holds.
 
     Of a row with several axes it shows the vector along the last one, where ``bad`` tells which.
     """
     if bad.any():
         row, *place = np.argwhere(bad)[0, : max(1, values.ndim - 1)].tolist()
         entry = f", entry {place}" if place else ""
-        given = str(values[(row, *place)].tolist())
-        given = given if len(given) <= 120 else f"{given[:120]}…"
-        line = f"{model.title}: {what} of row {row}{entry} is {given}; allowed: {allowed}"
+        shown = str(values[(row, *place)].tolist())
+        shown = shown if len(shown) <= 120 else f"{shown[:120]}…"
+        line = f"{model.title}: {what} of row {row}{entry} is {shown}; allowed: {allowed}"
         raise of_row(ValueError(line), row, step)

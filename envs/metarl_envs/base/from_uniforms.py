@@ -11,7 +11,7 @@ _quantile = NormalDist().inv_cdf
 
 
 def normal(uniforms: Floats) -> Floats:
-    """Standard normal numbers "...": the quantiles at uniform numbers "..." in [0, 1), one for one.
+    """Return standard normal numbers "...": the quantiles at uniform numbers "..." in [0, 1), one for one.
 
     Number by number, since NumPy's logarithm may round differently in the vectorised and in the scalar part
     of one array; 400 of them take 0.06 ms.
@@ -21,7 +21,7 @@ def normal(uniforms: Floats) -> Floats:
 
 
 def flat_dirichlet(uniforms: Floats) -> Floats:
-    """Probabilities "... k" uniform over the simplex, from uniform numbers "... k−1": the gaps between them.
+    """Return probabilities "... k" uniform over the simplex: the gaps between uniform numbers "... k−1".
 
     Sorted, they cut [0, 1] into k pieces whose lengths are jointly Dirichlet(1, …, 1). The differences of
     multiples of 2⁻⁵³ are exact, so each row sums to exactly 1.
@@ -30,7 +30,7 @@ def flat_dirichlet(uniforms: Floats) -> Floats:
 
 
 def categorical(weights: Floats, uniforms: Floats) -> NDArray[np.int64]:
-    """Indices "n" drawn with probability proportional to weights "n k", one from each uniform number "n".
+    """Draw indices "n" with probability proportional to weights "n k", one from each uniform number "n".
 
     An index of weight 0 is never drawn: u < 1 keeps u times the total below the total, rounded or not.
     """

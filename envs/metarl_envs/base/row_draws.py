@@ -27,20 +27,20 @@ _STREAM = np.uint64(0xD1B54A32D192ED03)
 
 
 def _mix(x: Seeds) -> Seeds:
-    """A bijection of 64 bits in which each input bit flips each output bit with probability near 1/2."""
+    """Map 64 bits one to one, so that each input bit flips each output bit with probability near 1/2."""
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return x ^ (x >> np.uint64(31))
 
 
 def _keys(seeds: Seeds, stream: int | NDArray[np.int64]) -> Seeds:
-    """One key "n" for seeds "n" and a stream (an int, or one int a row); arithmetic is modulo 2⁶⁴."""
+    """Return one key "n" for seeds "n" and a stream (an int, or one int a row), modulo 2⁶⁴."""
     offset = np.atleast_1d(np.asarray(stream)).astype(np.uint64) + np.uint64(1)
     return _mix(_mix(seeds) + offset * _STREAM)
 
 
 def uniform(seeds: Seeds, draws: int, stream: int | NDArray[np.int64] = START) -> NDArray[np.float64]:
-    """Uniform numbers in [0, 1), multiples of 2⁻⁵³.
+    """Draw uniform numbers in [0, 1), multiples of 2⁻⁵³.
 
     Args:
         seeds: uint64 "n", one a row.
@@ -56,12 +56,12 @@ def uniform(seeds: Seeds, draws: int, stream: int | NDArray[np.int64] = START) -
 
 
 def next_seeds(seeds: Seeds) -> Seeds:
-    """The seeds of the episodes after these, for resets that name no seed: uint64 "n" to uint64 "n"."""
+    """Return the seeds of the episodes after these, for resets without a seed: uint64 "n" to uint64 "n"."""
     return _mix(_keys(seeds, NEXT) + _GOLDEN)
 
 
 def row_seeds(seed: SupportsIndex | Sequence[SupportsIndex] | NDArray[Any] | None, n: int) -> Seeds:
-    """One seed a row, as Gymnasium reads a vector environment's ``seed``.
+    """Return one seed a row, as Gymnasium reads a vector environment's ``seed``.
 
     Args:
         seed: an int s stands for s, s + 1, …; a sequence gives one seed a row; None takes fresh entropy.

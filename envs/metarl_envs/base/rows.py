@@ -53,7 +53,7 @@ class Rows:
     def read_reset(
         self, seed: Seed, options: dict[str, Any] | None
     ) -> tuple[Bools, row_draws.Seeds, Tasks | None]:
-        """The rows to restart, and for all rows the seeds, and the tasks if any are handed over.
+        """Return the rows to restart, the seeds of all rows, and their tasks if any are handed over.
 
         Changes nothing.
         """
@@ -73,14 +73,14 @@ class Rows:
         if mask is None:
             return np.ones(n, dtype=np.bool_)
         if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_ or mask.shape != (n,):
-            given = f"{mask.dtype} {mask.shape}" if isinstance(mask, np.ndarray) else type(mask).__name__
-            raise ValueError(f"{title}: reset_mask is {given}; allowed: a bool array ({n},)")
+            shown = f"{mask.dtype} {mask.shape}" if isinstance(mask, np.ndarray) else type(mask).__name__
+            raise ValueError(f"{title}: reset_mask is {shown}; allowed: a bool array ({n},)")
         if not self.started and not mask.all():
             raise ValueError(f"{title}: reset_mask leaves rows out of the first reset; allowed: all rows")
         return mask
 
     def restart(self, mask: Bools, seeds: row_draws.Seeds, task: Tasks) -> dict[str, Any]:
-        """Start the masked rows' episodes; the others keep theirs. Returns an info that names all tasks."""
+        """Start the masked rows' episodes; the others keep theirs. Return an info that names all tasks."""
         if not self.started:
             self.task, self.started = task, True
         self.seeds[mask] = seeds[mask]
@@ -93,32 +93,32 @@ class Rows:
         return {"task": {key: value.copy() for key, value in self.task.items()}}
 
     def read_actions(self, actions: object) -> NDArray[Any]:
-        """Actions as float64 or int64 "num_envs ...", after a look at their shape and values."""
-        model, given = self._model, np.asarray(actions)
+        """Return actions as float64 or int64 "num_envs ...", shape and values checked."""
+        model, numbers = self._model, np.asarray(actions)
         if not self.started:
             raise ResetNeeded(f"{model.title}: step before the first reset")
-        if given.shape != self._action_shape or given.dtype.kind not in self._action_kinds:
+        if numbers.shape != self._action_shape or numbers.dtype.kind not in self._action_kinds:
             wanted = f"{'numbers' if 'f' in self._action_kinds else 'integers'} {self._action_shape}"
-            raise ValueError(f"{model.title}: actions are {given.dtype} {given.shape}; allowed: {wanted}")
-        valid, first, allowed = self._valid(given)
+            raise ValueError(f"{model.title}: actions are {numbers.dtype} {numbers.shape}; allowed: {wanted}")
+        valid, first, allowed = self._valid(numbers)
         if not valid.all():
             bad = ~valid.reshape(self.num_envs, -1).all(axis=1) & ~self.done
             step = int(self.time[np.argmax(bad)]) + 1
-            refuse_rows(model, f"action at step {step}", given, bad, allowed, step)
-            given = np.where(valid, given, first)  # of frozen rows, whose actions count for nothing
-        return given.astype(self._action_dtype, copy=False)
+            refuse_rows(model, f"action at step {step}", numbers, bad, allowed, step)
+            numbers = np.where(valid, numbers, first)  # of frozen rows, whose actions count for nothing
+        return numbers.astype(self._action_dtype, copy=False)
 
-    def _valid(self, given: NDArray[Any]) -> tuple[Bools, Any, str]:
-        """Which numbers the action space has, the first of those it has, and them all in words."""
+    def _valid(self, numbers: NDArray[Any]) -> tuple[Bools, Any, str]:
+        """Return which numbers the action space has, the first of those it has, and them all in words."""
         space = self._model.action_space
         if isinstance(space, Discrete | MultiDiscrete):
             first, last = (
                 space.start,
                 space.start + (space.n if isinstance(space, Discrete) else space.nvec) - 1,
             )
-            within = (given >= first) & (given <= last)
+            within = (numbers >= first) & (numbers <= last)
             return within, first, f"integers {np.asarray(first).tolist()} to {np.asarray(last).tolist()}"
-        return np.isfinite(given), 0, "finite numbers"
+        return np.isfinite(numbers), 0, "finite numbers"
 
     def advance(
         self, reward: Floats, terminated: Bools, cut: Bools | None = None
@@ -150,14 +150,14 @@ class Rows:
 
 
 def drawn(model: Served, seeds: row_draws.Seeds) -> Tasks:
-    """The training task that each seed stands for."""
+    """Draw the training task that each seed stands for."""
     return model.task(row_draws.uniform(seeds, model.task_draws, row_draws.TASK))
 
 
 def reset_one(
     row: VectorEnv[Any, Any, Any], seed: int | None, options: dict[str, Any] | None
 ) -> tuple[NDArray[Any], dict[str, Any]]:
-    """A single environment's reset, by a vector environment of one row; the task is then one row too."""
+    """Reset a vector environment of one row for a single environment; the task is then one row too."""
     options = dict(options or {})
     if isinstance(options.get("task"), Mapping):
         options["task"] = {key: [value] for key, value in options["task"].items()}
@@ -166,11 +166,11 @@ def reset_one(
 
 
 def step_one(row: VectorEnv[Any, Any, Any], action: Any) -> OneStep:
-    """A single environment's step, by a vector environment of one row."""
+    """Step a vector environment of one row for a single environment."""
     obs, reward, terminated, truncated, info = row.step(np.asarray(action)[None])
     return obs[0], float(reward[0]), bool(terminated[0]), bool(truncated[0]), info
 
 
 def gymnasium_seed(seed: int | None) -> int | None:
-    """The seed as ``gymnasium.Env.reset`` takes it, after the checks that all our environments make."""
+    """Return the seed as ``gymnasium.Env.reset`` takes it, after the checks that all environments make."""
     return None if seed is None else int(row_draws.row_seeds(seed, 1)[0])

@@ -17,7 +17,7 @@ from metarl_envs.base.rows import Rows, Seed, StepResult
 
 @runtime_checkable
 class SteppedFamily(Protocol):
-    """What ``SingleRows`` asks of a family.
+    """A family of environments that ``SingleRows`` steps.
 
     The environments that ``make()`` gives take seeds below 2⁶⁴ and tasks of float64 by ``reset(seed=...,
     options={"task": ...})``, name their task in info["task"], and do not start again by themselves.
@@ -36,10 +36,10 @@ class SteppedFamily(Protocol):
         """The space of one environment's actions."""
 
     def sample_tasks(self, n: int, rng: np.random.Generator) -> dict[str, NDArray[Any]]:
-        """Training tasks, whose shapes are those of all tasks."""
+        """Draw training tasks, whose shapes are those of all tasks."""
 
     def make(self) -> gymnasium.Env[Any, Any]:
-        """One environment."""
+        """Return one environment."""
 
 
 REALS = Box(-np.inf, np.inf, (), np.float64)
@@ -96,16 +96,16 @@ class SingleRows(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         shapes = self._model.task_shapes
         task = {key: np.zeros((self.num_envs, *shape)) for key, shape in shapes.items()}
         for row in np.flatnonzero(mask).tolist():
-            own = None if handed is None else {"task": {key: x[row] for key, x in handed.items()}}
+            options_of_row = None if handed is None else {"task": {key: x[row] for key, x in handed.items()}}
             with _in_row(row, 0):
-                obs, info = self.envs[row].reset(seed=int(seeds[row]), options=own)
+                obs, info = self.envs[row].reset(seed=int(seeds[row]), options=options_of_row)
                 self._enter(row, obs)
                 self._name(row, info.get("task"), task)
         self._check_obs(begun=0)
         return self._obs.copy(), rows.restart(mask, seeds, task)
 
     def step(self, actions: NDArray[Any]) -> StepResult:
-        """One time step of every row that is not frozen.
+        """Take one time step in every row that is not frozen.
 
         Args:
             actions: "num_envs ..." as in ``action_space``.
@@ -114,16 +114,16 @@ class SingleRows(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         actions = rows.read_actions(actions).astype(self.single_action_space.dtype, copy=False)
         reward, success = np.zeros((2, n))
         terminated, truncated = np.zeros((2, n), np.bool_)
-        told = False
+        speaks_of_success = False
         for row in np.flatnonzero(~rows.done).tolist():
             with _in_row(row, int(rows.time[row]) + 1):
                 obs, reward[row], terminated[row], truncated[row], info = self.envs[row].step(actions[row])
                 self._enter(row, obs)
                 if "success" in info:
-                    success[row], told = info["success"], True
+                    success[row], speaks_of_success = info["success"], True
         self._check_obs(begun=1)
         self._refuse("reward", reward, np.isfinite(reward), 1, REALS)
-        infos = {"success": success} if told else {}
+        infos = {"success": success} if speaks_of_success else {}
         return self._obs.copy(), *rows.advance(reward, terminated, truncated), infos
 
     def close_extras(self, **kwargs: Any) -> None:
@@ -132,27 +132,27 @@ class SingleRows(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
             env.close()
 
     def _enter(self, row: int, obs: Any) -> None:
-        found, wanted = np.asarray(obs), self._obs
-        if found.shape != wanted.shape[1:] or found.dtype != wanted.dtype:
+        row_obs, wanted = np.asarray(obs), self._obs
+        if row_obs.shape != wanted.shape[1:] or row_obs.dtype != wanted.dtype:
             allowed = f"{wanted.dtype} {wanted.shape[1:]}"
             raise ValueError(
-                f"{self._model.title}: observation of row {row} is {found.dtype} {found.shape}; "
+                f"{self._model.title}: observation of row {row} is {row_obs.dtype} {row_obs.shape}; "
                 f"allowed: {allowed}"
             )
-        wanted[row] = found
+        wanted[row] = row_obs
 
     def _name(self, row: int, named: Any, task: Tasks) -> None:
-        found = {key: np.shape(x) for key, x in named.items()} if isinstance(named, Mapping) else named
-        if found != self._model.task_shapes:
+        shapes = {key: np.shape(x) for key, x in named.items()} if isinstance(named, Mapping) else named
+        if shapes != self._model.task_shapes:
             allowed = f"the shapes {self._model.task_shapes}"
             raise ValueError(
-                f"{self._model.title}: info['task'] of row {row} has {found}; allowed: {allowed}"
+                f"{self._model.title}: info['task'] of row {row} has {shapes}; allowed: {allowed}"
             )
         for key, values in task.items():
             values[row] = named[key]
 
     def _check_obs(self, begun: int) -> None:
-        """ValueError for an observation outside the space; ``begun`` is 1 in a step, in a reset 0."""
+        """Raise a ValueError for an observation outside the space; ``begun`` is 1 in a step, in a reset 0."""
         space, obs = self._space, self._obs
         if self._bounded:
             inside = (obs >= space.low) & (obs <= space.high) & np.isfinite(obs)
@@ -161,22 +161,22 @@ class SingleRows(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
     def _refuse(
         self, what: str, values: NDArray[Any], good: NDArray[np.bool_], begun: int, allowed: object
     ) -> None:
-        """ValueError for the first row that is not ``good`` in all its values, both "n ..."."""
+        """Raise a ValueError for the first row that is not ``good`` in all its values, both "n ..."."""
         if not good.all():
             row = int(np.argwhere(~good)[0, 0])
             step = int(self._rows.time[row]) + 1 if begun else 0
             place = tuple(np.argwhere(~good[row])[0].tolist())
             entry = f", entry {list(place)}," if place else ""
-            given = values[(row, *place)].item()
+            value = values[(row, *place)].item()
             line = (
-                f"{what} of row {row} at step {step}{entry} is {given}; allowed: finite numbers in {allowed}"
+                f"{what} of row {row} at step {step}{entry} is {value}; allowed: finite numbers in {allowed}"
             )
             raise of_row(ValueError(f"{self._model.title}: {line}"), row, step)
 
 
 @contextmanager
 def _in_row(row: int, step: int) -> Iterator[None]:
-    """Whatever is raised within gets the attributes ``row`` and ``step``."""
+    """Give whatever is raised within the attributes ``row`` and ``step``."""
     try:
         yield
     except Exception as error:

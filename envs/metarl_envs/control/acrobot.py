@@ -21,7 +21,7 @@ MAX_SPEEDS = np.array([[4 * PI], [9 * PI]])
 
 
 class _Links(NamedTuple):
-    """What the equations of motion need of the constants of tasks, each "n"."""
+    """Coefficients of the equations of motion, each "n", from the constants of tasks."""
 
     first: Floats  # m₁ l_c1²
     second: Floats  # l₁² + l_c2²
@@ -54,7 +54,7 @@ def _links(tasks: Tasks) -> _Links:
 
 
 def _motion(state: Floats, torque: Floats, links: _Links) -> Floats:
-    """d/dt of (θ₁, θ₂, ω₁, ω₂), "4 n": θ₁ from hanging down, θ₂ from the first link on."""
+    """Return d/dt of (θ₁, θ₂, ω₁, ω₂), "4 n": θ₁ from hanging down, θ₂ from the first link on."""
     theta_1, theta_2, omega_1, omega_2 = state
     cos, sin = np.cos(theta_2), np.sin(theta_2)
     square_1, square_2 = np.float_power(state[2:], 2.0)
@@ -69,7 +69,7 @@ def _motion(state: Floats, torque: Floats, links: _Links) -> Floats:
 
 
 def _wrapped(angles: Floats) -> Floats:
-    """Angles brought into [−π, π] turn by turn: a remainder would round differently."""
+    """Bring angles into [−π, π] turn by turn: a remainder would round differently."""
     while (over := angles > PI).any():
         angles = np.where(over, angles - 2.0 * PI, angles)
     while (under := angles < -PI).any():
@@ -78,14 +78,14 @@ def _wrapped(angles: Floats) -> Floats:
 
 
 def _starts(uniforms: Floats) -> Floats:
-    """All four of θ₁, θ₂, ω₁, ω₂ uniform in [−0.1, 0.1)."""
+    """Return θ₁, θ₂, ω₁, ω₂, all four uniform in [−0.1, 0.1)."""
     return uniforms * 0.2 - 0.1
 
 
 def _step(
     state: Floats, action: NDArray[np.int64], tasks: Tasks, noise: Floats
 ) -> tuple[Floats, Floats, Bools]:
-    """Reward −1 a step, 0 for the one that swings the end above 1, which ends the episode."""
+    """Pay −1 a step, 0 for the one that swings the end above 1, which ends the episode."""
     links, torque, y = _links(tasks), np.asarray(action - 1.0, np.float64), state.T
     k1 = _motion(y, torque, links)
     k2 = _motion(y + STEP / 2.0 * k1, torque, links)
@@ -138,4 +138,4 @@ class AcrobotParams(PhysicalFamily):
             observe=_observe,
         )
     }
-    specs = {spec: own.text for spec, own in physics.items()}
+    specs = {spec: variant.text for spec, variant in physics.items()}

@@ -19,14 +19,14 @@ FAR, TILTED = 2.4, 12 * 2 * math.pi / 360  # metres and radians beyond which the
 
 
 def _starts(uniforms: Floats) -> Floats:
-    """All four of x, ẋ, θ, θ̇ uniform in [−0.05, 0.05)."""
+    """Return x, ẋ, θ, θ̇, all four uniform in [−0.05, 0.05)."""
     return uniforms * 0.1 - 0.05
 
 
 def _step(
     state: Floats, action: NDArray[np.int64], tasks: Tasks, noise: Floats
 ) -> tuple[Floats, Floats, Bools]:
-    """Reward 1 a step, that which ends the episode included."""
+    """Pay 1 a step, also for the one that ends the episode."""
     x, x_dot, theta, theta_dot = state.T
     pole, half_length = tasks["masspole"], tasks["length"]
     total = pole + tasks["masscart"]
@@ -75,4 +75,4 @@ class CartPoleParams(PhysicalFamily):
             observe=_observe,
         )
     }
-    specs = {spec: own.text for spec, own in physics.items()}
+    specs = {spec: variant.text for spec, variant in physics.items()}

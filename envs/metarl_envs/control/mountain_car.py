@@ -20,7 +20,7 @@ LEFT, RIGHT, MAX_SPEED = -1.2, 0.6, 0.07  # the valley's ends, and metres a step
 
 
 def _starts(uniforms: Floats) -> Floats:
-    """At rest, the position uniform in [−0.6, −0.4)."""
+    """Return positions uniform in [−0.6, −0.4), at rest."""
     return np.array([uniforms[:, 0] * 0.2 - 0.6, np.zeros(len(uniforms))]).T
 
 
@@ -29,7 +29,7 @@ def _single_starts(uniforms: Floats) -> Float32s:
 
 
 def _rolled(position: NDArray[Any], speed: NDArray[Any], goal: float) -> tuple[NDArray[Any], Bools]:
-    """The next state "n 2" in the precision of both, given the speed before its limit, and who is there."""
+    """Return the next state "n 2" in the precision of both, by the unlimited speed, and who is there."""
     speed = np.minimum(np.maximum(speed, -MAX_SPEED), MAX_SPEED)
     position = np.minimum(np.maximum(position + speed, LEFT), RIGHT)
     speed = np.where((position == LEFT) & (speed < 0.0), 0.0, speed)  # the wall stops it
@@ -39,7 +39,7 @@ def _rolled(position: NDArray[Any], speed: NDArray[Any], goal: float) -> tuple[N
 def _discrete_step(
     state: Floats, action: NDArray[np.int64], tasks: Tasks, noise: Floats
 ) -> tuple[Floats, Floats, Bools]:
-    """Actions push left, not at all or right; reward −1 a step; ends at 0.5."""
+    """Push left, not at all or right; pay −1 a step; end at 0.5."""
     position, speed = state.T
     pull = (action - 1) * tasks["force"] + np.cos(3 * position) * -tasks["gravity"]
     new, there = _rolled(position, speed + pull, goal=0.5)
@@ -49,7 +49,7 @@ def _discrete_step(
 def _continuous_step(
     state: Float32s, action: Floats, tasks: Tasks, noise: Floats
 ) -> tuple[Float32s, Floats, Bools]:
-    """Reward −0.1 a² of the action, 100 more for the step that ends the episode at 0.45."""
+    """Pay −0.1 a² of the action, 100 more for the step that ends the episode at 0.45."""
     position, speed = state.T
     push = np.minimum(np.maximum(action[:, 0], -1.0), 1.0).astype(np.float32)
     slope = np.cos((3 * position).astype(np.float64))
@@ -101,4 +101,4 @@ class MountainCarParams(PhysicalFamily):
             observe=_observe,
         ),
     }
-    specs = {spec: own.text for spec, own in physics.items()}
+    specs = {spec: variant.text for spec, variant in physics.items()}

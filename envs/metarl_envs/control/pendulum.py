@@ -19,17 +19,17 @@ MAX_SPEED, MAX_TORQUE = 8.0, 2.0  # radians a second, newton metres
 
 
 def _starts(uniforms: Floats) -> Floats:
-    """θ uniform in [−π, π), θ̇ in [−1, 1); θ = 0 points up."""
+    """Return θ uniform in [−π, π), θ̇ in [−1, 1); θ = 0 points up."""
     return (2.0 * uniforms - 1.0) * [math.pi, 1.0]
 
 
 def _square_of_singles(x: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Squares as NumPy takes them of single numbers, one by one: whole arrays are rounded differently."""
+    """Square as NumPy does single numbers, one by one: whole arrays are rounded differently."""
     return np.fromiter([one**2 for one in x], np.float32, len(x))
 
 
 def _step(state: Floats, action: Floats, tasks: Tasks, noise: Floats) -> tuple[Floats, Floats, Bools]:
-    """Reward −(θ² + 0.1 θ̇² + 0.001 u²) of the state before the step, θ in [−π, π); never ends."""
+    """Pay −(θ² + 0.1 θ̇² + 0.001 u²) of the state before the step, θ in [−π, π); never end."""
     theta, speed = state.T
     torque = np.minimum(np.maximum(action[:, 0], -MAX_TORQUE), MAX_TORQUE).astype(np.float32)
     upright = (theta + np.pi) % (2 * np.pi) - np.pi
@@ -69,4 +69,4 @@ class PendulumParams(PhysicalFamily):
             observe=_observe,
         )
     }
-    specs = {spec: own.text for spec, own in physics.items()}
+    specs = {spec: variant.text for spec, variant in physics.items()}

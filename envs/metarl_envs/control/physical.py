@@ -24,7 +24,7 @@ SHELL, ALLOWED = 1.5, 2.0
 
 @dataclass(frozen=True)
 class Physics:
-    """What a spec's name stands for: an environment of Gymnasium's and the constants that a task changes.
+    """A spec: an environment of Gymnasium's and the constants that a task changes.
 
     Attributes:
         text: one line for ``specs``.
@@ -47,12 +47,12 @@ class Physics:
 
 
 def inside(uniforms: Floats) -> Floats:
-    """Uniform in the cube (−1, 1)ᵏ from uniform numbers "n k": middles of 2⁵³ intervals, hence never 0."""
+    """Return points uniform in the cube (−1, 1)ᵏ by uniform numbers "n k": middles of 2⁵³ parts, never 0."""
     return 2.0 * uniforms - 1.0 + 2.0**-53
 
 
 def outside(uniforms: Floats) -> Floats:
-    """Uniform in the shell 1 < max |u| ≤ ``SHELL`` around that cube, from the same numbers "n k".
+    """Return points uniform in the shell 1 < max |u| ≤ ``SHELL`` around that cube, by the same numbers "n k".
 
     A point of the cube is pushed outwards along its ray. The part of the cube within s has volume sᵏ; the
     same part of the shell reaches to r with rᵏ = 1 + (SHELLᵏ − 1) sᵏ.
@@ -65,7 +65,7 @@ def outside(uniforms: Floats) -> Floats:
 
 
 def _scaled(uniforms: Floats, physics: Physics, place: Callable[[Floats], Floats]) -> Tasks:
-    """Tasks whose constants stand where ``place`` puts uniform numbers "n k"."""
+    """Return tasks whose constants stand where ``place`` puts uniform numbers "n k"."""
     factors = np.float_power(physics.factor, place(uniforms))
     return {name: value * factors[:, i] for i, (name, value) in enumerate(physics.constants.items())}
 
@@ -78,7 +78,7 @@ def _too_far(tasks: Tasks, physics: Physics) -> Iterable[Refusal]:
 
 
 class PhysicalFamily(AnalyticFamily):
-    """A family whose tasks are physical constants, ``{name: float64 "n"}``; its own class says which.
+    """A family whose tasks are physical constants, ``{name: float64 "n"}``, in Gymnasium's units.
 
     Args:
         spec: a key of ``specs``; None takes the first.
@@ -117,7 +117,7 @@ class PhysicalFamily(AnalyticFamily):
         super().__init__(spec, model)
 
     def task_features(self, tasks: Mapping[str, Any]) -> NDArray[np.float32]:
-        """What an oracle sees: u of each constant, so ±1 is the edge of the training range, float32 "n k"."""
+        """Return what an oracle sees: u of each constant, in training from −1 to 1, float32 "n k"."""
         values = np.array(list(self.constants.values()))
         exponents = np.log(flat_features(self.model, tasks) / values) / np.log(self._physics.factor)
         return np.asarray(exponents, dtype=np.float32)

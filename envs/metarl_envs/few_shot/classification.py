@@ -1,4 +1,4 @@
-"""What families of few-shot image classification share: drawing classes, and examples of them.
+"""Few-shot image classification: drawing classes, and examples of them.
 
 A task is a choice of classes in random order: the place of a class in it is its label.
 """
@@ -20,7 +20,7 @@ SIZE = 28  # pixels of an image's side
 
 @dataclass(frozen=True)
 class ImageClasses:
-    """Instances of all classes, and which classes stand in which split.
+    """Instances of all classes, and the classes of each split.
 
     Attributes:
         images: uint8 "c i height width", 255 is ink.
@@ -33,7 +33,7 @@ class ImageClasses:
     turns: int = 1
 
     def pick(self, classes: Integers, instances: Integers) -> NDArray[np.uint8]:
-        """Images "n ways k height width" of the classes "n ways", the instances being "n ways k"."""
+        """Return images "n ways k height width" of classes "n ways", the instances being "n ways k"."""
         picked = self.images[classes[..., None] // self.turns, instances]
         for turn in range(1, self.turns):
             turned = classes % self.turns == turn
@@ -87,11 +87,11 @@ class FewShot:
         self.action_space = Discrete(self.ways if isinstance(self.ways, int) else len(train))
 
     def _load(self) -> ImageClasses:
-        """The images; read once a process, since a family travels to others without them."""
+        """Return the images; read once a process, since a family travels to others without them."""
         raise NotImplementedError
 
     def sample_tasks(self, n: int, rng: np.random.Generator, split: str = "train") -> dict[str, Integers]:
-        """Tasks of a split; the first m are those that ``n=m`` would give.
+        """Draw tasks of a split; the first m are those that ``n=m`` would give.
 
         With ``ways="all"`` all n are alike, and have another number of classes in each split.
 
@@ -106,7 +106,7 @@ class FewShot:
         return {"classes": np.array([rng.choice(classes, self.ways, replace=False) for _ in range(n)])}
 
     def sample_shots(self, tasks: Mapping[str, Any], rng: np.random.Generator) -> dict[str, NDArray[Any]]:
-        """Examples of each task, none of them twice: support "n ways·shots ...", query "n ways·queries ...".
+        """Draw examples of each task, none twice: support "n ways·shots ...", query "n ways·queries ...".
 
         One example of each class follows another, so that any ``ways`` in a row are one of each. ``*_x`` are
         images, ``*_y`` int64 labels 0 to ways − 1.
@@ -126,7 +126,7 @@ class FewShot:
         return drawn
 
     def task_features(self, tasks: Mapping[str, Any]) -> NDArray[np.float32]:
-        """What an oracle sees: the numbers of the classes, float32 "n ways"."""
+        """Return what an oracle sees: the numbers of the classes, float32 "n ways"."""
         return self._read(tasks).astype(np.float32)
 
     def _checked_ways(self, ways: int | str) -> int | str:
@@ -146,10 +146,10 @@ class FewShot:
         return number
 
     def _read(self, tasks: Mapping[str, Any]) -> Integers:
-        """The classes "n ways" of tasks."""
+        """Return the classes "n ways" of tasks."""
         if not isinstance(tasks, Mapping) or set(tasks) != {"classes"}:
-            given = sorted(map(str, tasks)) if isinstance(tasks, Mapping) else type(tasks).__name__
-            raise ValueError(f"{self.name}: task has {given}; allowed: a dict with the key 'classes'")
+            keys = sorted(map(str, tasks)) if isinstance(tasks, Mapping) else type(tasks).__name__
+            raise ValueError(f"{self.name}: task has {keys}; allowed: a dict with the key 'classes'")
         classes = np.asarray(tasks["classes"])
         rows = classes.ndim == 2 and classes.dtype.kind in "iu"
         if not rows or self.ways not in (classes.shape[1], "all"):

@@ -1,4 +1,4 @@
-"""Which letters are classes: look-alikes are one, and each script belongs to one split.
+"""Letters as classes: look-alikes are one class, and each script belongs to one split.
 
 Two letters look alike when appearances of theirs correlate above ``ALIKE``, or when both look like a third.
 """
@@ -24,7 +24,7 @@ _BLOCK = 512  # images compared with all others at a time, for memory's sake
 
 
 def classes() -> dict[str, list[str]]:
-    """The letters that stand for classes, split by split."""
+    """Return the letters that stand for classes, split by split."""
     split_of = {
         char: split for split, names in SCRIPTS.items() for script in names for char in letters(script)
     }
@@ -37,7 +37,7 @@ def classes() -> dict[str, list[str]]:
 
 
 def look_alikes(shapes: list[Bitmaps]) -> NDArray[np.int64]:
-    """For each letter, given by its appearances "2 faces 28 28", the first letter of its class."""
+    """Return for each letter, given by its appearances "2 faces 28 28", the first letter of its class."""
     owners = np.repeat(np.arange(len(shapes)), [shape.shape[1] for shape in shapes])
     first = np.arange(len(shapes))
     for view in (0, 1):
@@ -47,7 +47,7 @@ def look_alikes(shapes: list[Bitmaps]) -> NDArray[np.int64]:
 
 
 def _alike(images: Bitmaps) -> Iterator[Pairs]:
-    """Pairs of images "s 28 28" that correlate above ``ALIKE``, where one may be shifted by a pixel.
+    """Yield pairs of images "s 28 28" that correlate above ``ALIKE``, where one may be shifted by a pixel.
 
     Seven bits a pixel keep every sum of products below 2²⁴, so float32 has it exactly in whatever order it is
     summed: what looks alike does not depend on the machine.

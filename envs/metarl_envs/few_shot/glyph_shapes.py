@@ -46,7 +46,7 @@ class _Face:
 
 @functools.cache
 def _faces() -> Mapping[str, _Face]:
-    """The fonts by name."""
+    """Return the fonts by name."""
     import matplotlib  # takes a moment, for which the family's name and specs need not wait
     from matplotlib.ft2font import FT2Font
 
@@ -65,7 +65,7 @@ def _faces() -> Mapping[str, _Face]:
 
 
 def letters(script: str) -> list[str]:
-    """The letters of a script that the fonts cover, by code point.
+    """Return the letters of a script that the fonts cover, by code point.
 
     A script is the first word of a character's Unicode name. Characters that are composed of others (accented
     letters, ligatures, presentation forms) are left out, and so are dots and ticks.
@@ -83,7 +83,7 @@ def letters(script: str) -> list[str]:
 
 @functools.lru_cache(maxsize=64)  # where few fonts cover a letter, its instances share ink
 def _ink(char: str, face: _Face, stroke: int = 0) -> Image.Image:
-    """The letter's ink (255) without margins; its strokes are ``stroke`` pixels thicker on either side."""
+    """Draw the letter's ink (255) without margins, strokes ``stroke`` pixels thicker on either side."""
     left, top, right, bottom = face.font.getbbox(char, stroke_width=stroke)
     image = Image.new("L", (math.ceil(right - left) + 2, math.ceil(bottom - top) + 2))
     ImageDraw.Draw(image).text((1 - left, 1 - top), char, fill=255, font=face.font, stroke_width=stroke)
@@ -97,7 +97,7 @@ def _drawn(
     scale: tuple[float, float] = (1.0, 1.0),
     move: tuple[float, float] = (0.0, 0.0),
 ) -> Bitmaps:
-    """Ink at 28×28: fitted to the long side, scaled (x, y), slanted, turned, and moved from the centre."""
+    """Bring ink to 28×28: fitted to the long side, scaled (x, y), slanted, turned, moved from the centre."""
     width, height = ink.size
     fit = 2.0 * _LONG_SIDE / max(width, height)  # drawn at twice the size, then averaged over 2×2 pixels
     cos, sin = math.cos(turn), math.sin(turn)
@@ -111,7 +111,7 @@ def _drawn(
 
 
 def appearances(char: str) -> Bitmaps:
-    """How a letter looks undistorted, "2 faces 28 28": as it is, and with its shorter side stretched."""
+    """Return a letter undistorted, "2 faces 28 28": as it is, and with its shorter side stretched."""
     inks = [_ink(char, _faces()[name]) for name in _COMPARED if char in _faces()[name].letters]
     return np.array([[_drawn(ink) for ink in inks], [_drawn(ink, scale=_stretched(ink)) for ink in inks]])
 
@@ -123,7 +123,7 @@ def _stretched(ink: Image.Image) -> tuple[float, float]:
 
 
 def instances(char: str, n: int) -> Bitmaps:
-    """n distorted instances of a letter, "n 28 28", each in a face drawn from those that cover it."""
+    """Draw n distorted instances of a letter, "n 28 28", each in one of the faces that cover it."""
     rng = np.random.default_rng([_SEED, ord(char)])
     faces = [face for face in _faces().values() if char in face.letters]
     images = []

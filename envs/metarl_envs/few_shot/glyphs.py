@@ -45,13 +45,13 @@ class Glyphs(FewShot):
         return glyph_images()
 
     def letters(self) -> list[str]:
-        """The letter behind each class number."""
+        """Return the letter behind each class number."""
         return [chr(point) for point in _rendered()["letters"].tolist()]
 
 
 @functools.cache
 def glyph_images() -> ImageClasses:
-    """All instances of all classes, with the classes of each split."""
+    """Return all instances of all classes, with the classes of each split."""
     arrays = _rendered()
     splits = {split: np.flatnonzero(arrays["split"] == k) for k, split in enumerate(SCRIPTS)}
     return ImageClasses(arrays["images"], splits)
@@ -72,7 +72,7 @@ def _rendered() -> Arrays:
 
 
 def render() -> Arrays:
-    """``images`` uint8 "c i 28 28", ``letters`` int32 "c" (code points), ``split`` int8 "c" (of SCRIPTS)."""
+    """Draw ``images`` uint8 "c i 28 28", ``letters`` int32 "c" (code points), ``split`` int8 "c"."""
     chosen = [(letter, k) for k, members in enumerate(classes().values()) for letter in members]
     return {
         "images": np.array([instances(letter, INSTANCES) for letter, _ in chosen]),

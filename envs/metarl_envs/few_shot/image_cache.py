@@ -21,7 +21,7 @@ Arrays = dict[str, NDArray[Any]]
 
 
 def cached(name: str, recipe: Mapping[str, object], build: Callable[[], Arrays]) -> Arrays:
-    """The arrays that ``build`` makes: from the cache where they are, else built and kept.
+    """Return the arrays that ``build`` makes: from the cache where they are, else built and kept.
 
     Args:
         name: how the file's name begins.
@@ -39,9 +39,9 @@ def cached(name: str, recipe: Mapping[str, object], build: Callable[[], Arrays])
 
 
 def cache_folder() -> Path:
-    """``$XDG_CACHE_HOME/metarl``, or ``~/.cache/metarl`` where that is unset or no absolute path."""
-    given = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    return (given if given.is_absolute() else Path.home() / ".cache") / "metarl"
+    """Return ``$XDG_CACHE_HOME/metarl``, or ``~/.cache/metarl`` where that is unset or no absolute path."""
+    folder = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    return (folder if folder.is_absolute() else Path.home() / ".cache") / "metarl"
 
 
 def _packed(arrays: Arrays) -> bytes:
@@ -51,7 +51,7 @@ def _packed(arrays: Arrays) -> bytes:
 
 
 def _contents(file: str) -> bytes | None:
-    """What a file of the cache holds; None if there is none, or if it is damaged."""
+    """Return the contents of a file of the cache; None if it is missing or damaged."""
     try:
         kept = (cache_folder() / file).read_bytes()
     except (OSError, RuntimeError):  # RuntimeError: there is no home directory
@@ -65,12 +65,12 @@ def _keep(file: str, contents: bytes) -> None:
         folder = cache_folder()
         folder.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=folder, prefix=f"{file}.", suffix=".tmp")
-        beside = Path(name)
+        temporary = Path(name)
         try:
             with open(handle, "wb") as out:
                 out.write(hashlib.sha256(contents).digest() + contents)
-            beside.replace(folder / file)
+            temporary.replace(folder / file)
         finally:
-            beside.unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
     except (OSError, RuntimeError) as error:
         warnings.warn(f"{file} cannot be cached and is made anew each time: {error}", stacklevel=3)

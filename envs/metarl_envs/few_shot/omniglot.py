@@ -95,7 +95,7 @@ _DAMAGED = (
 
 @functools.lru_cache(maxsize=2)
 def omniglot_images(path: Path) -> ImageClasses:
-    """All drawings, with the classes of each split.
+    """Return all drawings, with the classes of each split.
 
     Raises:
         ValueError: no Omniglot at ``path``, or a damaged one; one line.
@@ -104,12 +104,12 @@ def omniglot_images(path: Path) -> ImageClasses:
     characters: dict[str, NDArray[np.uint8]] = {}
     for part, count in CHARACTERS.items():
         source = _source(folder, part)
-        found = _characters(source)
-        if len(found) != count:
+        part_characters = _characters(source)
+        if len(part_characters) != count:
             raise ValueError(
-                f"omniglot: {source} has {len(found)} characters; allowed: the {count} of {part}"
+                f"omniglot: {source} has {len(part_characters)} characters; allowed: the {count} of {part}"
             )
-        characters |= found
+        characters |= part_characters
     images = np.array([characters[name] for name in sorted(characters)])
     shuffled = np.random.RandomState(_SHUFFLE).permutation(len(images))  # a stream that NumPy has frozen
     ends = np.cumsum(list(SPLITS.values()))
@@ -121,7 +121,7 @@ def omniglot_images(path: Path) -> ImageClasses:
 
 
 def _source(folder: Path, part: str) -> Path:
-    """The extracted folder of a part of the data set, or else its archive."""
+    """Return the extracted folder of a part of the data set, or else its archive."""
     for source in (folder / part, folder / f"{part}.zip"):
         if source.exists():
             return source
@@ -129,23 +129,24 @@ def _source(folder: Path, part: str) -> Path:
 
 
 def _characters(source: Path) -> dict[str, NDArray[np.uint8]]:
-    """The drawings "i 28 28" of each character, named Alphabet/characterNN; 255 is ink."""
+    """Return the drawings "i 28 28" of each character, named Alphabet/characterNN; 255 is ink."""
     drawings: dict[str, dict[str, NDArray[np.uint8]]] = {}
     for name, contents in _files(source):
         if match := _DRAWING.search(name):
             drawings.setdefault(match[1], {})[match[2]] = _image(f"{source}: {name}", contents)
-    for character, found in drawings.items():
-        if len(found) != INSTANCES:
+    for character, images in drawings.items():
+        if len(images) != INSTANCES:
             raise ValueError(
-                f"omniglot: {source}: {character} has {len(found)} drawings; allowed: {INSTANCES}"
+                f"omniglot: {source}: {character} has {len(images)} drawings; allowed: {INSTANCES}"
             )
     return {
-        character: np.array([found[name] for name in sorted(found)]) for character, found in drawings.items()
+        character: np.array([images[name] for name in sorted(images)])
+        for character, images in drawings.items()
     }
 
 
 def _files(source: Path) -> Iterator[tuple[str, bytes]]:
-    """Names and contents of the files of a folder or an archive, which is read in memory alone."""
+    """Yield names and contents of the files of a folder or an archive, which is read in memory alone."""
     try:
         if source.is_dir():
             for file in source.glob("*/*/*.png"):
@@ -160,7 +161,7 @@ def _files(source: Path) -> Iterator[tuple[str, bytes]]:
 
 
 def _image(name: str, contents: bytes) -> NDArray[np.uint8]:
-    """A drawing at 28×28, 255 being ink: each pixel averages those it covers, linearly weighted."""
+    """Return a drawing at 28×28, 255 being ink: each pixel averages those it covers, linearly weighted."""
     try:
         with Image.open(io.BytesIO(contents), formats=["PNG"]) as image:
             # Of one bit a pixel, Pillow would keep the nearest pixel alone.

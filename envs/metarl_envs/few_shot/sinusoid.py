@@ -23,7 +23,7 @@ AMPLITUDES["ood"] = (5.0, 10.0)
 
 @dataclass(frozen=True)
 class _Spec:
-    """What a spec's name stands for: y = amplitude · sin(x + sign · phase), phase uniform in [0, largest)."""
+    """A spec's waves: y = amplitude · sin(x + sign · phase), phase uniform in [0, largest)."""
 
     text: str
     sign: float
@@ -88,7 +88,7 @@ class Sinusoid:
         self.action_space = Box(-np.inf, np.inf, (1,), np.float32)
 
     def sample_tasks(self, n: int, rng: np.random.Generator, split: str = "train") -> dict[str, Floats]:
-        """Fresh tasks of a split; the first m are those that ``n=m`` would give.
+        """Draw tasks of a split; the first m are those that ``n=m`` would give.
 
         Raises:
             ValueError: n below 1, or an unknown split.
@@ -104,7 +104,7 @@ class Sinusoid:
     def sample_shots(
         self, tasks: Mapping[str, Any], rng: np.random.Generator
     ) -> dict[str, NDArray[np.float32]]:
-        """Fresh points: ``support_x``, ``support_y`` "n shots 1" and ``query_x``, ``query_y`` "n queries 1".
+        """Draw points: ``support_x``, ``support_y`` "n shots 1" and ``query_x``, ``query_y`` "n queries 1".
 
         Raises:
             ValueError: tasks that are no finite amplitudes and phases; one line.
@@ -116,24 +116,24 @@ class Sinusoid:
         return {"support_x": x[:, :s], "support_y": y[:, :s], "query_x": x[:, s:], "query_y": y[:, s:]}
 
     def curve(self, tasks: Mapping[str, Any], x: NDArray[Any]) -> Floats:
-        """The true y "n g" of each task on a grid x "g"."""
+        """Return the true y "n g" of each task on a grid x "g"."""
         amplitude, phase = self._read(tasks)
         return self._wave(amplitude[:, None], phase[:, None], np.asarray(x, dtype=np.float64))
 
     def task_features(self, tasks: Mapping[str, Any]) -> NDArray[np.float32]:
-        """What an oracle sees: amplitude and phase, float32 "n 2"."""
+        """Return what an oracle sees: amplitude and phase, float32 "n 2"."""
         return np.stack(self._read(tasks), axis=1).astype(np.float32)
 
     def _wave(self, amplitude: Floats, phase: Floats, x: NDArray[Any]) -> Floats:
-        """y at x of waves whose amplitudes and phases broadcast against it, in float64."""
+        """Return y at x of waves whose amplitudes and phases broadcast against it, in float64."""
         return np.asarray(amplitude * np.sin(x + self._waves.sign * phase))
 
     def _read(self, tasks: Mapping[str, Any]) -> tuple[Floats, Floats]:
-        """Amplitudes and phases, float64 "n" each."""
+        """Return amplitudes and phases, float64 "n" each."""
         if not isinstance(tasks, Mapping) or set(tasks) != {"amplitude", "phase"}:
-            given = sorted(map(str, tasks)) if isinstance(tasks, Mapping) else type(tasks).__name__
+            keys = sorted(map(str, tasks)) if isinstance(tasks, Mapping) else type(tasks).__name__
             raise ValueError(
-                f"{self.name}: task has {given}; allowed: a dict with the keys ['amplitude', 'phase']"
+                f"{self.name}: task has {keys}; allowed: a dict with the keys ['amplitude', 'phase']"
             )
         try:
             values = np.array([tasks["amplitude"], tasks["phase"]], dtype=np.float64)

@@ -23,7 +23,7 @@ Means = Callable[[Floats], Floats]
 
 @dataclass(frozen=True)
 class _Spec:
-    """What a spec's name stands for: means from uniform numbers, rewards from means "n" and uniform "n"."""
+    """A spec: means from uniform numbers, rewards from means "n" and uniform numbers "n"."""
 
     text: str
     means: Means
@@ -37,17 +37,17 @@ def _uniform_means(uniforms: Floats) -> Floats:
 
 
 def _rare_means(uniforms: Floats) -> Floats:
-    """Uniform in [0, 0.2)."""
+    """Return means uniform in [0, 0.2)."""
     return uniforms * 0.2
 
 
 def _shifted_means(uniforms: Floats) -> Floats:
-    """Normal with mean 2 and standard deviation 1."""
+    """Return normal means with mean 2 and standard deviation 1."""
     return 2.0 + normal(uniforms)
 
 
 def _paid(mean: Floats, uniforms: Floats) -> Floats:
-    """1 with probability ``mean``, else 0; u < 1 makes a mean of 1 pay always, and of 0 never."""
+    """Pay 1 with probability ``mean``, else 0; u < 1 makes a mean of 1 pay always, and of 0 never."""
     return (uniforms < mean).astype(np.float64)
 
 
@@ -83,7 +83,7 @@ def _tasks(uniforms: Floats, means: Means) -> Tasks:
 
 
 def _nothing(uniforms: Floats) -> NDArray[np.float32]:
-    """The state "n 1", of which there is one: it is the observation, a constant 1."""
+    """Return the one state there is, "n 1": it is the observation, a constant 1."""
     return np.ones((len(uniforms), 1), dtype=np.float32)
 
 

@@ -27,7 +27,7 @@ def _slippery(tasks: Tasks) -> MDP:
 
 
 def _tasks(uniforms: Floats, least_slip: float) -> Tasks:
-    """Rewards uniform in [−1, 1), slip uniform in [least_slip, least_slip + 0.5)."""
+    """Draw rewards uniform in [−1, 1), slip uniform in [least_slip, least_slip + 0.5)."""
     return {
         "slip": least_slip + 0.5 * uniforms[:, 0],
         "reward": 2.0 * uniforms[:, 1:].reshape(-1, 2, 2) - 1.0,
@@ -79,7 +79,7 @@ class Chain(AnalyticFamily):
         super().__init__(spec, model)
 
     def mdp(self, tasks: Mapping[str, Any]) -> MDP:
-        """The tasks as finite MDPs: start "n 2", transition "n 2 2 2" and (certain) reward "n 2 2".
+        """Return tasks as finite MDPs: start "n 2", transition "n 2 2 2" and (certain) reward "n 2 2".
 
         Raises:
             ValueError: tasks that the family does not have; one line.

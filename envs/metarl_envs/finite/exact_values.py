@@ -29,7 +29,7 @@ class MDP(NamedTuple):
 
 
 def action_values(mdp: MDP, horizon: int, value: Callable[[int, Floats], Floats]) -> Floats:
-    """Q at each time: the reward of an action, then the value of the next state at the next time.
+    """Return Q at each time: the reward of an action, then the value of the next state at the next time.
 
     Args:
         horizon: time steps of an episode.
@@ -48,24 +48,24 @@ def action_values(mdp: MDP, horizon: int, value: Callable[[int, Floats], Floats]
 
 
 def optimal_policy(mdp: MDP, horizon: int) -> NDArray[np.int64]:
-    """A best action at each time in each state, int64 "n horizon s"; the first of several."""
+    """Return a best action at each time in each state, int64 "n horizon s"; the first of several."""
     best: NDArray[np.int64] = action_values(mdp, horizon, _best).argmax(axis=-1)
     return best
 
 
 def optimal_return(mdp: MDP, horizon: int) -> Floats:
-    """The largest expected return of an episode that any policy which knows the task can have, "n"."""
+    """Return the largest expected return of an episode under any policy that knows the task, "n"."""
     return _from_start(mdp, action_values(mdp, horizon, _best)[:, 0].max(axis=-1))
 
 
 def random_return(mdp: MDP, horizon: int) -> Floats:
-    """The expected return of an episode of uniformly random actions, "n"."""
+    """Return the expected return of an episode of uniformly random actions, "n"."""
     n, s, a = mdp.reward.shape
     return policy_return(mdp, np.full((n, s, a), 1.0 / a), horizon)
 
 
 def policy_return(mdp: MDP, policy: Floats, horizon: int) -> Floats:
-    """The expected return of an episode under a policy, "n".
+    """Return the expected return of an episode under a policy, "n".
 
     Args:
         policy: probability of each action, "n s a" for a stationary policy, "n horizon s a" for one that
@@ -88,12 +88,12 @@ def _best(t: int, q: Floats) -> Floats:
 
 
 def _from_start(mdp: MDP, value: Floats) -> Floats:
-    """The mean over the first state of values "n s", "n"."""
+    """Return the mean over the first state of values "n s", "n"."""
     return np.asarray((mdp.start * value).sum(axis=-1))
 
 
 def _read_policy(mdp: MDP, policy: Floats, horizon: int) -> Floats:
-    """The policy as probabilities "n horizon s a" or "1 horizon s a"."""
+    """Return the policy as probabilities "n horizon s a" or "1 horizon s a"."""
     n, s, a = mdp.reward.shape
     policy = np.asarray(policy, dtype=np.float64)
     stationary = policy.shape[1:] == (s, a)

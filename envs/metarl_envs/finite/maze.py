@@ -23,7 +23,7 @@ Cells = NDArray[np.int64]
 
 
 def _tasks(uniforms: Floats, size: int, extra: int) -> Tasks:
-    """Walls with ``extra`` passages more than connect the cells; the goal any cell but the start."""
+    """Draw walls with ``extra`` passages more than connect the cells, and a goal that is not the start."""
     cell = 1 + (uniforms[:, 0] * (size * size - 1)).astype(np.int64)
     return {
         "walls": walls_of(carved(uniforms[:, 1:], extra, size), size),
@@ -36,14 +36,14 @@ def _at_start(uniforms: Floats) -> Cells:
 
 
 def _walls_around(state: Cells, tasks: Tasks) -> Floats:
-    """The four walls of each row's cell, "n 4"."""
+    """Return the four walls of each row's cell, "n 4"."""
     walls = tasks["walls"]
     around: Floats = walls.reshape(len(walls), -1, 4)[np.arange(len(state)), state]
     return around
 
 
 def _observe(state: Cells, tasks: Tasks, size: int) -> NDArray[np.float32]:
-    """The cell one-hot, then its walls."""
+    """Return the cell one-hot, then its walls."""
     obs = np.zeros((len(state), size * size + 4), dtype=np.float32)
     obs[np.arange(len(state)), state] = 1.0
     obs[:, size * size :] = _walls_around(state, tasks)
@@ -53,7 +53,7 @@ def _observe(state: Cells, tasks: Tasks, size: int) -> NDArray[np.float32]:
 def _step(
     state: Cells, action: NDArray[np.int64], tasks: Tasks, noise: Floats, size: int
 ) -> tuple[Cells, Floats, Bools]:
-    """A move against a wall moves nothing. Reward 1 for the step that reaches the goal and ends, else 0."""
+    """Move unless a wall is in the way; pay 1 for the step that reaches the goal and ends, else 0."""
     offsets = np.array([row * size + column for row, column in MOVES])
     blocked = _walls_around(state, tasks)[np.arange(len(state)), action] == 1.0
     new = np.where(blocked, state, state + offsets[action])
@@ -107,13 +107,13 @@ class Maze(AnalyticFamily):
         super().__init__(spec, model)
 
     def task_features(self, tasks: Mapping[str, Any]) -> NDArray[np.float32]:
-        """What an oracle sees: the goal's cell one-hot, then each inner wall once, float32 "n f"."""
+        """Return what an oracle sees: the goal's cell one-hot, then each inner wall once, float32 "n f"."""
         read = read_tasks(self.model, tasks)
         goal = np.eye(self.size**2)[self._goal_cells(read)]
         return np.concatenate([goal, inner_walls(read["walls"])], axis=1).astype(np.float32)
 
     def distances(self, tasks: Mapping[str, Any]) -> Floats:
-        """Moves from each cell to the goal by a shortest path, float64 "n size size"; inf where none leads.
+        """Return each cell's moves to the goal by a shortest path, float64 "n size size"; inf without one.
 
         ``distances(tasks)[:, 0, 0]`` are the fewest steps in which an episode can end with a reward.
 
@@ -124,7 +124,7 @@ class Maze(AnalyticFamily):
         return distances(read["walls"], read["goal"].astype(np.int64))
 
     def mdp(self, tasks: Mapping[str, Any]) -> MDP:
-        """The tasks as finite MDPs of size² + 1 states: the cells, and the end, where nothing is earned.
+        """Return tasks as finite MDPs of size² + 1 states: the cells, and the end, where nothing is earned.
 
         Raises:
             ValueError: tasks that the family does not have; one line.
@@ -142,11 +142,11 @@ class Maze(AnalyticFamily):
         return MDP(start_in_first(n, cells + 1), transition, reward)
 
     def plane(self, obs: NDArray[Any]) -> NDArray[Any]:
-        """Where an observation "... o" is drawn in a picture: x to the right, y upwards, start (0, 0)."""
+        """Return the place of an observation "... o" in a picture: x rightwards, y upwards, start (0, 0)."""
         return self._points(obs[..., : self.size**2].argmax(axis=-1))
 
     def marks(self, tasks: Mapping[str, Any]) -> NDArray[Any]:
-        """What a picture of each task marks: its goal, "n 2"."""
+        """Return the point that a picture of each task marks: its goal, "n 2"."""
         return self._points(self._goal_cells(read_tasks(self.model, tasks)))
 
     def _goal_cells(self, tasks: Tasks) -> Cells:

@@ -1,4 +1,4 @@
-"""Grid mazes: how walls are drawn, what a maze is, and how far its cells are from one another.
+"""The layout of mazes: their passages and walls, and how far cells are from one another.
 
 A maze is walls float64 "size size 4": 1 where a move of ``MOVES`` out of a cell is blocked, else 0. It is
 read as matrices are, row 0 on top, and cells are numbered row by row from 0, where every episode starts.
@@ -19,7 +19,7 @@ MOVES = ((-1, 0), (0, 1), (1, 0), (0, -1))
 
 @cache
 def passages(size: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The two cells of each possible passage: the right-hand ones of all rows, then the downward ones."""
+    """Return the two cells of each possible passage: first all rightward ones, row by row, then downward."""
     cell = np.arange(size * size).reshape(size, size)
     first = np.concatenate([cell[:, :-1].ravel(), cell[:-1].ravel()])
     second = np.concatenate([cell[:, 1:].ravel(), cell[1:].ravel()])
@@ -27,7 +27,7 @@ def passages(size: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 
 
 def carved(weights: Floats, extra: int, size: int) -> Bools:
-    """Which passages are open, bool "n passages": a tree that connects all cells, and ``extra`` more.
+    """Open passages, bool "n passages": a tree that connects all cells, and ``extra`` more.
 
     Args:
         weights: in [0, 1), "n passages". The tree is the lightest one (Prim 1957), the others follow by
@@ -48,7 +48,7 @@ def carved(weights: Floats, extra: int, size: int) -> Bools:
 
 
 def walls_of(is_open: Bools, size: int) -> Floats:
-    """The walls "n size size 4" that leave the given passages open."""
+    """Return the walls "n size size 4" that leave the given passages open."""
     n, half = len(is_open), size * (size - 1)
     shut = np.where(is_open, 0.0, 1.0)
     right, down = shut[:, :half].reshape(n, size, size - 1), shut[:, half:].reshape(n, size - 1, size)
@@ -59,14 +59,14 @@ def walls_of(is_open: Bools, size: int) -> Floats:
 
 
 def inner_walls(walls: Floats) -> Floats:
-    """Each wall that may be open once, in the order of ``passages``, "n passages"."""
+    """Return each wall that may be open once, in the order of ``passages``, "n passages"."""
     n = len(walls)
     right, down = walls[:, :, :-1, RIGHT].reshape(n, -1), walls[:, :-1, :, DOWN].reshape(n, -1)
     return np.concatenate([right, down], axis=1)
 
 
 def no_maze(tasks: Tasks) -> Iterable[Refusal]:
-    """What is wrong with walls "n size size 4" and goals "n 2" (row, column)."""
+    """Refuse walls "n size size 4" and goals "n 2" (row, column) that are no maze."""
     walls, goal = tasks["walls"], tasks["goal"]
     size = walls.shape[1]
     bad = (walls != 0.0) & (walls != 1.0)
@@ -83,7 +83,7 @@ def no_maze(tasks: Tasks) -> Iterable[Refusal]:
 
 
 def distances(walls: Floats, goal: NDArray[np.int64]) -> Floats:
-    """Moves from each cell to the goal by a shortest path, "n size size"; inf where there is none.
+    """Return moves from each cell to the goal by a shortest path, "n size size"; inf where there is none.
 
     Args:
         goal: the goal's cell (row, column), "n 2".

@@ -28,12 +28,12 @@ GivenTasks: TypeAlias = Mapping[str, Any]
 
 
 def random_arms(bandit: Bandit, tasks: GivenTasks, pulls: int, rng: np.random.Generator) -> Floats:
-    """Each pull an arm at random, all equally likely."""
+    """Pull an arm at random each time, all equally likely."""
     return _pulled(bandit, tasks, pulls, rng, lambda count, total: rng.integers(bandit.arms, size=len(count)))
 
 
 def best_arm(bandit: Bandit, tasks: GivenTasks, pulls: int, rng: np.random.Generator) -> Floats:
-    """Always an arm of the largest mean, which no player can beat on average."""
+    """Pull an arm of the largest mean always, which no player can beat on average."""
     best = _largest(read_tasks(bandit.model, tasks)["mean"])
     return _pulled(bandit, tasks, pulls, rng, lambda count, total: best)
 
@@ -41,7 +41,7 @@ def best_arm(bandit: Bandit, tasks: GivenTasks, pulls: int, rng: np.random.Gener
 def ucb1(
     bandit: Bandit, tasks: GivenTasks, pulls: int, rng: np.random.Generator, *, width: float = 1.0
 ) -> Floats:
-    """UCB1: each arm once, then after t pulls the largest mean so far + width · σ · √(8 ln t / its pulls).
+    """Pull each arm once, then, after t pulls, that of the largest mean + width · σ · √(8 ln t / its pulls).
 
     σ is 1/2 for rewards in [0, 1], which makes it √(2 ln t / pulls) as published, and 1 for ``gaussian``: the
     same confidence, since rewards in [0, 1] are sub-Gaussian with 1/2. Of equal arms it takes the first.
@@ -64,7 +64,7 @@ def ucb1(
 
 
 def thompson(bandit: Bandit, tasks: GivenTasks, pulls: int, rng: np.random.Generator) -> Floats:
-    """Thompson sampling: the best arm of means drawn from the posterior, with the training tasks as prior.
+    """Pull the best arm of means drawn from the posterior, with the training tasks as prior.
 
     That is Beta(1 + successes, 1 + failures) for ``bernoulli``, and for ``gaussian`` the normal distribution
     with mean total / (1 + pulls) and variance 1 / (1 + pulls).
@@ -82,7 +82,7 @@ def thompson(bandit: Bandit, tasks: GivenTasks, pulls: int, rng: np.random.Gener
 
 
 def greedy(bandit: Bandit, tasks: GivenTasks, pulls: int, rng: np.random.Generator) -> Floats:
-    """The arm of the largest posterior mean (the posteriors of ``thompson``), the first of several.
+    """Pull the arm of the largest posterior mean (the posteriors of ``thompson``), the first of several.
 
     It may stay with a worse arm for ever, but for ten pulls of five arms it is far better than ``ucb1`` and
     ``thompson``, which explore for longer.
@@ -97,7 +97,7 @@ def greedy(bandit: Bandit, tasks: GivenTasks, pulls: int, rng: np.random.Generat
 
 
 def _largest(scores: Floats) -> Integers:
-    """The first arm "task" of the largest score "task arm"."""
+    """Return the first arm "task" of the largest score "task arm"."""
     arm: Integers = scores.argmax(axis=1)
     return arm
 
@@ -109,7 +109,7 @@ def _pulled(
     rng: np.random.Generator,
     choose: Callable[[Floats, Floats], Integers],
 ) -> Floats:
-    """The rewards "task pull" of a player that turns counts and totals "task arm" into arms "task"."""
+    """Return the rewards "task pull" of a player that turns counts and totals "task arm" into arms "task"."""
     read = read_tasks(bandit.model, tasks)
     n = len(read["mean"])
     rows, (count, total) = np.arange(n), np.zeros((2, n, bandit.arms))
@@ -127,7 +127,7 @@ def _pulled(
 
 
 def random_actions(family: TabularMDP, tasks: GivenTasks, episodes: int, rng: np.random.Generator) -> Floats:
-    """Each action at random, all equally likely: a drawn plan uses each of its entries at most once."""
+    """Act at random, all actions equally likely: a drawn plan uses each of its entries at most once."""
 
     def plan(count: Floats, total: Floats) -> Integers:
         return rng.integers(family.actions, size=(len(count), family.horizon, family.states))
@@ -136,13 +136,13 @@ def random_actions(family: TabularMDP, tasks: GivenTasks, episodes: int, rng: np
 
 
 def best_policy(family: TabularMDP, tasks: GivenTasks, episodes: int, rng: np.random.Generator) -> Floats:
-    """The best policy of the true MDP, from dynamic programming, which no player can beat on average."""
+    """Follow the best policy of the true MDP (dynamic programming), which no player can beat on average."""
     best = optimal_policy(family.mdp(tasks), family.horizon)
     return _lived(family, tasks, episodes, rng, lambda count, total: best)
 
 
 def psrl(family: TabularMDP, tasks: GivenTasks, episodes: int, rng: np.random.Generator) -> Floats:
-    """Posterior sampling: each episode the best policy of an MDP drawn from the posterior.
+    """Follow, each episode, the best policy of an MDP drawn from the posterior (posterior sampling).
 
     The prior is the distribution of training tasks: flat Dirichlet next states, mean rewards N(1, 1).
 
@@ -170,7 +170,7 @@ def _lived(
     rng: np.random.Generator,
     plan: Callable[[Floats, Floats], Integers],
 ) -> Floats:
-    """The rewards "task pull" of a player that plans each episode by what it has seen of each task.
+    """Return the rewards "task pull" of a player that plans each episode by what it has seen of each task.
 
     Args:
         plan: how often each state followed "task s a s" and total rewards "task s a", to actions
@@ -195,12 +195,12 @@ def _lived(
 
 
 def random_moves(family: Maze, tasks: GivenTasks, episodes: int, rng: np.random.Generator) -> Floats:
-    """Each move at random, all equally likely; ``exact_values.random_return`` is what it earns on average."""
+    """Move at random, all moves equally likely; earns ``exact_values.random_return`` on average."""
     return _walked(family, tasks, episodes, lambda cell: rng.integers(len(MOVES), size=len(cell)))
 
 
 def shortest_path(family: Maze, tasks: GivenTasks, episodes: int, rng: np.random.Generator) -> Floats:
-    """Always to a neighbour that is nearest to the goal, which no player can reach sooner."""
+    """Move to a neighbour that is nearest to the goal, which no player can reach sooner."""
     read = read_tasks(family.model, tasks)
     n, frame = len(read["goal"]), ((0, 0), (1, 1), (1, 1))
     far = np.pad(family.distances(tasks), frame, constant_values=np.inf)
@@ -210,7 +210,7 @@ def shortest_path(family: Maze, tasks: GivenTasks, episodes: int, rng: np.random
 
 
 def _walked(family: Maze, tasks: GivenTasks, episodes: int, choose: Callable[[Integers], Integers]) -> Floats:
-    """The rewards "task pull" of a player that turns cells "task" into moves "task"; 0 after the goal."""
+    """Return the rewards "task pull" of a player that turns cells "task" into moves "task"; 0 at the end."""
     model, read = family.model, read_tasks(family.model, tasks)
     n = len(read["goal"])
     rewards = np.zeros((n, positive_int(model.title, "number of episodes", episodes), family.horizon))

@@ -43,7 +43,7 @@ def tabular_model(
     ood: Callable[[Floats], Tasks],
     refuse: Callable[[Tasks], list[Refusal]],
 ) -> Analytic:
-    """The formulas of MDPs that start in state 0, observe the state one-hot (float32) and never terminate.
+    """Return the formulas of MDPs that start in state 0, observe it one-hot (float32) and never terminate.
 
     Args:
         mdp: what a task means.
@@ -68,7 +68,7 @@ def tabular_model(
 
 
 def start_in_first(n: int, states: int) -> Floats:
-    """The start distribution "n states" of ``tabular_model``: state 0, always."""
+    """Return the start distribution "n states" of ``tabular_model``: state 0, always."""
     start = np.zeros((n, states))
     start[:, 0] = 1.0
     return start
@@ -85,7 +85,7 @@ def _one_hot(state: States, tasks: Tasks, states: int) -> NDArray[np.float32]:
 def _step(
     state: States, action: NDArray[np.int64], tasks: Tasks, noise: Floats, mdp: ReadMDP, reward_noise: bool
 ) -> tuple[States, Floats, Bools]:
-    """The first column of ``noise`` draws the next state, the second the reward, where that is noisy."""
+    """Draw the next state by the first column of ``noise``, a noisy reward by the second."""
     rows, (_, transition, mean) = np.arange(len(state)), mdp(tasks)
     reward = mean[rows, state, action]
     if reward_noise:
@@ -95,7 +95,7 @@ def _step(
 
 
 def _random_tasks(uniforms: Floats, states: int, actions: int) -> Tasks:
-    """Mean rewards N(1, 1); next states flat Dirichlet."""
+    """Draw mean rewards N(1, 1) and flat Dirichlet next states."""
     n, pairs = len(uniforms), states * actions
     cuts = uniforms[:, pairs:].reshape(n, states, actions, states - 1)
     return {
@@ -105,7 +105,7 @@ def _random_tasks(uniforms: Floats, states: int, actions: int) -> Tasks:
 
 
 def _certain_tasks(uniforms: Floats, states: int, actions: int) -> Tasks:
-    """The same, but the likeliest next state is certain: by symmetry each is equally often the one."""
+    """Draw the same, with the likeliest next state certain: by symmetry each is equally often the one."""
     tasks = _random_tasks(uniforms, states, actions)
     return tasks | {"transition": np.eye(states)[tasks["transition"].argmax(axis=-1)]}
 
@@ -116,7 +116,7 @@ def _given(tasks: Tasks) -> MDP:
 
 
 def _no_distribution(tasks: Tasks) -> list[Refusal]:
-    """Rounding to float32 is let through, as ``categorical`` draws in proportion."""
+    """Refuse what is no distribution; rounding to float32 passes, as ``categorical`` draws in proportion."""
     transition = tasks["transition"]
     off = np.abs(transition.sum(axis=-1) - 1.0) > 1e-6
     bad = off | (transition < 0.0).any(axis=-1)
@@ -171,7 +171,7 @@ class TabularMDP(AnalyticFamily):
         super().__init__(spec, model)
 
     def mdp(self, tasks: Mapping[str, Any]) -> MDP:
-        """The tasks as finite MDPs: start "n s", transition "n s a s" and mean reward "n s a".
+        """Return tasks as finite MDPs: start "n s", transition "n s a s" and mean reward "n s a".
 
         Raises:
             ValueError: tasks that the family does not have; one line.

@@ -22,7 +22,7 @@ Vectors = dict[int, NDArray[np.float64]]
 
 
 def environments(benchmark: str, task: str = "") -> tuple[list[str], list[str]]:
-    """The names of a benchmark's training and test environments."""
+    """Return the names of a benchmark's training and test environments."""
     if benchmark == "ML1":
         return [task], [task]
     split = {"ML10": ML10_V3, "ML45": ML45_V3}[benchmark]
@@ -30,29 +30,29 @@ def environments(benchmark: str, task: str = "") -> tuple[list[str], list[str]]:
 
 
 def task_lists(benchmark: str, seed: int, task: str = "") -> tuple[Vectors, Vectors]:
-    """A benchmark's training and test tasks: the vectors "variation 6" of each environment's number."""
+    """Draw a benchmark's training and test tasks: vectors "variation 6" by the environment's number."""
     cls = getattr(metaworld, benchmark)
-    made = cls(task, seed=seed) if benchmark == "ML1" else cls(seed=seed)
-    return _vectors(made.train_tasks), _vectors(made.test_tasks)
+    benchmark_tasks = cls(task, seed=seed) if benchmark == "ML1" else cls(seed=seed)
+    return _vectors(benchmark_tasks.train_tasks), _vectors(benchmark_tasks.test_tasks)
 
 
 def _vectors(tasks: list[Any]) -> Vectors:
-    found: dict[int, list[NDArray[np.float64]]] = {}
+    vectors: dict[int, list[NDArray[np.float64]]] = {}
     for task in tasks:
         vector = pickle.loads(task.data)["rand_vec"]
         padded = np.pad(vector, (0, 6 - len(vector)))
-        found.setdefault(NAMES.index(task.env_name), []).append(padded)
-    return {number: np.stack(vectors) for number, vectors in found.items()}
+        vectors.setdefault(NAMES.index(task.env_name), []).append(padded)
+    return {number: np.stack(rows) for number, rows in vectors.items()}
 
 
 @runtime_checkable
 class BenchmarkFamily(Stated, Protocol):
-    """What an environment needs to know of its family."""
+    """A family as its environments see it."""
 
     simulations: Simulations
 
     def sample_tasks(self, n: int, rng: np.random.Generator) -> Tasks:
-        """Training tasks."""
+        """Draw training tasks."""
 
 
 class MetaWorldEnv(gymnasium.Env[NDArray[Any], Any]):
@@ -126,21 +126,21 @@ class MetaWorldEnv(gymnasium.Env[NDArray[Any], Any]):
         return ALL_V3_ENVIRONMENTS[NAMES[number]](render_mode=self.render_mode, camera_name=CAMERA)
 
     def step(self, action: Any) -> OneStep:
-        """One time step by Meta-World's; the reward is between 0 and 10."""
+        """Take one time step of Meta-World's; the reward is between 0 and 10."""
         if self._time < 0:
             raise ResetNeeded(f"{self._family.title}: step before the first reset")
-        given = np.asarray(action)
-        if given.shape != self.action_space.shape or not np.isfinite(given).all():
+        numbers = np.asarray(action)
+        if numbers.shape != self.action_space.shape or not np.isfinite(numbers).all():
             allowed = f"finite numbers {self.action_space.shape}"
-            raise ValueError(f"{self._family.title}: action is {given.tolist()}; allowed: {allowed}")
+            raise ValueError(f"{self._family.title}: action is {numbers.tolist()}; allowed: {allowed}")
         if self._time >= self._family.horizon:
             raise ResetNeeded(f"{self._family.title}: step after the end of the episode")
         self._time += 1
-        obs, reward, _, _, info = self._simulation.step(given)
+        obs, reward, _, _, info = self._simulation.step(numbers)
         return obs, float(reward), False, self._time >= self._family.horizon, info
 
     def render(self) -> NDArray[np.uint8]:
-        """The robot at its table: uint8 "height width 3"."""
+        """Draw the robot at its table: uint8 "height width 3"."""
         if self.render_mode is None or self._simulation is None:
             raise ValueError(f"{self._family.title}: render() needs render_mode='rgb_array' and a reset")
         picture: NDArray[np.uint8] = self._simulation.render()

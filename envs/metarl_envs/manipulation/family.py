@@ -80,11 +80,11 @@ class MetaWorld:
         self._lists: dict[str, dict[int, NDArray[np.float64]]] = {}
 
     def _chosen(self) -> dict[str, str]:
-        """Further arguments, which say what the benchmark is made of."""
+        """Return further arguments, which say what the benchmark is made of."""
         return {}
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Families travel to other processes by their arguments."""
+        """Travel to other processes by the arguments alone."""
         arguments: dict[str, Any] = {
             "horizon": self.horizon,
             "benchmark_seed": self.benchmark_seed,
@@ -93,7 +93,7 @@ class MetaWorld:
         return partial(type(self), self.spec, **arguments), ()
 
     def vectors(self, split: str) -> dict[int, NDArray[np.float64]]:
-        """All tasks of a split: the vectors "variation 6" of each environment's number.
+        """Return all tasks of a split: the vectors "variation 6" of each environment's number.
 
         The first time it takes as long as Meta-World needs to draw them, about a second an environment.
         """
@@ -104,7 +104,7 @@ class MetaWorld:
         return self._lists[split]
 
     def sample_tasks(self, n: int, rng: np.random.Generator, split: str = "train") -> Tasks:
-        """Tasks of a split, arrays with n rows; the first m are those that ``n=m`` would give.
+        """Draw tasks of a split, arrays with n rows; the first m are those that ``n=m`` would give.
 
         Raises:
             ValueError: n below 1, or a split other than train, validation and test.
@@ -112,40 +112,40 @@ class MetaWorld:
         n = positive_int(self.title, "number of tasks", n)
         lists = self.vectors(known_split(self.title, split, SPLITS))
         numbers, variations = np.array(list(lists)), min(map(len, lists.values()))
-        found: list[tuple[int, NDArray[np.float64]]] = []
-        while len(found) < n:
+        picked: list[tuple[int, NDArray[np.float64]]] = []
+        while len(picked) < n:
             orders = rng.permuted(np.tile(np.arange(variations), (len(numbers), 1)), axis=1)
             turns = rng.permuted(np.tile(np.arange(len(numbers)), (variations, 1)), axis=1)
-            found += [
+            picked += [
                 (int(numbers[k]), lists[numbers[k]][orders[k, i]])
                 for i in range(variations)
                 for k in turns[i]
             ]
-        environment, vectors = zip(*found[:n], strict=True)
+        environment, vectors = zip(*picked[:n], strict=True)
         return {"environment": np.array(environment), "rand_vec": np.stack(vectors)}
 
     def task_features(self, tasks: Mapping[str, Any]) -> NDArray[np.float32]:
-        """What an oracle sees: the environment, one-hot in the order of ``environments``, and the vector."""
+        """Return what an oracle sees: the environment, one-hot as in ``environments``, and the vector."""
         read = read_tasks(self, tasks)
         which = read["environment"][:, None] == self._numbers()
         return np.concatenate([which, read["rand_vec"]], axis=1).astype(np.float32)
 
     def refuse(self, tasks: Tasks) -> list[Refusal]:
-        """Tasks of environments that the benchmark does not have."""
-        known = self._numbers()
-        allowed = ", ".join(f"{k} ({name})" for k, name in zip(known, self.environments, strict=True))
-        return [Refusal("environment", ~np.isin(tasks["environment"], known), allowed)]
+        """Refuse tasks of environments that the benchmark does not have."""
+        numbers = self._numbers()
+        allowed = ", ".join(f"{k} ({name})" for k, name in zip(numbers, self.environments, strict=True))
+        return [Refusal("environment", ~np.isin(tasks["environment"], numbers), allowed)]
 
     def _numbers(self) -> NDArray[np.int64]:
         return np.array([self._envs.NAMES.index(name) for name in self.environments])
 
     def make(self, render_mode: str | None = None) -> gymnasium.Env[Any, Any]:
-        """One environment, of whatever task it is handed; ``render_mode="rgb_array"`` is for pictures."""
+        """Return one environment, for any task; ``render_mode="rgb_array"`` is for pictures."""
         env: gymnasium.Env[Any, Any] = self._envs.MetaWorldEnv(self, render_mode)
         return env
 
     def make_vec(self, num_envs: int) -> VectorEnv[Any, Any, Any]:
-        """``num_envs`` environments stepped one after another."""
+        """Return ``num_envs`` environments stepped one after another."""
         return SingleRows(self, num_envs)
 
 
@@ -181,6 +181,6 @@ class MetaWorldML45(MetaWorld):
 
 
 def engine(family: str) -> ModuleType:
-    """The module that needs Meta-World; a ValueError of one line where there is none."""
+    """Import the module that needs Meta-World; a ValueError of one line where there is none."""
     needs = "Meta-World 3.1, in an environment of its own: pip install 'metarl-toolkit[metaworld]'"
     return module_of_extra("manipulation.envs", f"{family} needs {needs}")

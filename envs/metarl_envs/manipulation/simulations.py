@@ -30,14 +30,14 @@ class Simulations:
         self._playing: dict[Key, tuple[Any, int]] = {}  # one of a task's simulations, and their number
 
     def spaces(self, name: str) -> tuple[Box, Box]:
-        """Observation and action space, which are the same for all environments."""
+        """Return observation and action space, which are the same for all environments."""
         number, vector = NAMES.index(name), np.empty(0)
         simulation = self.take(number, vector)
         self.give(number, vector)
         return simulation.observation_space, simulation.action_space
 
     def take(self, number: int, vector: NDArray[np.float64]) -> Any:
-        """A simulation for a task of environment ``number``; whoever takes it gives it back."""
+        """Take a simulation for a task of environment ``number``, to be given back."""
         key = number, vector.tobytes()
         if key in self._playing:
             simulation, users = self._playing[key]
@@ -59,7 +59,7 @@ class Simulations:
 
 
 def _twin(simulation: Any) -> Any:
-    """Another simulation with the same model, and with all else of its own."""
+    """Make another simulation with the same model, and with all else of its own."""
     model, data = simulation.model, mujoco.MjData(simulation.model)
     mujoco.mj_forward(model, data)
     twin = object.__new__(type(simulation))

@@ -23,18 +23,18 @@ CORNERS = np.array([[-2.0, -2.0], [2.0, -2.0], [-2.0, 2.0], [2.0, 2.0]])
 
 
 def _moved(state: Floats, action: Floats, bound: float, reach: float) -> Floats:
-    """The positions after actions clipped to ±bound, which stands for a displacement of ±reach."""
+    """Move by actions clipped to ±bound, which stands for a displacement of ±reach."""
     return state + np.minimum(np.maximum(action, -bound), bound) * (reach / bound)
 
 
 def _distance(offset: Floats) -> Floats:
-    """Euclidean norm of offsets "n 2", written out: each operation is correctly rounded, whatever n is."""
+    """Return the Euclidean norm of offsets "n 2", written out so that rounding does not depend on n."""
     square = offset * offset
     return np.asarray(np.sqrt(square[:, 0] + square[:, 1]))
 
 
 def _navigation_step(state: Floats, action: Floats, tasks: Tasks, noise: Floats) -> Step:
-    """Reward −‖s′ − g‖₂ of the new position; ends within 0.01 of the goal in both coordinates."""
+    """Pay −‖s′ − g‖₂ of the new position; end within 0.01 of the goal in both coordinates."""
     state = _moved(state, action, bound=1.0, reach=0.1)
     offset = state - tasks["goal"]
     near = np.abs(offset) < 0.01
@@ -42,7 +42,7 @@ def _navigation_step(state: Floats, action: Floats, tasks: Tasks, noise: Floats)
 
 
 def _corner_step(state: Floats, action: Floats, tasks: Tasks, noise: Floats) -> Step:
-    """Reward ‖s − g‖₂ − ‖s′ − g‖₂ where ‖s′‖₁ ≥ 0.5 and no corner is nearer to s′ than g; else 0."""
+    """Pay ‖s − g‖₂ − ‖s′ − g‖₂ where ‖s′‖₁ ≥ 0.5 and no corner is nearer to s′ than g; else 0."""
     goal = tasks["goal"]
     new = _moved(state, action, bound=10.0, reach=0.2)
     size, towards = np.abs(new), new * goal  # g is a nearest corner where no sign of s′ is opposite to g's
@@ -52,7 +52,7 @@ def _corner_step(state: Floats, action: Floats, tasks: Tasks, noise: Floats) -> 
 
 
 def _square_tasks(uniforms: Floats) -> Tasks:
-    """Goals uniform in [−0.5, 0.5)²."""
+    """Draw goals uniform in [−0.5, 0.5)²."""
     return {"goal": uniforms - 0.5}
 
 
@@ -61,12 +61,12 @@ def _origin(uniforms: Floats) -> Floats:
 
 
 def _small_square(uniforms: Floats) -> Floats:
-    """Starts uniform in [−0.2, 0.2)²."""
+    """Draw starts uniform in [−0.2, 0.2)²."""
     return uniforms * 0.4 - 0.2
 
 
 def _ring(n: int, rng: np.random.Generator) -> Floats:
-    """Goals uniform over the ring 0.5 < max(|x|, |y|) ≤ 0.8, which surrounds the training square."""
+    """Draw goals uniform over the ring 0.5 < max(|x|, |y|) ≤ 0.8, which surrounds the training square."""
     u = rng.random((n, 3))
     half = np.sqrt(0.64 - 0.39 * u[:, 0])  # the area inside half is 4·half²; u < 1 keeps half above 0.5
     half = np.maximum(half, np.nextafter(0.5, 1.0))
@@ -76,7 +76,7 @@ def _ring(n: int, rng: np.random.Generator) -> Floats:
 
 
 def _published_goals(n: int, rng: np.random.Generator) -> Floats:
-    """The goals of Finn et al.'s evaluation (n = 40 there; more continue the list), whatever rng is."""
+    """Return the goals of Finn et al.'s evaluation (n = 40; more continue the list), whatever rng is."""
     return np.random.RandomState(1).uniform(-0.5, 0.5, (n, 2))
 
 
@@ -89,7 +89,7 @@ def _not_corners(tasks: Tasks) -> list[Refusal]:
 
 
 def _all_corners(n: int, rng: np.random.Generator) -> Floats:
-    """The four corners in turn."""
+    """Return the four corners in turn."""
     return CORNERS[np.arange(n) % 4]
 
 
@@ -126,7 +126,7 @@ def _corners(horizon: int) -> Analytic:
 
 
 def _plane(reach: float) -> Box:
-    """Positions within the reach of an episode, rounding included."""
+    """Return the space of positions within the reach of an episode, rounding included."""
     bound = np.nextafter(np.float32(reach), np.float32(np.inf))
     return Box(-bound, bound, (2,), np.float32)
 
@@ -137,7 +137,7 @@ def _position(state: Floats, tasks: Tasks) -> NDArray[np.float32]:
 
 @dataclass(frozen=True)
 class _Spec:
-    """What a spec's name stands for: formulas for a horizon, and the goals of every split but train."""
+    """A spec: formulas for a horizon, and the goals of every split but train."""
 
     text: str
     model: Callable[[int], Analytic]
@@ -186,7 +186,7 @@ class PointGoal(AnalyticFamily):
         super().__init__(spec, _SPECS[spec].model(positive_int(self.name, "horizon", horizon)))
 
     def sample_tasks(self, n: int, rng: np.random.Generator, split: str = "train") -> Tasks:
-        """Tasks of a split, ``{"goal": float64 "n 2"}``; the first m are those that ``n=m`` would give.
+        """Draw tasks of a split, ``{"goal": float64 "n 2"}``; the first m are those that ``n=m`` would give.
 
         Raises:
             ValueError: n below 1, or a split that the spec does not have (promp has no ood).
@@ -199,9 +199,9 @@ class PointGoal(AnalyticFamily):
         return {"goal": goals(n, rng)}
 
     def plane(self, obs: NDArray[Any]) -> NDArray[Any]:
-        """Where an observation "... o" is drawn in a picture: its position "... 2"."""
+        """Return the place of an observation "... o" in a picture: its position "... 2"."""
         return obs[..., :2]
 
     def marks(self, tasks: Mapping[str, Any]) -> NDArray[Any]:
-        """What a picture of each task marks: its goal, "n 2"."""
+        """Return the point that a picture of each task marks: its goal, "n 2"."""
         return self.task_features(tasks)

@@ -1,4 +1,4 @@
-"""What the tasks of MuJoCo families differ in: how they are drawn, and what they pay for.
+"""Distributions of tasks for MuJoCo families, and what each task pays for.
 
 Velocities are in metres a second, lengths in metres. Distributions and rewards follow the code released with
 Finn, Abbeel & Levine 2017 (cbfinn/maml_rl) and with Rothfuss et al. 2019 (jonasrothfuss/ProMP).
@@ -43,7 +43,7 @@ class Aim:
 
 
 def velocities(low: float, high: float, beyond: float) -> Aim:
-    """Tasks ``{"velocity": "n"}`` uniform in [low, high), out of distribution in (high, beyond].
+    """Aim at ``{"velocity": "n"}`` uniform in [low, high), out of distribution in (high, beyond].
 
     Pays minus the distance of the forward velocity to the task's.
     """
@@ -61,7 +61,7 @@ def velocities(low: float, high: float, beyond: float) -> Aim:
 
 
 def forward_or_back(coordinates: int, weight: float = 1.0) -> Aim:
-    """Two tasks: backward and forward along x. Pays ``weight`` times the velocity in the task's direction.
+    """Aim backward or forward along x; pay ``weight`` times the velocity in the task's direction.
 
     Tasks are ``{"direction": "n"}`` of −1 or 1 for robots with one horizontal coordinate, and unit vectors
     ``{"direction": "n 2"}`` for those with two.
@@ -87,7 +87,7 @@ def forward_or_back(coordinates: int, weight: float = 1.0) -> Aim:
 
 
 def headings(weight: float = 1.0) -> Aim:
-    """Tasks ``{"direction": "n 2"}``, unit vectors uniform on the circle; pays as ``forward_or_back``."""
+    """Aim along ``{"direction": "n 2"}``, unit vectors uniform on the circle; pay as ``forward_or_back``."""
 
     def refuse(tasks: Tasks) -> Iterator[Refusal]:
         square = np.square(tasks["direction"]).sum(axis=1)
@@ -103,7 +103,7 @@ def headings(weight: float = 1.0) -> Aim:
 
 
 def square_goals(half: float, beyond: float) -> Aim:
-    """Tasks ``{"goal": "n 2"}`` uniform in [−half, half)²; pays minus the L1 distance to the goal.
+    """Aim at ``{"goal": "n 2"}`` uniform in [−half, half)²; pay minus the L1 distance to the goal.
 
     Out of distribution: uniform over half < max(|x|, |y|) ≤ beyond.
     """
@@ -119,7 +119,7 @@ def square_goals(half: float, beyond: float) -> Aim:
 
 
 def disc_goals(radius: float, beyond: float) -> Aim:
-    """Tasks ``{"goal": "n 2"}`` uniform over a disc, out of distribution over the ring up to ``beyond``.
+    """Aim at ``{"goal": "n 2"}`` uniform over a disc, out of distribution over the ring up to ``beyond``.
 
     Pays minus the L1 distance to the goal.
     """
@@ -134,7 +134,7 @@ def disc_goals(radius: float, beyond: float) -> Aim:
 
 
 def dynamics(sizes: Mapping[str, int], reach: float = 3.0, beyond: float = 3.5) -> Aim:
-    """Tasks are exponents of physical parameters, uniform in [−reach, reach); pays the forward velocity.
+    """Scale physical parameters by exponents uniform in [−reach, reach); pay the forward velocity.
 
     Out of distribution every exponent's size is in (reach, beyond]. What they scale, and by which bases, is
     in ``engine.PARAMETERS``; zero stands for Gymnasium's robot.
@@ -171,7 +171,7 @@ def dynamics(sizes: Mapping[str, int], reach: float = 3.0, beyond: float = 3.5) 
 
 
 def _circle(uniforms: Floats) -> Floats:
-    """Unit vectors "n 2" at angles 2π·"n"; number by number, since vectorised cosines may round otherwise."""
+    """Return unit vectors "n 2" at angles 2π·"n", one by one: vectorised cosines may round otherwise."""
     angles = (2.0 * math.pi * uniforms).tolist()
     return np.array([(math.cos(angle), math.sin(angle)) for angle in angles]).reshape(-1, 2)
 

@@ -115,9 +115,9 @@ class AntGoal(MujocoFamily):
     }
 
     def plane(self, obs: NDArray[Any]) -> NDArray[Any]:
-        """Where an observation "... o" is drawn in a picture: its position "... 2"."""
+        """Return the place of an observation "... o" in a picture: its position "... 2"."""
         return obs[..., :2]
 
     def marks(self, tasks: Mapping[str, Any]) -> NDArray[Any]:
-        """What a picture of each task marks: its goal, "n 2"."""
+        """Return the point that a picture of each task marks: its goal, "n 2"."""
         return self.task_features(tasks)

@@ -37,14 +37,14 @@ Each entry of the field that is not zero is multiplied by base ** exponent, with
 
 @cache
 def load(xml: str) -> Any:
-    """The MjModel of one of Gymnasium's assets; whoever changes it takes a copy."""
+    """Load the MjModel of one of Gymnasium's assets; whoever changes it takes a copy."""
     with no_log_file():
         path = Path(gymnasium.__file__).parent / "envs" / "mujoco" / "assets" / xml
         return mujoco.MjModel.from_xml_path(str(path))
 
 
 class Engine:
-    """n simulations of a robot; what it is told to run is a bool "n" of rows, what it gives has all rows.
+    """n simulations of a robot; methods take rows as bool "n" and return all rows.
 
     Attributes:
         model: the robot's MjModel, shared with others.
@@ -90,13 +90,13 @@ class Engine:
             self._batch.forward(ids)
 
     def step(self, control: Floats, rows: Bools | None) -> None:
-        """One action's engine steps with controls "n u" of the given rows (None: all of them)."""
+        """Run one action's engine steps with controls "n u" of the given rows (None: all of them)."""
         self._control[...] = control
         with no_log_file():
             self._batch.step(rows, nstep=self.robot.frame_skip)
 
     def place(self) -> Floats:
-        """Where the robots are, "n d" (``Robot.place``); a copy."""
+        """Return where the robots are, "n d" (``Robot.place``); a copy."""
         d = self.robot.horizontal
         if self._torso is not None:
             return np.array(self._torso[:, 1, :d])
@@ -108,7 +108,7 @@ class Engine:
         return np.asarray(total / mass.sum())
 
     def observe(self, hidden: int) -> NDArray[np.float32]:
-        """Float32 "n o" without the first ``hidden`` positions."""
+        """Return observations, float32 "n o", without the first ``hidden`` positions."""
         bound = self.robot.velocity_bound
         velocities = self.velocities if bound == np.inf else np.clip(self.velocities, -bound, bound)
         fields = [values[:, first:].reshape(len(values), -1) for values, first in self._fields]
@@ -116,20 +116,20 @@ class Engine:
         return np.concatenate(parts, axis=1, dtype=np.float32, casting="same_kind")
 
     def complaints(self) -> list[tuple[int, str, str]]:
-        """What MuJoCo has warned of since it was last asked: row, kind (``mjtWarning``) and text."""
+        """Return MuJoCo's warnings since the last call: row, kind (``mjtWarning``) and text."""
         numbers = self._warning[:, :, 1]
         if not numbers.any():
             return []
-        found = []
+        complaints = []
         for row, kind in np.argwhere(numbers).tolist():
             warning, info = mujoco.mjtWarning(kind), int(self._warning[row, kind, 0])
             text = mujoco.mju_warningText(warning, info).rstrip(".")
-            found.append((row, warning.name.removeprefix("mjWARN_"), text))
+            complaints.append((row, warning.name.removeprefix("mjWARN_"), text))
         self._warning[...] = 0
-        return found
+        return complaints
 
     def data(self, row: int) -> tuple[Any, Any]:
-        """A row's MjModel and MjData, with everything computed that a picture needs; copies."""
+        """Return a row's MjModel and MjData, with everything computed that a picture needs; copies."""
         model, data = self._batch.get_model(row), self._batch.get_data(row)
         with no_log_file():
             mujoco.mj_forward(model, data)
@@ -137,6 +137,6 @@ class Engine:
 
 
 def _powers(base: float, exponents: Floats) -> Floats:
-    """base ** exponents, number by number: vectorised powers may round otherwise in another place."""
+    """Return base ** exponents, number by number: vectorised powers may round otherwise in another place."""
     powers = [base**exponent for exponent in exponents.ravel().tolist()]
     return np.array(powers).reshape(exponents.shape)

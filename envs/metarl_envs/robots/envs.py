@@ -25,7 +25,7 @@ _FALLEN_APART = ("BADQPOS", "BADQVEL", "BADQACC", "BADCTRL")
 
 
 def sizes(robot: Robot, spec: RobotSpec) -> tuple[int, int]:
-    """How many numbers an observation and an action have."""
+    """Return how many numbers an observation and an action have."""
     engine = Engine(robot, 1, 1)
     return engine.observe(0 if spec.sees_place else robot.horizontal).shape[1], engine.controls
 
@@ -74,7 +74,7 @@ class MujocoVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         return obs, info
 
     def step(self, actions: NDArray[Any]) -> StepResult:
-        """One time step of every row that is not frozen; a ValueError changes nothing.
+        """Take one time step in every row that is not frozen; a ValueError changes nothing.
 
         Args:
             actions: "num_envs ..." as in ``action_space``; beyond the bounds they act like the bounds.
@@ -101,20 +101,20 @@ class MujocoVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
 
     @contextmanager
     def _named_failures(self, begun: int) -> Iterator[None]:
-        """RuntimeError for what the engine refuses to compute; ``begun`` is 1 in a step, in a reset 0."""
+        """Raise a RuntimeError for what the engine refuses to compute; ``begun`` is 1 in a step, else 0."""
         try:
             yield
         except SimulationError as error:
             why = str(error).splitlines()[0]
             raise self._failure(int(error.ids[0]), begun, f"MuJoCo fails ({why})") from error
 
-    def _check(self, begun: int, **found: NDArray[Any]) -> None:
-        """RuntimeError or RuntimeWarning for what the engine complains of or gets wrong, by name "n ..."."""
+    def _check(self, begun: int, **results: NDArray[Any]) -> None:
+        """Raise a RuntimeError or warn of what the engine complains of or gets wrong, by name "n ..."."""
         for row, kind, text in self.engine.complaints():
             if kind in _FALLEN_APART:
                 raise self._failure(row, begun, f"MuJoCo gives up ({text})")
             warnings.warn(self._of(row, begun, f"MuJoCo warns ({text})"), RuntimeWarning, stacklevel=3)
-        for name, values in found.items():
+        for name, values in results.items():
             finite = np.isfinite(values)
             if not finite.all():
                 row = int(np.argwhere(~finite)[0, 0])
@@ -125,7 +125,7 @@ class MujocoVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         return of_row(RuntimeError(self._of(row, begun, what)), row, step)
 
     def _of(self, row: int, begun: int, what: str) -> str:
-        """A line that says where something happened."""
+        """Return a line that says where something happened."""
         rows = self._rows
         task = ", ".join(f"{key} {value[row].tolist()}" for key, value in rows.task.items())
         task = task if len(task) <= 120 else f"{task[:120]}…"
@@ -161,11 +161,11 @@ class MujocoEnv(gymnasium.Env[NDArray[Any], Any]):
         return reset_one(self._row, seed, options)
 
     def step(self, action: Any) -> OneStep:
-        """One time step; after the end of the episode nothing moves and the reward is 0."""
+        """Take one time step; after the end of the episode nothing moves and the reward is 0."""
         return step_one(self._row, action)
 
     def render(self) -> NDArray[np.uint8]:
-        """The robot as it stands: uint8 "height width 3"."""
+        """Draw the robot as it stands: uint8 "height width 3"."""
         if self.render_mode is None:
             raise ValueError(
                 f"{self._model.title}: render() of an environment without render_mode='rgb_array'"

@@ -59,7 +59,7 @@ def _always(positions: Floats, velocities: Floats) -> Bools:
 
 @dataclass(frozen=True)
 class RobotSpec:
-    """What a spec's name stands for; the reward is aim.pay − control_cost · ‖control‖² + bonus.
+    """A spec of a robot's family; the reward is aim.pay − control_cost · ‖control‖² + bonus.
 
     Attributes:
         text: one line for people, with a version.
@@ -82,7 +82,7 @@ class RobotSpec:
 
 @dataclass(frozen=True)
 class Simulated:
-    """A family's robot under one spec: what its environments need to know (``formulas.Served`` and more)."""
+    """A family's robot under one spec, as its environments see it (``formulas.Served`` and more)."""
 
     title: str
     robot: Robot
@@ -103,12 +103,12 @@ class Simulated:
 
     @property
     def task(self) -> Callable[[Floats], Tasks]:
-        """Uniform numbers to training tasks."""
+        """Function from uniform numbers to training tasks."""
         return self.spec.aim.train
 
     @property
     def refuse(self) -> Callable[[Tasks], Iterable[Refusal]] | None:
-        """Which tasks the family cannot serve."""
+        """Function that names the tasks the family cannot serve."""
         return self.spec.aim.refuse
 
 
@@ -134,7 +134,7 @@ class MujocoFamily:
     specs: ClassVar[dict[str, str]]
 
     def __init_subclass__(cls) -> None:
-        """The specs as lines for people."""
+        """Take the specs' lines for people from the variants."""
         cls.specs = {key: spec.text for key, spec in cls.variants.items()}
 
     def __init__(
@@ -147,28 +147,28 @@ class MujocoFamily:
     ) -> None:
         no_others(self.name, unknown, ["horizon", "threads"])
         self.spec = chosen_spec(self.name, spec, self.specs)
-        own = self.variants[self.spec]
-        self.horizon = positive_int(self.name, "horizon", own.horizon if horizon is None else horizon)
+        variant = self.variants[self.spec]
+        self.horizon = positive_int(self.name, "horizon", variant.horizon if horizon is None else horizon)
         self.threads = None if threads is None else positive_int(self.name, "threads", threads)
-        self.num_tasks = own.aim.count
-        observations, actions = physics(self.name).sizes(self.robot, own)
+        self.num_tasks = variant.aim.count
+        observations, actions = physics(self.name).sizes(self.robot, variant)
         self.model = Simulated(
             title=f"{self.name}/{self.spec}",
             robot=self.robot,
-            spec=own,
+            spec=variant,
             horizon=self.horizon,
             observation_space=Box(-np.inf, np.inf, (observations,), np.float32),
-            action_space=Box(-own.action_bound, own.action_bound, (actions,), np.float32),
+            action_space=Box(-variant.action_bound, variant.action_bound, (actions,), np.float32),
         )
         self.observation_space = self.model.observation_space
         self.action_space = self.model.action_space
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Families travel to other processes by their arguments."""
+        """Travel to other processes by the arguments alone."""
         return partial(type(self), self.spec, horizon=self.horizon, threads=self.threads), ()
 
     def sample_tasks(self, n: int, rng: np.random.Generator, split: str = "train") -> Tasks:
-        """Tasks of a split, arrays with n rows; the first m are those that ``n=m`` would give.
+        """Draw tasks of a split, arrays with n rows; the first m are those that ``n=m`` would give.
 
         Where there are finitely many, validation and test take them in turn.
 
@@ -187,16 +187,16 @@ class MujocoFamily:
         return draw(rng.random((n, aim.draws)))
 
     def task_features(self, tasks: Mapping[str, Any]) -> NDArray[np.float32]:
-        """What an oracle sees: all numbers of each task, float32 "n f"."""
+        """Return what an oracle sees: all numbers of each task, float32 "n f"."""
         return flat_features(self.model, tasks)
 
     def make(self, render_mode: str | None = None) -> gymnasium.Env[NDArray[Any], Any]:
-        """One environment; with ``render_mode="rgb_array"`` its ``render()`` gives pictures."""
+        """Return one environment; with ``render_mode="rgb_array"`` its ``render()`` gives pictures."""
         env: gymnasium.Env[NDArray[Any], Any] = physics(self.name).MujocoEnv(self.model, render_mode)
         return env
 
     def make_vec(self, num_envs: int) -> VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]:
-        """``num_envs`` environments stepped together."""
+        """Return ``num_envs`` environments stepped together."""
         env: VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]] = physics(self.name).MujocoVectorEnv(
             self.model, num_envs, self.threads
         )
@@ -204,6 +204,6 @@ class MujocoFamily:
 
 
 def physics(family: str) -> ModuleType:
-    """The module that needs MuJoCo; a ValueError of one line where there is none that will do."""
+    """Import the module that needs MuJoCo; a ValueError of one line where there is none that will do."""
     needs = "MuJoCo from 3.17 on, but not 4.0.0: pip install 'metarl-toolkit[mujoco]'"
     return module_of_extra("robots.envs", f"{family} needs {needs}")

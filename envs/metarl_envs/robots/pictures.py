@@ -41,7 +41,7 @@ class Camera:
         self._view.distance, self._view.elevation, self._view.azimuth = distance, -20.0, 90.0
 
     def picture(self, model: Any, data: Any) -> NDArray[np.uint8]:
-        """What the camera sees: uint8 "height width 3"."""
+        """Draw the camera's view: uint8 "height width 3"."""
         self._context.make_current()
         area, pixels = mujoco.MjrRect(0, 0, WIDTH, HEIGHT), np.empty((HEIGHT, WIDTH, 3), dtype=np.uint8)
         everything, options = mujoco.mjtCatBit.mjCAT_ALL, mujoco.MjvOption()
