@@ -94,9 +94,15 @@ def check_names(values: Mapping[str, Any], fields: Iterable[str], source: str) -
     names = list(fields)
     for key in values:
         if key not in names:
-            close = difflib.get_close_matches(str(key).replace("-", "_"), names, cutoff=0.7)
-            hint = f"did you mean {' or '.join(close)}?" if close else f"allowed: {', '.join(names)}"
+            hint = meant(str(key).replace("-", "_"), names)
             raise RequestError(f"unknown option {key!r} in {source}; {hint}")
+
+
+def meant(word: str, names: Iterable[str]) -> str:
+    """Return the names that come close to a word, or else all that are allowed, for a message."""
+    names = list(names)
+    close = difflib.get_close_matches(word, names, cutoff=0.7)
+    return f"did you mean {' or '.join(close)}?" if close else f"allowed: {', '.join(names)}"
 
 
 def whole(at_least: int, at_most: int | float = math.inf) -> Kind:
@@ -156,8 +162,8 @@ def flag() -> Kind:
     """Yes or no; the bare option on a command line means yes."""
 
     def check(value: Any) -> bool:
-        words = {"true": True, "false": False}
-        return value if isinstance(value, bool) else words[_keep(value.lower(), value.lower() in words)]
+        word, words = str(value).lower(), {"true": True, "false": False}
+        return words[_keep(word, isinstance(value, (bool, str)) and word in words)]
 
     return Kind("{true,false}", "true or false", check, (0, 1))
 
