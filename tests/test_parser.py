@@ -64,7 +64,7 @@ def test_words_become_values(line: str, values: dict[str, Any]) -> None:
         ("", "no command given; allowed: train, resume, evaluate, report, compare, render, export"),
         ("trian maml", "unknown command 'trian'; did you mean train?"),
         ("train maml --task 3", "unknown option --task of metarl train; did you mean --tasks"),
-        ("train maml --zzz", "unknown option --zzz of metarl train; allowed: --family --spec"),
+        ("train maml --zzz", "unknown option --zzz of metarl train; allowed: --family, --spec"),
         ("train maml --nope=3", "unknown option --nope of metarl train; "),
         ("train maml fomaml", "unexpected 'fomaml' after metarl train; see metarl train --help"),
         ("train maml --tasks", "option --tasks of metarl train needs INT"),

@@ -38,9 +38,9 @@ def main(args: Sequence[str] | None = None) -> int:
     """
     args = sys.argv[1:] if args is None else args
     try:
-        status = _run(args)
+        _run(args)
         sys.stdout.flush()
-        return status
+        return 0
     except BrokenPipeError:  # whoever reads has seen enough, as head has
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -56,28 +56,24 @@ def main(args: Sequence[str] | None = None) -> int:
         return _end(f"{error.filename or 'a file'}: {error.strerror or error}", 1)
 
 
-def _run(args: Sequence[str]) -> int:
+def _run(args: Sequence[str]) -> None:
     if list(args) == ["--version"]:
         print(f"metarl {version('metarl-toolkit')}")
-        return 0
+        return
     asked = parse(args)
     if isinstance(asked, str):
         print(asked)
-        return 0
+        return
     command, values = asked
+    handle, key = HANDLERS[command.name], command.positional
     if TrainConfig not in command.groups:
-        values = _with_runs(checked(command.groups[0], values))
-    HANDLERS[command.name](values)
-    return 0
-
-
-def _with_runs(values: Values) -> Values:
-    """Return the values with the directories of the runs that they name; agents of the zoo are copied."""
-    if "run_dir" in values:
-        return values | {"run_dir": zoo.local(values["run_dir"])}
-    if "run_dirs" in values:
-        return values | {"run_dirs": [zoo.local(name) for name in values["run_dirs"]]}
-    return values
+        values = checked(command.groups[0], values)
+    if not key.startswith("run_dir"):
+        handle(values)
+        return
+    several = key == "run_dirs"
+    with zoo.opened(*(values[key] if several else [values[key]])) as paths:
+        handle(values | {key: paths if several else paths[0]})
 
 
 def _end(why: object, status: int) -> int:
@@ -173,10 +169,6 @@ def _zoo(values: Values) -> None:
     print(f"{path} is a run of your own; next: {command('evaluate', path)}")
 
 
-def _list(values: Values) -> None:
-    list_parts(values["what"])
-
-
 HANDLERS: dict[str, Callable[[Values], None]] = {
     "train": _train,
     "resume": _resume,
@@ -187,5 +179,5 @@ HANDLERS: dict[str, Callable[[Values], None]] = {
     "export": _export,
     "baseline": _baseline,
     "zoo": _zoo,
-    "list": _list,
+    "list": lambda values: list_parts(**values),
 }

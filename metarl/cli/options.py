@@ -41,14 +41,14 @@ class Files:
 
 @dataclass(frozen=True)
 class Baseline:
-    """Which baseline."""
+    """Train what a run is compared with."""
 
     kind: str = option(None, one_of("pretrained", "oracle", "random"), "baseline to train")
 
 
 @dataclass(frozen=True)
 class Resume:
-    """Options of resume."""
+    """Go on with a run that was stopped, failed or is to train longer."""
 
     run_dir: str = option(None, text("RUN_DIR"), "run to go on with")
     iterations: int | None = option(
@@ -58,48 +58,50 @@ class Resume:
 
 
 def _file(*endings: str) -> Kind:
-    """The name of a file to write, whose ending says what is in it."""
+    """Return the kind of a file to write, whose ending says what is in it."""
     allowed = f"the name of a file that ends in {' or '.join(endings)}"
     return text("|".join(f"FILE{ending}" for ending in endings), allowed, lambda name: name.endswith(endings))
 
 
-def _checkpoint() -> Any:
-    kind = text(
-        "best|last|N",
-        "best, last or the number of a checkpoint",
-        lambda s: s in ("best", "last") or s.isdigit(),
-    )
-    return option("best", kind, "which checkpoint; best: on validation tasks")
+CHECKPOINT = text(
+    "best|last|N", "best, last or the number of a checkpoint", lambda s: s in ("best", "last") or s.isdigit()
+)
+SPLIT = one_of("validation", "test", "ood")
 
 
 @dataclass(frozen=True)
-class Evaluate:
-    """Options of evaluate."""
+class Adapting:
+    """The options of each command that lets a trained agent adapt, with the defaults of ``evaluate``."""
 
-    run_dirs: tuple[str, ...] = option(
-        None,
-        many(text("RUN_DIR")),
-        "runs, or agents of the zoo, to evaluate; those that differ in their seed alone also together",
-    )
-    checkpoint: str = _checkpoint()
-    split: str = option("test", one_of("validation", "test", "ood"), "tasks to measure on")
-    tasks: int | None = option(
-        None, whole(1), "held-out tasks", "40 with episodes (Finn et al. 2017), 600 with labelled examples"
-    )
+    checkpoint: str = option("best", CHECKPOINT, "which checkpoint; best: on validation tasks")
     steps: int | None = option(
-        None,
-        whole(0),
-        "gradient steps of adaptation; measured before and after each",
-        "3 with episodes, 10 with labelled examples",
+        None, whole(0), "gradient steps of adaptation", "3 with episodes, 10 with labelled examples"
     )
     episodes: int | None = option(
-        None, whole(1), "episodes of each task and gradient step", "20; with labelled examples there are none"
+        None, whole(1), "episodes of a task before each gradient step", "20; labelled examples have none"
     )
     inner_lr: tuple[float, ...] | None = option(
         None,
         many(number(above=0)),
         "step size of each gradient step, the last one also for those that follow",
         "that of training; with episodes, half of it for steps beyond those of training",
+    )
+    seed: int | None = option(1, whole(0), "root of every random draw")
+    trust: bool = trusting()
+
+
+@dataclass(frozen=True)
+class Evaluate(Adapting):
+    """Measure how well runs adapt to held-out tasks."""
+
+    run_dirs: tuple[str, ...] = option(
+        None,
+        many(text("RUN_DIR")),
+        "runs, or agents of the zoo, to evaluate; those that differ in their seed alone also together",
+    )
+    split: str = option("test", SPLIT, "tasks to measure on")
+    tasks: int | None = option(
+        None, whole(1), "held-out tasks", "40 with episodes (Finn et al. 2017), 600 with labelled examples"
     )
     family_arg: Mapping[str, Any] | None = option(
         None, pairs(), "arguments of the family, such as shots=5", "those of training"
@@ -110,8 +112,6 @@ class Evaluate:
         (), many(part("baselines"), repeats=True), "agents to compare with, see metarl list baselines"
     )
     deterministic: bool = option(False, flag(), "act by the mode of the policy instead of sampling")
-    seed: int = option(1, whole(0), "root of every random draw of the evaluation")
-    trust: bool = trusting()
     out: str | None = option(
         None,
         text("FILE"),
@@ -122,7 +122,7 @@ class Evaluate:
 
 @dataclass(frozen=True)
 class Report:
-    """Options of report."""
+    """Put runs and their evaluations on one self-contained page."""
 
     run_dirs: tuple[str, ...] = option(None, many(text("RUN_DIR")), "runs, or agents of the zoo, to show")
     out: str | None = option(None, _file(".html"), "where to write", "RUN_DIR/report.html of the first run")
@@ -130,70 +130,57 @@ class Report:
 
 @dataclass(frozen=True)
 class Compare:
-    """Options of compare."""
+    """Put groups of evaluated runs side by side, on the same tasks."""
 
     run_dirs: tuple[str, ...] = option(
         None,
         many(text("RUN_DIR")),
         "evaluated runs, or agents of the zoo; those that differ in their seed alone are one group",
     )
-    out: str | None = option(
-        "compare.html", _file(".html", ".json"), "where to write: a page, or the numbers"
-    )
+    out: str = option("compare.html", _file(".html", ".json"), "where to write: a page, or the numbers")
 
 
 @dataclass(frozen=True)
-class Render:
-    """Options of render."""
+class Render(Adapting):
+    """Show a task before and after adaptation side by side, as a clip."""
 
     run_dir: str = option(None, text("RUN_DIR"), "run whose agent is shown, or zoo:NAME")
-    checkpoint: str = _checkpoint()
-    split: str = option("test", one_of("validation", "test", "ood"), "whose first task is shown")
+    split: str = option("test", SPLIT, "whose first task is shown")
     task: str | None = option(None, text("JSON"), "task to show in its place", "the first of --split")
     steps: int = option(1, whole(0), "gradient steps of adaptation")
     episodes: int = option(20, whole(1), "episodes before each gradient step")
-    inner_lr: tuple[float, ...] | None = option(
-        None, many(number(above=0)), "step size of each gradient step", "that of training"
-    )
     deterministic: bool = option(False, flag(), "act by the mode of the policy instead of sampling")
-    seed: int = option(1, whole(0), "root of every random draw")
-    trust: bool = trusting()
     out: str | None = option(None, text("FILE.mp4|FILE.gif"), "where to write", "RUN_DIR/clip.mp4")
 
 
 @dataclass(frozen=True)
-class Export:
-    """Options of export."""
+class Export(Adapting):
+    """Write a policy for Stable-Baselines3, which goes on learning from it."""
 
     run_dir: str = option(None, text("RUN_DIR"), "run whose policy is exported, or zoo:NAME")
     to: str = option("sb3", one_of("sb3"), "format: a PPO model of Stable-Baselines3, which PPO.load opens")
-    checkpoint: str = _checkpoint()
     task: str | None = option(
         None, text("JSON"), "task to adapt to first", "none, the policy is exported as it was meta-learned"
     )
     steps: int | None = option(None, whole(0), "gradient steps of adaptation to --task", "1")
     episodes: int | None = option(None, whole(1), "episodes of --task before each gradient step", "20")
-    inner_lr: tuple[float, ...] | None = option(
-        None, many(number(above=0)), "step size of each gradient step", "that of training"
-    )
     seed: int | None = option(None, whole(0), "root of every random draw of the adaptation", "0")
-    trust: bool = trusting()
     out: str | None = option(None, _file(".zip"), "where to write", "RUN_DIR/policy.zip")
 
 
 @dataclass(frozen=True)
-class List:
-    """Options of list."""
-
-    what: str = option(None, one_of("algorithms", *PARTS, "zoo"), "kind of what is listed")
-
-
-@dataclass(frozen=True)
 class Zoo:
-    """Options of zoo."""
+    """Copy an agent that comes with metarl, to go on with as with any run."""
 
     name: str = option(None, text("NAME"), "agent to copy, see metarl list zoo")
     out: str | None = option(None, text("RUN_DIR"), "new run directory", "runs/zoo/NAME")
+
+
+@dataclass(frozen=True)
+class List:
+    """List what can be named."""
+
+    what: str = option(None, one_of("algorithms", *PARTS, "zoo"), "kind of what is listed")
 
 
 # The first option of each section of a configuration, in the order of its fields.
@@ -209,6 +196,9 @@ SECTIONS = {
     "max_skipped": "checkpoints and validation",
     "config": "files",
 }
+PRECEDENCE = (
+    "A value given here wins over the --config file, which wins over the family's and the algorithm's own."
+)
 
 
 @dataclass(frozen=True)
@@ -221,9 +211,7 @@ class Command:
     positional: str
     required: bool = True  # that the positional one is given
     defaults: Mapping[str, str] = dataclasses.field(default_factory=dict)  # instead of its fields' own
-    sections: Mapping[str, str] = dataclasses.field(
-        default_factory=dict
-    )  # headings of the help, by first option
+    sections: Mapping[str, str] = dataclasses.field(default_factory=dict)  # headings, by first option
 
     @property
     def fields(self) -> list[Field]:
@@ -236,50 +224,38 @@ class Command:
         return self.defaults.get(field.name, field.metadata["default"])
 
 
-PRECEDENCE = (
-    "A value given here wins over the --config file, which wins over the family's and the algorithm's own."
+def _plain(group: type, positional: str) -> Command:
+    return Command(group.__name__.lower(), str(group.__doc__), (group,), positional)
+
+
+TRAIN = Command(
+    "train",
+    f"Meta-train an agent on a family of tasks.\n\n{PRECEDENCE}",
+    (TrainConfig, Files),
+    "algorithm",
+    required=False,
+    sections=SECTIONS,
+)
+BASELINE = Command(
+    "baseline",
+    f"{Baseline.__doc__}\n\n{PRECEDENCE}",
+    (Baseline, TrainConfig, Files),
+    "kind",
+    defaults={"algorithm": "maml"},
+    sections={"algorithm": "task", **{name: SECTIONS[name] for name in SECTIONS if name != "family"}},
 )
 COMMANDS = {
     command.name: command
     for command in (
-        Command(
-            "train",
-            f"Meta-train an agent on a family of tasks.\n\n{PRECEDENCE}",
-            (TrainConfig, Files),
-            "algorithm",
-            required=False,
-            sections=SECTIONS,
-        ),
-        Command(
-            "resume", "Go on with a run that was stopped, failed or is to train longer.", (Resume,), "run_dir"
-        ),
-        Command("evaluate", "Measure how well runs adapt to held-out tasks.", (Evaluate,), "run_dirs"),
-        Command(
-            "report", "Put runs and their evaluations on one self-contained page.", (Report,), "run_dirs"
-        ),
-        Command(
-            "compare", "Put groups of evaluated runs side by side, on the same tasks.", (Compare,), "run_dirs"
-        ),
-        Command(
-            "render", "Show a task before and after adaptation side by side, as a clip.", (Render,), "run_dir"
-        ),
-        Command(
-            "export",
-            "Write a policy for Stable-Baselines3, which goes on learning from it.",
-            (Export,),
-            "run_dir",
-        ),
-        Command(
-            "baseline",
-            f"Train what a run is compared with.\n\n{PRECEDENCE}",
-            (Baseline, TrainConfig, Files),
-            "kind",
-            defaults={"algorithm": "maml"},
-            sections={"algorithm": "task", **{name: SECTIONS[name] for name in SECTIONS if name != "family"}},
-        ),
-        Command(
-            "zoo", "Copy an agent that comes with metarl, to go on with as with any run.", (Zoo,), "name"
-        ),
-        Command("list", "List what can be named.", (List,), "what"),
+        TRAIN,
+        _plain(Resume, "run_dir"),
+        _plain(Evaluate, "run_dirs"),
+        _plain(Report, "run_dirs"),
+        _plain(Compare, "run_dirs"),
+        _plain(Render, "run_dir"),
+        _plain(Export, "run_dir"),
+        BASELINE,
+        _plain(Zoo, "name"),
+        _plain(List, "what"),
     )
 }

@@ -5,7 +5,7 @@ where YAML's and Python users' values are, with the same messages.
 """
 
 import argparse
-import difflib
+import dataclasses
 import shutil
 import textwrap
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from typing import Any
 
 from metarl.cli.options import COMMANDS, Command, Field
 from metarl.core.errors import RequestError
-from metarl.run.config.fields import Kind, accept
+from metarl.run.config.fields import Kind, accept, meant
 
 ABOUT = (
     "Optimisation-based meta-reinforcement learning: agents that adapt to a new task within a few episodes."
@@ -35,9 +35,7 @@ def parse(args: Sequence[str]) -> tuple[Command, dict[str, Any]] | str:
         return _overview()
     if not args or args[0] not in COMMANDS:
         line = f"unknown command {args[0]!r}" if args else "no command given"
-        close = difflib.get_close_matches(args[0], COMMANDS, cutoff=0.7) if args else []
-        hint = f"did you mean {' or '.join(close)}?" if close else f"allowed: {', '.join(COMMANDS)}"
-        raise RequestError(f"{line}; {hint} (metarl --help explains them)")
+        raise RequestError(f"{line}; {meant(''.join(args[:1]), COMMANDS)} (metarl --help explains them)")
     command = COMMANDS[args[0]]
     parser = _parser(command)
     if any(word in HELP for word in args[1:]):
@@ -50,14 +48,14 @@ def parse(args: Sequence[str]) -> tuple[Command, dict[str, Any]] | str:
         raise RequestError(f"option {_flag(field)} of metarl {command.name} needs {needs}") from None
     if rest:
         raise RequestError(_unknown(command, min(rest, key=lambda word: not word.startswith("-"))))
-    given = {name: value for name, value in vars(values).items() if value is not None}
-    given = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
-    if not given.get(command.positional):
-        given.pop(command.positional, None)
+    asked = {name: value for name, value in vars(values).items() if value is not None}
+    asked = {name: tuple(value) if isinstance(value, list) else value for name, value in asked.items()}
+    if not asked.get(command.positional):
+        asked.pop(command.positional, None)
         if command.required:
-            kind: Kind = command.fields[0].metadata["kind"]
-            raise RequestError(f"{command.name} needs {kind.metavar}: {command.fields[0].metadata['text']}")
-    return command, given
+            metadata = command.fields[0].metadata
+            raise RequestError(f"{command.name} needs {metadata['kind'].metavar}: {metadata['text']}")
+    return command, asked
 
 
 def checked(group: type, values: dict[str, Any]) -> dict[str, Any]:
@@ -66,10 +64,9 @@ def checked(group: type, values: dict[str, Any]) -> dict[str, Any]:
     Raises:
         RequestError: naming the option, what is allowed and what was given.
     """
-    fields = {field.name: field for field in group.__dataclass_fields__.values()}  # type: ignore[attr-defined]
     return {
-        name: accept(field, values[name]) if name in values else field.metadata["default"]
-        for name, field in fields.items()
+        field.name: accept(field, values[field.name]) if field.name in values else field.metadata["default"]
+        for field in dataclasses.fields(group)
     }
 
 
@@ -130,10 +127,7 @@ def _unknown(command: Command, word: str) -> str:
     name = word.partition("=")[0]
     if not name.startswith("-"):
         return f"unexpected {word!r} after metarl {command.name}; see metarl {command.name} --help"
-    allowed = [_flag(field) for field in command.fields[1:]]
-    close = difflib.get_close_matches(name, allowed, cutoff=0.7)
-    hint = f"did you mean {' or '.join(close)}?" if close else f"allowed: {' '.join(allowed)}"
-    return f"unknown option {name} of metarl {command.name}; {hint}"
+    return f"unknown option {name} of metarl {command.name}; {meant(name, map(_flag, command.fields[1:]))}"
 
 
 def _overview() -> str:
@@ -159,8 +153,7 @@ def _metavar(field: Field) -> str:
 
 
 def _explained(field: Field) -> str:
-    kind: Kind = field.metadata["kind"]
-    allowed = f", {kind.allowed}" if _metavar(field) == field.name.upper() else ""
+    allowed = f", {field.metadata['kind'].allowed}" if _metavar(field) == field.name.upper() else ""
     return f"{field.metadata['text']}{allowed}"
 
 

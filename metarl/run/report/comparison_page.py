@@ -29,7 +29,7 @@ def compare(runs: Sequence[str | Path]) -> Comparison:
     The first run's group comes first, and the others are held against it; ``save`` writes a page.
 
     Args:
-        runs: directories of evaluated runs, of at least two configurations.
+        runs: directories of evaluated runs or agents of the zoo, of at least two configurations.
 
     Raises:
         RequestError: fewer than two groups, a run that has not been evaluated, or protocols that differ.

@@ -141,7 +141,7 @@ def compare_runs(runs: Sequence[str | Path], page: Callable[[Comparison], str] |
     The first run's group comes first, and the others are held against it.
 
     Args:
-        runs: directories of evaluated runs, of at least two configurations.
+        runs: directories of evaluated runs or agents of the zoo, of at least two configurations.
         page: makes the page that ``Comparison.save`` writes; ``metarl.compare`` hands over the report's.
 
     Raises:

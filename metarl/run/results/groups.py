@@ -15,6 +15,7 @@ from metarl.run.results.numbers import written
 from metarl.run.results.pictures import Array
 from metarl.run.results.read import RunData
 from metarl.run.store.files import to_json
+from metarl.run.store.zoo import local
 
 # What makes no other configuration of a run: its seed, and how and where it was computed and logged.
 ASIDE = (
@@ -148,8 +149,8 @@ def check_comparable(runs: Sequence[RunData]) -> None:
 
 
 def run_dirs(names: Sequence[str | Path]) -> list[Path]:
-    """Return the run directories that a user means, none of them twice."""
-    paths = [Path(name) for name in names]
+    """Return the run directories that a user means, agents of the zoo among them, none of them twice."""
+    paths = [local(name) for name in names]
     twice = next((path for i, path in enumerate(paths) if path in paths[:i]), None)
     if twice is not None:
         raise RequestError(f"{twice} is given twice")

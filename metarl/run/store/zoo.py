@@ -2,6 +2,8 @@
 
 import secrets
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from metarl.core.errors import RequestError
@@ -29,19 +31,35 @@ def shipped(name: str | Path) -> Path:
 
 
 def local(name: str | Path) -> Path:
-    """Return the run directory that a user means: ``name``, or of ``zoo:NAME`` the copy in ``runs/zoo/NAME``,
-    which is made on first use.
+    """Return the run directory that a user means, as ``opened`` does."""
+    with opened(name) as (path,):
+        return path
+
+
+@contextmanager
+def opened(*names: str | Path) -> Iterator[list[Path]]:
+    """Yield the run directories that a user means: a name, or of ``zoo:NAME`` the copy in ``runs/zoo/NAME``,
+    which is made on first use, and removed again if what it is made for is refused.
 
     Raises:
         RequestError: the zoo has no such agent, or it cannot be copied.
     """
-    if not str(name).startswith(PREFIX):
-        return Path(name)
-    path = COPIES / shipped(name).name
-    if not path.exists():
-        copy(name, path)
+    of_zoo = {name: COPIES / shipped(name).name for name in names if str(name).startswith(PREFIX)}
+    new = {name: path for name, path in of_zoo.items() if not path.exists()}
+    made: list[Path] = []
+    try:
+        for name, path in new.items():
+            made.append(copy(name, path))
+        yield [of_zoo.get(name, Path(name)) for name in names]
+    except RequestError:
+        for path in made:
+            shutil.rmtree(path, ignore_errors=True)
+        with suppress(OSError):  # others' runs are in there
+            COPIES.rmdir()
+            COPIES.parent.rmdir()
+        raise
+    for name, path in new.items():
         tell(f"metarl: {name} is copied to {path}, a run of your own")
-    return path
 
 
 def copy(name: str | Path, path: Path) -> Path:

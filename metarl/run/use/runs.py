@@ -84,12 +84,12 @@ def resume(
     """Go on with a run from its last intact checkpoint to ``iterations`` in all (the config's if None).
 
     Args:
-        trust: as in ``load``.
+        path, trust: as of ``load``.
 
     Raises:
         RequestError: there is no run, or it has more iterations already.
     """
-    run = Run.resume(path, trust)
+    run = Run.resume(local(path), trust)
     total = run.config.iterations if iterations is None else iterations
     if total < run.iteration:
         raise RequestError(f"{path} has {run.iteration} iterations already, got iterations {total}")

@@ -110,7 +110,6 @@ def test_a_copy_is_whole_or_not_there(tmp_path: Path, monkeypatch: pytest.Monkey
     with pytest.raises(RequestError, match=f"{BANDIT} cannot be copied to .*: .*No space left"):
         local(BANDIT)
     assert not files(tmp_path)
-    Path("runs").rename("away")
     Path("runs").write_text("a file")
     with pytest.raises(RequestError, match=f"{BANDIT} cannot be copied to runs/zoo/bandit-promp: "):
         local(BANDIT)
@@ -166,6 +165,9 @@ def test_list_names_every_agent_with_what_it_does(capsys: pytest.CaptureFixture[
         ("resume zoo:nothing", "unknown agent 'zoo:nothing'"),
         ("train maml --config zoo:nothing", "unknown agent 'zoo:nothing'"),
         ("zoo nothing", "unknown agent 'zoo:nothing'"),
+        (f"evaluate {BANDIT} --checkpoint 7", "7"),
+        (f"compare {BANDIT}", "compare needs at least two runs"),
+        (f"resume {BANDIT} --iterations 1", "300 iterations already"),
     ],
 )
 def test_refusals_are_one_line_and_write_nothing(
