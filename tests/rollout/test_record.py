@@ -126,7 +126,7 @@ class Successful(Scripted):
 def test_an_episode_succeeds_if_it_does_at_any_of_its_steps(
     kind: type, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("test_record.SAYS", SAYS.astype(kind))
+    monkeypatch.setattr(f"{__name__}.SAYS", SAYS.astype(kind))
     env, act_, params = Successful(Box(-1.0, 1.0, (2,), np.float32)), act, {"mean": torch.zeros(2, 2)}
     tasks = {"number": np.arange(2)}
     batch = collect(env, act_, params, tasks, episodes=2, horizon=8, address=Address(1, 0))
