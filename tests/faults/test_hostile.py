@@ -300,7 +300,7 @@ def test_weights_that_are_not_finite_are_no_checkpoint(run: Path, capsys: Captur
 def test_a_state_larger_than_its_manifest_says_is_not_read(run: Path, capsys: Capture) -> None:
     os.truncate(run / "checkpoints" / "000002" / STATE, 2**40)  # a hole, of which the disk knows nothing
     told = refused(LAST, capsys)
-    assert f"{STATE}: is damaged: larger than" in told
+    assert f"{STATE}: is damaged: it is larger than" in told
 
 
 def test_text_without_end_is_refused(run: Path, capsys: Capture) -> None:

@@ -130,7 +130,7 @@ def test_a_save_under_way_is_finished_whatever_the_grace_period(tmp_path: Path, 
         ask()
         time.sleep(0.5)
 
-    monkeypatch.setattr(store, "_put", at_call(1, store._put, ask_and_wait))
+    monkeypatch.setattr(store, "sync_folder", at_call(1, store.sync_folder, ask_and_wait))
     trained_until_stopped(tmp_path / "run", checkpoint_every=2, grace=0.1)
     monkeypatch.undo()
     assert store.available(tmp_path / "run" / "checkpoints") == [2]
@@ -145,17 +145,17 @@ from metarl.run.config.admission import load_config
 from metarl.run.use.runs import train
 from metarl.run.train.signals import ECHO
 
-put, calls = store._put, []
+sync, calls = store.sync_folder, []
 
-def twice(beside, folder):
+def twice(folder):
     calls.append(folder)
-    if len(calls) == 2:
+    if len(calls) == 3:  # the second save: each syncs its folder before it has its name, and the parent after
         for _ in range(2):
             os.kill(os.getpid(), signal.SIGTERM)
             time.sleep(2 * ECHO)
-    put(beside, folder)
+    sync(folder)
 
-store._put = twice
+store.sync_folder = twice
 train(load_config(Path(sys.argv[1])), sys.argv[2])
 """
 

@@ -174,5 +174,7 @@ def test_long_tasks_are_cut_short() -> None:
     env: Any = Scripted()
     env.answer = ValueError("x")
     vars(env.answer).update(row=0, step=0)
-    with pytest.raises(EnvironmentFailed, match=r"task 0 \{'map': \[[01., ]{100,160}\.\.\., episode 0, reset"):
+    with pytest.raises(
+        EnvironmentFailed, match=r"task 0 \{'map': \[[01., ]{100,160}\.\.\., episode 0, reset"
+    ):
         Checked(env, {"map": np.zeros((4, 100))}, 1, TITLE).reset(None)
