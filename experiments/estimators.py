@@ -61,7 +61,7 @@ THETA = {name: 0.5 * randn(i, *p.shape) for i, (name, p) in enumerate(initial_pa
 
 
 class Measured(NamedTuple):
-    """Of one estimator at one batch size, relative to the true gradient's norm."""
+    """Errors of one estimator at one batch size, relative to the true gradient's norm."""
 
     bias: float
     error: float  # standard error of the bias

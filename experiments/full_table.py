@@ -67,7 +67,7 @@ class Table(NamedTuple):
 
 
 class Row(NamedTuple):
-    """What is known of an agent: values "seed task step" (RL²: "seed task episode"), steps of training."""
+    """Measurements of an agent: values "seed task step" (RL²: "seed task episode"), steps of training."""
 
     values: np.ndarray
     env_steps: int
@@ -148,7 +148,7 @@ def repeats(agent: Agent, protocol: Protocol) -> list[Protocol]:
 
 
 def trained_here(family: str, kind: str, seed: int, runs: Path) -> np.ndarray:
-    """What an agent was measured to be, or is now: returns "task step", of RL² "task episode"."""
+    """Read or measure an agent: returns "task step", of RL² "task episode"."""
     table = TABLES[family]
     told: dict[str, Any] = dataclasses.asdict(table.protocol) | {"env_steps": table.trained[kind].env_steps}
     told |= table.rl2 if kind == "rl2" else {} if kind == "sb3-scratch" else CHOICE
@@ -157,7 +157,7 @@ def trained_here(family: str, kind: str, seed: int, runs: Path) -> np.ndarray:
 
 
 def known(family: str) -> dict[str, Row]:
-    """What the scripts of the meta-learners have kept of them and of their baselines."""
+    """Read what the scripts of the meta-learners have kept of them and of their baselines."""
     found: dict[str, Row] = {}
     for algorithm in TABLES[family].algorithms:
         steps = most_steps(load_config(HERE / f"{family}-{algorithm}.yaml"))

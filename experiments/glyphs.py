@@ -27,7 +27,7 @@ SEED = 1
 
 
 def protocol(algorithm: str, shots: int) -> dict[str, Any]:
-    """How an algorithm is measured: its steps are those of its paper, for MAML five."""
+    """The measurement of an algorithm: its steps are those of its paper, for MAML five."""
     steps = {"reptile": 50, "lstm": 12 if shots == 1 else 5}.get(algorithm, 5)
     return {"tasks": 300, "steps": steps, "family_arg": {"ways": 5, "shots": shots, "queries": 15}}
 

@@ -31,7 +31,7 @@ PROTOCOL = Protocol("test", 500, STEPS, EPISODES, seed=1, deterministic=False)
 
 
 def played(family: Any, tasks: dict[str, np.ndarray]) -> Measured:
-    """What each classical player earns in the first 2, 4, … 10 episodes, "task step"."""
+    """Return what each classical player earns in the first 2, 4, … 10 episodes, "task step"."""
     players: dict[str, Callable[..., np.ndarray]] = BANDIT_PLAYERS if family.name == "bandit" else MDP_PLAYERS
     episodes = (STEPS + 1) * EPISODES
     amount = episodes * family.horizon if family.name == "bandit" else episodes
@@ -44,7 +44,7 @@ def played(family: Any, tasks: dict[str, np.ndarray]) -> Measured:
 
 
 def measured(name: str, algorithm: str, runs: Path) -> Measured:
-    """What an agent, and for MAML each player, earns in the first 2, 4, … 10 episodes, "task step"."""
+    """Return what an agent, and for MAML each player, earns in the first 2, 4, … 10 episodes, "task step"."""
     path = trained(HERE / f"{name}-{algorithm}.yaml", runs / f"{name}-{algorithm}", SEED)
     run = metarl.load(path)
     with open_executor(run.agent) as executor:

@@ -1,4 +1,4 @@
-"""What the experiments share: runs that are trained once, measurements that are kept, pooled intervals.
+"""Helpers of the experiments: runs that are trained once, measurements that are kept, pooled intervals.
 
 ``experiments/results`` keeps what was measured of each run, value by value, so that the tables of RESULTS.md
 can be made again, and other seeds added, without training everything anew. A kept measurement serves as long
@@ -162,7 +162,7 @@ def cells(values: np.ndarray, digits: int) -> str:
 
 
 def difference(one: np.ndarray, other: np.ndarray, steps: Sequence[int], digits: int) -> str:
-    """How much more one agent gets than another after ``steps``: cells of a Markdown table, from values "seed
+    """Return the gain of one agent over another after ``steps``: cells of a Markdown table, from values "seed
     task step" of both, with intervals over tasks, which are paired, and over the seeds of those that have
     several, as ``metarl compare`` gives them.
     """

@@ -90,7 +90,7 @@ def curve(
 
 
 def mean_return(model: PPO) -> float:
-    """Of one episode in each row, acting at random as in training; up to its first end."""
+    """Return the return of one episode in each row, acting at random as in training, up to its first end."""
     obs, total, going = model.env.reset(), np.zeros(EPISODES), np.ones(EPISODES, bool)
     for _ in range(model.n_steps):
         obs, reward, done, _ = model.env.step(model.predict(obs)[0])

@@ -44,7 +44,7 @@ PROTOCOL = ("split", "tasks", "steps", "episodes", "seed", "deterministic")
 
 
 class Before:
-    """What happened before, appended to observations "row o": last action, last reward, whether it ended."""
+    """Append to observations "row o" the last action, the last reward and whether the episode ended."""
 
     def __init__(self, observation_space: Box, action_space: Any) -> None:
         if not isinstance(action_space, Box | Discrete) or len(observation_space.shape) != 1:

@@ -27,7 +27,7 @@ REPTILE: dict[str, Any] = {"tasks": 600, "steps": 32, "family_arg": {"shots": 10
 
 
 def protocol(algorithm: str) -> tuple[dict[str, Any], tuple[int, ...]]:
-    """How an algorithm is measured, and the steps that are reported."""
+    """The measurement of an algorithm, and the steps that are reported."""
     return (REPTILE, (0, 1, 5, 10, 32)) if algorithm == "reptile" else (OWN, (0, 1, 5, 10))
 
 

@@ -29,7 +29,7 @@ ROWS = 100
 
 
 def pack(run: Path, folder: Path) -> None:
-    """What is read of a run, and nothing else."""
+    """Copy the files of a run that are read, and no others."""
     shutil.rmtree(folder, ignore_errors=True)
     best = store.find(run / "checkpoints", "best")
     shutil.copytree(best, folder / "checkpoints" / best.name)

@@ -1,4 +1,4 @@
-"""What saving costs, as a share of an iteration of cheetah-vel (20 tasks × 10 episodes × 100 steps).
+"""The cost of saving, as a share of an iteration of cheetah-vel (20 tasks × 10 episodes × 100 steps).
 
 A run is trained with a checkpoint after each iteration. Printed is the median time of a checkpoint (its rows
 and its files on the disk, old ones removed) over that of an iteration, and a tenth of it, since by default
@@ -65,7 +65,7 @@ def grouped(times: Times, n: int) -> Times:
 
 
 def opened_and_saved(run: Path, iteration: int, row: dict[str, Any], saved: store.Checkpoint) -> float:
-    """How long it takes to open a run's rows, to add one and to save."""
+    """Return the seconds that it takes to open a run's rows, to add one and to save."""
     began = time.perf_counter()
     with JsonlLogger(run / "metrics.jsonl") as log:
         log.truncate_after(iteration)

@@ -73,7 +73,7 @@ def stepping(env: AsyncVectorEnv, act: Any, policies: Params, tasks: int, steps:
 
 
 def seconds(work: Callable[[], Any]) -> float:
-    """How long one call takes."""
+    """Return the seconds that one call takes."""
     began = time.perf_counter()
     work()
     return time.perf_counter() - began

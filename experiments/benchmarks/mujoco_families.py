@@ -46,7 +46,7 @@ NAMES = {
 
 
 def seconds(work: Work) -> float:
-    """How long one call takes."""
+    """Return the seconds that one call takes."""
     began = time.perf_counter()
     work()
     return time.perf_counter() - began

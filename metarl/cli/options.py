@@ -26,7 +26,7 @@ Field = dataclasses.Field[Any]
 
 @dataclass(frozen=True)
 class Files:
-    """Where a training command reads and writes."""
+    """Files that a training command reads and writes."""
 
     config: str | None = option(
         None,

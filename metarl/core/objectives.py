@@ -46,7 +46,7 @@ Objective = Callable[[Apply, Params, Any], Float[Tensor, ""]]
 
 @dataclasses.dataclass(frozen=True)
 class ObjectiveFacts:
-    """What a configuration needs to know of an objective; the defaults suit one of which nothing is known.
+    """Facts about an objective that a configuration needs; the defaults suit one of which nothing is known.
 
     Attributes:
         of: the batches it reads, "episodes" or "examples"; None is either.

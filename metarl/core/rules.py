@@ -49,13 +49,13 @@ class Rule:
 
     @property
     def learns(self) -> bool:
-        """Whether the rule has meta-parameters of its own."""
+        """Return whether the rule has meta-parameters of its own."""
         return self.init is not learns_nothing
 
 
 @dataclasses.dataclass(frozen=True)
 class RuleFacts:
-    """What a configuration needs to know of a rule; the defaults suit one of which nothing is known.
+    """Facts about a rule that a configuration needs; the defaults suit one of which nothing is known.
 
     Attributes:
         first_order: it lets no derivative through its gradients, whatever the order of the adaptation.

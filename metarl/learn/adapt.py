@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 class Adaptation(NamedTuple):
-    """How one task adapts, as two pure functions; ``begin_tasks`` and ``step_tasks`` run them for many.
+    """The adaptation of one task, two pure functions; ``begin_tasks`` and ``step_tasks`` run them for many.
 
     Attributes:
         begin: ``begin(meta)`` returns the ``Inner`` of a fresh task.

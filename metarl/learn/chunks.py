@@ -18,7 +18,7 @@ R = TypeVar("R")
 
 
 class Chunking(NamedTuple):
-    """How many tasks are computed at a time.
+    """The number of tasks that are computed at a time.
 
     Attributes:
         size: tasks to a chunk.

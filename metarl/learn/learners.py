@@ -12,7 +12,7 @@ from metarl.learn.reptile import reptile
 
 @dataclasses.dataclass(frozen=True)
 class LearnerFacts:
-    """What a configuration needs to know of a meta-learner; the defaults suit one of which nothing is known.
+    """Facts about a meta-learner that a configuration needs; the defaults suit one of which nothing is known.
 
     Attributes:
         of: what its tasks must give, "episodes" or "examples"; None is either.

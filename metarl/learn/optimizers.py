@@ -19,7 +19,7 @@ __all__ = ["MetaOptimizer", "OptimizerFacts", "adam", "optimizers", "ppo", "sgd"
 
 @dataclasses.dataclass(frozen=True)
 class OptimizerFacts:
-    """What a configuration needs to know of a meta-optimizer; the defaults suit an unknown one.
+    """Facts about a meta-optimizer that a configuration needs; the defaults suit an unknown one.
 
     Attributes:
         needs_policy: it asks for a KL, which only a model whose output is a distribution has.

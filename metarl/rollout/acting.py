@@ -32,7 +32,7 @@ def acting(module: nn.Module) -> Apply:
 
 
 def convolves(module: nn.Module) -> bool:
-    """Whether a network has convolutions, or anything else with weights of more than two axes."""
+    """Return whether a network has convolutions, or other weights of more than two axes."""
     return any(p.ndim > 2 for p in module.parameters())
 
 

@@ -53,7 +53,7 @@ class Checked:
         return obs
 
     def step(self, action: np.ndarray, taken: np.ndarray, going: np.ndarray) -> Answer:
-        """What the rows answer to ``taken`` "row …", which is what the space allows of the policies' actions.
+        """Step with ``taken`` "row …", which is what the space allows of the policies' actions.
 
         ``going`` "row" tells which of them have not ended.
         """
@@ -73,7 +73,7 @@ class Checked:
         return answer
 
     def _usual(self, obs: Any, reward: Any, terminated: Any, truncated: Any) -> bool:
-        """Whether an answer is just as it should be: a quick look, which may suspect a good one."""
+        """Return whether an answer passes a quick look, which may suspect a good one."""
         try:
             shapes = obs.shape, reward.shape, terminated.shape, truncated.shape
             dtypes = obs.dtype, reward.dtype, terminated.dtype, truncated.dtype
@@ -127,7 +127,7 @@ class Checked:
 
 
 def _surely_finite(x: np.ndarray) -> bool:
-    """Whether all is finite, in a third of ``isfinite``'s time; large numbers may be suspected."""
+    """Return whether all is finite, in a third of ``isfinite``'s time; large numbers may be suspected."""
     return math.isfinite(np.vdot(x, x))  # which, unlike dot, does not warn where squares overflow
 
 

@@ -121,7 +121,7 @@ def collect_in(
 def action_noise(
     space: gymnasium.Space[Any], m: int, episodes: int, horizon: int, address: Address
 ) -> Tensor:
-    """What turns a policy into actions, "time task episode …": ``noise_for`` each task's generator."""
+    """Draw the noise of all actions, "time task episode …": ``noise_for`` each task's generator."""
     noise = np.empty((m, episodes, horizon, *(space.shape or ())), np.float32)
     each = seeding.generators(address.seed, "actions", *address.shared, last=address.last(m))
     for task, rng in zip(noise, each, strict=True):
@@ -138,7 +138,7 @@ def noise_for(
 
 
 def chooses(space: gymnasium.Space[Any]) -> bool:
-    """Whether actions are choices, whole numbers, and not amounts."""
+    """Return whether actions are choices, whole numbers, and not amounts."""
     return isinstance(space, gymnasium.spaces.Discrete | gymnasium.spaces.MultiDiscrete)
 
 

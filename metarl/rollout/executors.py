@@ -41,7 +41,7 @@ class Executor(Protocol):
 
 
 class Resources(NamedTuple):
-    """What an executor may collect with.
+    """Resources that an executor may collect with.
 
     Attributes:
         family: the family, made in this process.

@@ -1,4 +1,4 @@
-"""What a task family is."""
+"""The protocols of task families."""
 
 from collections.abc import Mapping
 from typing import Any, Protocol, TypeAlias, runtime_checkable
@@ -57,7 +57,7 @@ class TaskFamily(Protocol):
         """Draw tasks of one of ``SPLITS``: each entry has the shape "n ..."."""
 
     def task_features(self, tasks: Any) -> NDArray[np.float32]:
-        """What an oracle sees of each task: float32 "n f"."""
+        """Return what an oracle sees of each task: float32 "n f"."""
 
     def make(self) -> gymnasium.Env[Any, Any]:
         """One environment."""
@@ -99,19 +99,19 @@ class SupervisedFamily(Protocol):
         """Draw examples of each task: support_x, support_y "n s ...", query_x, query_y "n q ..."."""
 
     def task_features(self, tasks: Any) -> NDArray[np.float32]:
-        """What an oracle sees of each task: float32 "n f"."""
+        """Return what an oracle sees of each task: float32 "n f"."""
 
 
 Family: TypeAlias = TaskFamily | SupervisedFamily
 
 
 def title_of(family: Family) -> str:
-    """What messages about a family begin with."""
+    """Return the beginning of messages about a family."""
     return f"family {family.name!r} ({family.spec})"
 
 
 def is_supervised(family: Any) -> bool:
-    """Whether a family, or a class of families, gives labelled examples in place of episodes."""
+    """Return whether a family, or a class of families, gives labelled examples in place of episodes."""
     return hasattr(family, "sample_shots")
 
 

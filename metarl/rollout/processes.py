@@ -24,7 +24,7 @@ _PATIENCE = 2.0  # s for a process whose pipe has closed to have ended
 
 
 class WorkerTraceback(Exception):
-    """Where in a worker something was raised: the cause of what is raised here."""
+    """The traceback of a worker: the cause of what is raised here."""
 
     def __str__(self) -> str:
         return f"in a worker process:\n\n{self.args[0]}"
@@ -83,7 +83,7 @@ class Processes:
             self._workers.pop().close()
 
     def _answers(self, jobs: list[bytes], tasks: list[Tasks]) -> list[Any]:
-        """What the workers answer to their shares, whose tasks are named where one is given up."""
+        """Return the workers' answers to their shares, whose tasks are named where one is given up."""
         while len(self._workers) < len(jobs):
             self._workers.append(WorkerProcess(self._setup, self._timeout))
         answers: list[Any] = [None] * len(jobs)

@@ -32,7 +32,7 @@ PURPOSES = {
 
 
 class Address(NamedTuple):
-    """Where in a run a collection stands. Each random draw of it is a function of this and of the task.
+    """The place of a collection in a run. Each random draw of it is a function of this and of the task.
 
     ``use`` keeps training, validation and evaluation apart; ``first_task`` is the global index of the first
     of the given tasks, so that a chunk of tasks draws what it would draw among all of them.
@@ -50,11 +50,11 @@ class Address(NamedTuple):
 
     @property
     def shared(self) -> tuple[int, int, int]:
-        """Of these indices, those that all tasks share."""
+        """Return the indices that all tasks share."""
         return self.use, self.iteration, self.inner_step
 
     def last(self, tasks: int) -> range:
-        """Of these indices, the last one of each of so many tasks."""
+        """Return the last index of each of so many tasks."""
         return range(self.first_task, self.first_task + tasks)
 
 
@@ -160,7 +160,7 @@ _POOL = 4  # words
 
 
 def _states(root: int, key: tuple[int, ...], last: NDArray[np.uint32], n: int) -> NDArray[np.uint64]:
-    """What ``SeedSequence(root, spawn_key=(*key, i)).generate_state(n, np.uint64)`` gives for each i.
+    """Return ``SeedSequence(root, spawn_key=(*key, i)).generate_state(n, np.uint64)`` for each i.
 
     SeedSequence hashes word after word into a pool of four, so the pool of the key serves all; a tenth of
     the time of many sequences, which was most of the time of a collection of short episodes.

@@ -46,7 +46,7 @@ def mini_batch(shots: Shots, size: int | None, step: int) -> Shots:
 
 
 def check_shots(family: SupervisedFamily, shots: Shots, part: str) -> None:
-    """What the family's spaces promise: shapes, finite numbers, labels in range.
+    """Check examples against the family's spaces: shapes, finite numbers, labels in range.
 
     Raises:
         RequestError: one line that names family, array, what was given and what is allowed.

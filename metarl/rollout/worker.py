@@ -1,4 +1,4 @@
-"""What a worker process does: it makes family and network once, and collects its share of each collection.
+"""A worker process: makes family and network once, and collects its share of each collection.
 
 The family and the policy are its own, so that actions cross no process boundary: a collection costs one
 message in each direction.
@@ -39,7 +39,7 @@ _MARGIN = 5.0  # s after which a worker that nobody ends ends itself
 
 
 class Recipe(NamedTuple):
-    """How each process makes a family for itself: by class, spec and arguments."""
+    """A family as each process makes it for itself: class, spec and arguments."""
 
     family: type
     spec: str
@@ -48,12 +48,12 @@ class Recipe(NamedTuple):
 
     @property
     def title(self) -> str:
-        """What messages about the family begin with."""
+        """Return the beginning of messages about the family."""
         return f"family {getattr(self.family, 'name', self.family.__name__)!r} ({self.spec})"
 
 
 class Setup(NamedTuple):
-    """What a worker is told once."""
+    """The message that a worker gets once."""
 
     recipe: Recipe
     module: nn.Module
@@ -70,7 +70,7 @@ class Job(NamedTuple):
 
 
 class Failure(NamedTuple):
-    """What was raised in a worker, and its traceback as text."""
+    """An exception that was raised in a worker, and its traceback as text."""
 
     error: Exception
     traceback: str

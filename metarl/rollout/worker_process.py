@@ -96,7 +96,7 @@ class WorkerProcess:
         return f"no step for {limit:g} s" if count else f"not ready after {limit:g} s"
 
     def ended(self) -> bool:
-        """Whether the process is no more, also where a process that it started holds its pipe open."""
+        """Return whether the process has ended, also where one that it started holds its pipe open."""
         try:
             found = os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
         except ChildProcessError:  # somebody has waited for it
@@ -130,7 +130,7 @@ class WorkerProcess:
 
 @contextmanager
 def _importing_nothing_here() -> Iterator[None]:
-    """What starts within does not look for Python's modules, nor for loky's, in the working directory.
+    """Keep processes that start within from importing Python's or loky's modules from the working directory.
 
     It may be a downloaded run that has a ``loky.py``. What a worker may import from there, it is told with
     the rest of this process's ``sys.path``.

@@ -20,7 +20,7 @@ def cast(tree: Any, dtype: torch.dtype) -> Any:
 
 
 def derivatives(outputs: Any, inputs: Any) -> list[Tensor]:
-    """Of a drawn combination of all entries of ``outputs``, with respect to each tensor of ``inputs``.
+    """Return the gradient of a random combination of all ``outputs`` with respect to each of ``inputs``.
 
     Zeros where nothing passes.
     """

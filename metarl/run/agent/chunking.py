@@ -1,4 +1,4 @@
-"""How many tasks are computed at a time: as many as are quick, and as many as fit into memory."""
+"""The number of tasks that are computed at a time: as many as are quick and fit into memory."""
 
 import math
 import os
@@ -60,7 +60,7 @@ def choose_chunking(
 
 
 def kept_bytes(module: nn.Module, family: TaskFamily) -> int:
-    """What a network keeps of one observation for its backward pass, parameters left out; 1 at least."""
+    """Return the bytes that a network keeps of one observation for its backward pass; 1 at least."""
     space = family.observation_space
     obs = torch.from_numpy(readable(np.zeros((1, *(space.shape or ())), space.dtype)))
     own = {p.untyped_storage().data_ptr() for p in module.parameters()}

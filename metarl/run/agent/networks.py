@@ -25,7 +25,7 @@ IMAGE = 3  # axes of one: (channels, height, width)
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """What a network reads and gives; the defaults suit one of which nothing is known.
+    """Facts about a network: what it reads and gives; the defaults suit an unknown one.
 
     Attributes:
         axes: of the observations that it reads, in a Box; None for one that refuses what it cannot read.

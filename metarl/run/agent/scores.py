@@ -1,4 +1,4 @@
-"""How each metric is computed, under the names by which ``measures`` states them."""
+"""The computation of each metric, under the names by which ``measures`` states them."""
 
 from collections.abc import Callable, Sequence
 

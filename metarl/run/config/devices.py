@@ -1,4 +1,4 @@
-"""Where a run computes and collects: the device, the executor, the cores."""
+"""The device that a run computes on, the executor that collects, and the cores."""
 
 import os
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""What a value of an option may be: a ``Kind`` for its words, its check and its place on a command line.
+"""Kinds of values of options: their words, their checks and their place on a command line.
 
 A kind takes a value from a YAML file, from Python or, as text, from the command line, and gives back the one
 form in which a configuration keeps it, so that every way in is checked by the same code in the same words.

@@ -32,7 +32,7 @@ labelled = partial(option, of="examples")
 
 @dataclass(frozen=True, kw_only=True)
 class TrainFields:
-    """What ``metarl train --help`` prints; ``TrainConfig`` is of these."""
+    """The options of ``metarl train``, which are the fields of ``TrainConfig``."""
 
     algorithm: str = option(None, one_of(*ALGORITHMS), "meta-learner", "none, must be given")
     family: str = option(

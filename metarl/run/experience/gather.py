@@ -73,7 +73,7 @@ class Query(NamedTuple):
 
 @runtime_checkable
 class Source(Protocol):
-    """Where the batches of some tasks come from; it knows the tasks and addresses every draw."""
+    """The source of the batches of some tasks; it knows the tasks and addresses every draw."""
 
     tasks: int
 

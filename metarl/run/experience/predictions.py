@@ -1,4 +1,4 @@
-"""What networks say to the query set while they adapt, by each way to normalise at evaluation."""
+"""Predictions on the query set along adaptation, by each way to normalise at evaluation."""
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial

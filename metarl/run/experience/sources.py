@@ -1,4 +1,4 @@
-"""Where an agent's batches come from: episodes that an executor collects, or labelled examples."""
+"""Sources of an agent's batches: episodes that an executor collects, or labelled examples."""
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager

@@ -1,4 +1,4 @@
-"""What the report's figures draw on their axes: long lines made short, and a metric's scale."""
+"""Axes of the report's figures: long lines made short, and a metric's scale."""
 
 from collections.abc import Sequence
 from typing import Any

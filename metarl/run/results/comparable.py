@@ -1,4 +1,4 @@
-"""Which figures can stand side by side: a protocol's name and hash, and in what two of them differ.
+"""Comparability of evaluations: a protocol's name and hash, and in what two of them differ.
 
 Apart from ``protocol``, which measures, so that files can be compared without torch.
 """

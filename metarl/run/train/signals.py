@@ -32,7 +32,7 @@ class Stopped(Exception):
 
 
 class OutOfTime(BaseException):
-    """What was under way did not end within the grace period; not to be taken for a failure of its own."""
+    """An iteration did not end within the grace period; not to be taken for a failure of its own."""
 
 
 class GracefulStop:

@@ -65,7 +65,7 @@ def learn(run: R, iterations: int, callbacks: Callback | Sequence[Callback] = ()
 
 
 class _Session(NamedTuple):
-    """What is open while a run trains."""
+    """Files, mirrors and signals that are open while a run trains."""
 
     check_held: Callable[[], None]
     stop: GracefulStop
