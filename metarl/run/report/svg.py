@@ -38,7 +38,7 @@ def draw(
     size: tuple[int, int],
     title: str,
     paint: Callable[[Axes], None],
-    margins: tuple[Number, Number, Number, Number] = (46, 8, 24, 36),
+    margins: tuple[Number, Number, Number, Number] = (46, 20, 24, 36),
     font: Number = 11,
     described: str = "",
 ) -> str:
